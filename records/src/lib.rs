@@ -26,11 +26,14 @@
 pub mod attributes;
 pub mod build;
 pub mod compression;
+pub mod control;
 pub mod crc;
 pub mod error;
 pub mod iter;
 pub mod layout;
+pub mod rebuild;
 pub mod stamp;
+pub mod validate;
 pub mod varint;
 pub mod view;
 pub mod walk;
@@ -40,6 +43,7 @@ pub use build::{BatchBuilder, BuildError};
 pub use compression::{Compression, CompressionError};
 pub use error::{BatchError, ErrorKind, RecordFault};
 pub use iter::{Record, Records};
+pub use validate::{Accepted, Change, Origin, Rejection, Rules, validate};
 pub use view::{BatchHeader, BatchView, Batches, HEADER_BYTES, LOG_OVERHEAD_BYTES, batches};
 pub use walk::Headers;
 

@@ -85,6 +85,23 @@ impl<'a> Reader<'a> {
         Ok(unzigzag64(raw))
     }
 
+    /// A 32-bit varint without zigzag, as messages use it for counts.
+    pub fn unsigned(&mut self) -> Result<u32, RecordFault> {
+        let first = self.byte()?;
+        if first < 0x80 {
+            Ok(u32::from(first))
+        } else {
+            self.varint_tail(first)
+        }
+    }
+
+    /// The next `N` bytes, by value.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordFault> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
     /// A length and that many bytes; any negative length is null.
     #[inline]
     pub fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, RecordFault> {
@@ -132,6 +149,11 @@ pub fn put_varint(out: &mut Vec<u8>, value: i32) {
 /// Appends a 64-bit varint.
 pub fn put_varlong(out: &mut Vec<u8>, value: i64) {
     put_raw(out, zigzag64(value));
+}
+
+/// Appends a 32-bit varint without zigzag.
+pub fn put_unsigned(out: &mut Vec<u8>, value: u32) {
+    put_raw(out, u64::from(value));
 }
 
 /// Bytes [`put_varint`] would append.

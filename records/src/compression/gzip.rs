@@ -25,7 +25,7 @@ pub(super) fn decompress(
         match outcome {
             Ok(Outcome::Complete) => {}
             Ok(Outcome::OverCap) => return Err(CompressionError::TooLarge { codec: CODEC, cap }),
-            Err(error) => return Err(CompressionError::malformed(CODEC, at, error)),
+            Err(error) => return Err(CompressionError::malformed(CODEC, at, error.to_string())),
         }
         // Bytes after a member that do not begin another are ignored, as Java's reader does.
         if !left.starts_with(&MEMBER_MAGIC) {

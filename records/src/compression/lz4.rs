@@ -66,7 +66,7 @@ pub(super) fn decompress(
                     Err(block::DecompressError::OutputTooSmall { .. }) if most > room => {
                         return Err(CompressionError::TooLarge { codec: CODEC, cap });
                     }
-                    Err(error) => return Err(frame.malformed(error)),
+                    Err(error) => return Err(frame.malformed(error.to_string())),
                 }
             }
         }
@@ -183,7 +183,7 @@ impl<'a> Frame<'a> {
         Ok(taken)
     }
 
-    fn malformed(&self, reason: impl ToString) -> CompressionError {
+    fn malformed(&self, reason: impl Into<String>) -> CompressionError {
         CompressionError::malformed(CODEC, self.at, reason)
     }
 }

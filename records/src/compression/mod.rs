@@ -123,7 +123,7 @@ impl CompressionError {
         }
     }
 
-    fn malformed(codec: Compression, at: usize, reason: impl ToString) -> CompressionError {
+    fn malformed(codec: Compression, at: usize, reason: impl Into<String>) -> CompressionError {
         CompressionError::Malformed {
             codec,
             at,

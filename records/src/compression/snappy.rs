@@ -70,7 +70,7 @@ fn block(
     cap: usize,
 ) -> Result<(), CompressionError> {
     let declared = snap::raw::decompress_len(compressed)
-        .map_err(|error| CompressionError::malformed(CODEC, at, error))?;
+        .map_err(|error| CompressionError::malformed(CODEC, at, error.to_string()))?;
     let start = out.len();
     if declared > cap.saturating_sub(start) {
         return Err(CompressionError::TooLarge { codec: CODEC, cap });
@@ -84,7 +84,7 @@ fn block(
     grow(out, start + declared);
     let written = snap::raw::Decoder::new()
         .decompress(compressed, &mut out[start..])
-        .map_err(|error| CompressionError::malformed(CODEC, at, error))?;
+        .map_err(|error| CompressionError::malformed(CODEC, at, error.to_string()))?;
     out.truncate(start + written);
     Ok(())
 }

@@ -19,7 +19,8 @@ pub(super) fn decompress(
     out: &mut Vec<u8>,
     cap: usize,
 ) -> Result<(), CompressionError> {
-    let malformed = |error| CompressionError::malformed(CODEC, 0, error);
+    let malformed =
+        |error: std::io::Error| CompressionError::malformed(CODEC, 0, error.to_string());
     let mut decoder = Decoder::with_buffer(input).map_err(malformed)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(malformed)?;
     match read_to_cap(&mut decoder, out, cap) {
@@ -27,7 +28,7 @@ pub(super) fn decompress(
         Ok(Outcome::OverCap) => Err(CompressionError::TooLarge { codec: CODEC, cap }),
         Err(error) => {
             let at = input.len() - decoder.get_ref().len();
-            Err(CompressionError::malformed(CODEC, at, error))
+            Err(CompressionError::malformed(CODEC, at, error.to_string()))
         }
     }
 }

@@ -1,0 +1,20 @@
+//! All integration tests of the crate, in one binary. A subject is a file.
+
+mod support;
+
+mod allocation;
+mod builder;
+mod codecs;
+mod control;
+mod crc;
+mod documentation;
+mod golden;
+mod header;
+mod iteration;
+mod malformed;
+mod mutation;
+mod oracle;
+mod rebuild;
+mod replay;
+mod stamping;
+mod validation;

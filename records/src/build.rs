@@ -22,12 +22,12 @@ pub const BODY_BYTES_MAX: usize = 1 << 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// Offsets must rise.
-    #[error("offset {offset} is not above {previous}")]
+    #[error("offset {offset} is below {lowest}, the lowest that can follow")]
     OffsetOrder {
         /// Of the record refused.
         offset: i64,
-        /// Of the record before it; one below the base offset for the first.
-        previous: i64,
+        /// The base offset for the first record, else one above the record before.
+        lowest: i64,
     },
     /// Too far from the base offset for a 32-bit delta.
     #[error("offset {offset} is more than 2^31 - 1 above base offset {base_offset}")]
@@ -376,11 +376,11 @@ impl BatchBuilder {
 
     fn next_delta(&self, offset: i64) -> Result<i32, BuildError> {
         let base_offset = self.base_offset;
-        let previous = self
+        let lowest = self
             .previous_offset
-            .unwrap_or(base_offset.saturating_sub(1));
-        if offset <= previous {
-            return Err(BuildError::OffsetOrder { offset, previous });
+            .map_or(base_offset, |previous| previous.saturating_add(1));
+        if offset < lowest || self.previous_offset == Some(offset) {
+            return Err(BuildError::OffsetOrder { offset, lowest });
         }
         let delta = offset
             .checked_sub(base_offset)

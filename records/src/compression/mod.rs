@@ -127,7 +127,7 @@ impl CompressionError {
         CompressionError::Malformed {
             codec,
             at,
-            reason: reason.to_string(),
+            reason: reason.into(),
         }
     }
 }

@@ -60,7 +60,8 @@ proptest! {
         prop_assert_eq!((cleaned.producer_id, cleaned.producer_epoch), (9, 1));
         prop_assert_eq!(cleaned.leader_epoch, 4);
         prop_assert!(cleaned.is_transactional());
-        prop_assert_eq!(read(&bytes).iter().collect::<Vec<_>>(), kept);
+        let kept: Vec<Owned> = kept.into_iter().cloned().collect();
+        prop_assert_eq!(read(&bytes), kept);
     }
 }
 
@@ -81,7 +82,10 @@ fn an_empty_batch_keeps_the_producers_last_sequence_and_nothing_else() {
         assert_eq!((header.base_sequence, header.last_sequence()), (30, 49));
         // As Kafka's cleaner writes it.
         assert_eq!(header.compression(), Ok(Compression::None));
-        assert_eq!((header.base_timestamp, header.max_timestamp), (NO_TIMESTAMP, NOW));
+        assert_eq!(
+            (header.base_timestamp, header.max_timestamp),
+            (NO_TIMESTAMP, NOW)
+        );
         assert_eq!(header.delete_horizon(), None);
         assert_eq!(read(&bytes), []);
     }
@@ -96,7 +100,11 @@ fn log_append_time_gives_all_records_one_timestamp() {
     let header = BatchHeader::parse(&bytes).unwrap();
     assert_eq!(header.timestamp_type(), TimestampType::LogAppendTime);
     assert_eq!(header.max_timestamp, NOW + 50);
-    assert!(read(&bytes).iter().all(|record| record.timestamp == NOW + 50));
+    assert!(
+        read(&bytes)
+            .iter()
+            .all(|record| record.timestamp == NOW + 50)
+    );
 }
 
 #[test]
@@ -108,10 +116,18 @@ fn repeated_header_keys_null_values_and_their_order_survive() {
         (b"k".to_vec(), Some(b"1".to_vec())),
         (vec![0xff, 0xfe], Some(b"not utf-8".to_vec())),
     ];
-    let record =
-        Owned { offset: 0, timestamp: NOW, key: None, value: None, headers: headers.to_vec() };
+    let record = Owned {
+        offset: 0,
+        timestamp: NOW,
+        key: None,
+        value: None,
+        headers: headers.to_vec(),
+    };
     for codec in Compression::ALL {
-        assert_eq!(read(&build(std::slice::from_ref(&record), codec)), [record.clone()]);
+        assert_eq!(
+            read(&build(std::slice::from_ref(&record), codec)),
+            [record.clone()]
+        );
     }
 }
 
@@ -124,8 +140,11 @@ fn null_and_empty_are_two_things() {
         value: value.map(<[u8]>::to_vec),
         headers: vec![],
     };
-    let records =
-        [record(None, None, 0), record(Some(b""), None, 1), record(None, Some(b""), 2)];
+    let records = [
+        record(None, None, 0),
+        record(Some(b""), None, 1),
+        record(None, Some(b""), 2),
+    ];
     assert_eq!(read(&build(&records, Compression::None)), records);
 }
 
@@ -133,15 +152,36 @@ fn null_and_empty_are_two_things() {
 fn offsets_must_rise_and_stay_within_reach_of_the_base() {
     let mut builder = BatchBuilder::new(10);
     let mut append = |offset| builder.append(offset, NOW, None, None, []);
-    assert_eq!(append(9), Err(BuildError::OffsetOrder { offset: 9, lowest: 10 }));
+    assert_eq!(
+        append(9),
+        Err(BuildError::OffsetOrder {
+            offset: 9,
+            lowest: 10
+        })
+    );
     assert_eq!(append(10), Ok(()));
-    assert_eq!(append(10), Err(BuildError::OffsetOrder { offset: 10, lowest: 11 }));
+    assert_eq!(
+        append(10),
+        Err(BuildError::OffsetOrder {
+            offset: 10,
+            lowest: 11
+        })
+    );
     let offset = 10 + (1 << 31);
-    assert_eq!(append(offset), Err(BuildError::OffsetRange { offset, base_offset: 10 }));
+    assert_eq!(
+        append(offset),
+        Err(BuildError::OffsetRange {
+            offset,
+            base_offset: 10
+        })
+    );
     assert_eq!(append(offset - 1), Ok(()));
     // A refused record leaves no trace.
     let bytes = builder.finish();
-    assert_eq!(read(&bytes).iter().map(|r| r.offset).collect::<Vec<_>>(), [10, offset - 1]);
+    assert_eq!(
+        read(&bytes).iter().map(|r| r.offset).collect::<Vec<_>>(),
+        [10, offset - 1]
+    );
 }
 
 #[test]

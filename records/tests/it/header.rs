@@ -30,7 +30,10 @@ fn every_header_field_is_read_from_where_it_was_written() {
     assert_eq!(header.last_offset_delta, 9);
     assert_eq!(header.last_offset(), 1009);
     assert_eq!(header.next_offset(), 1010);
-    assert_eq!((header.base_timestamp, header.max_timestamp), (NOW, NOW + 5));
+    assert_eq!(
+        (header.base_timestamp, header.max_timestamp),
+        (NOW, NOW + 5)
+    );
     assert_eq!((header.producer_id, header.producer_epoch), (42, 3));
     assert_eq!((header.base_sequence, header.last_sequence()), (17, 26));
     assert_eq!(header.record_count, 2);
@@ -59,17 +62,29 @@ fn sequences_wrap_from_the_largest_to_zero() {
     for offset in 0..4 {
         builder.append(offset, NOW, None, None, []).unwrap();
     }
-    assert_eq!(BatchHeader::parse(&builder.finish()).unwrap().last_sequence(), 1);
+    assert_eq!(
+        BatchHeader::parse(&builder.finish())
+            .unwrap()
+            .last_sequence(),
+        1
+    );
 }
 
 #[test]
 fn a_prefix_of_a_batch_is_incomplete_at_every_length() {
     let bytes = plain(3, Compression::None);
     for length in 0..bytes.len() {
-        let needed = if length < HEADER_BYTES { HEADER_BYTES } else { bytes.len() };
+        let needed = if length < HEADER_BYTES {
+            HEADER_BYTES
+        } else {
+            bytes.len()
+        };
         assert_eq!(
             BatchView::parse(&bytes[..length]).unwrap_err(),
-            BatchError::Incomplete { needed, found: length },
+            BatchError::Incomplete {
+                needed,
+                found: length
+            },
         );
     }
 }
@@ -79,8 +94,9 @@ fn a_row_of_batches_is_walked_to_its_end() {
     let mut bytes = plain(3, Compression::None);
     bytes.extend(plain(2, Compression::Zstd));
     bytes.extend(BatchBuilder::new(5).finish());
-    let counts: Vec<_> =
-        batches(&bytes).map(|batch| batch.unwrap().header().record_count).collect();
+    let counts: Vec<_> = batches(&bytes)
+        .map(|batch| batch.unwrap().header().record_count)
+        .collect();
     assert_eq!(counts, [3, 2, 0]);
 }
 
@@ -92,10 +108,16 @@ fn a_torn_last_batch_is_an_error_that_says_where_it_starts() {
     assert!(row.next().unwrap().is_ok());
     assert_eq!(
         row.next().unwrap().unwrap_err(),
-        BatchError::Incomplete { needed: whole.len(), found: whole.len() - 1 },
+        BatchError::Incomplete {
+            needed: whole.len(),
+            found: whole.len() - 1
+        },
     );
     assert_eq!(row.position(), whole.len());
-    assert!(row.next().is_none(), "nothing says where the next batch would start");
+    assert!(
+        row.next().is_none(),
+        "nothing says where the next batch would start"
+    );
 }
 
 #[test]
@@ -120,9 +142,16 @@ fn offsets_that_overflow_are_refused_before_anyone_adds_them() {
         (i64::MIN, -1, false),
         (0, i32::MAX, true),
     ] {
-        let bytes = with(bytes.clone(), layout::BASE_OFFSET, &i64::to_be_bytes(base_offset));
+        let bytes = with(
+            bytes.clone(),
+            layout::BASE_OFFSET,
+            &i64::to_be_bytes(base_offset),
+        );
         let bytes = with(bytes, layout::LAST_OFFSET_DELTA, &i32::to_be_bytes(delta));
-        let refused = BatchError::OffsetOverflow { base_offset, last_offset_delta: delta };
+        let refused = BatchError::OffsetOverflow {
+            base_offset,
+            last_offset_delta: delta,
+        };
         let parsed = BatchHeader::parse(&bytes).map(|_| ());
         assert_eq!(parsed, if fits { Ok(()) } else { Err(refused) });
     }
@@ -134,7 +163,13 @@ fn every_flipped_bit_under_the_checksum_is_noticed() {
     for bit in layout::CRC.at * 8..bytes.len() * 8 {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        let error = BatchView::parse(&damaged).unwrap().verify_crc().unwrap_err();
-        assert!(matches!(error, BatchError::Crc { .. }), "bit {bit}: {error}");
+        let error = BatchView::parse(&damaged)
+            .unwrap()
+            .verify_crc()
+            .unwrap_err();
+        assert!(
+            matches!(error, BatchError::Crc { .. }),
+            "bit {bit}: {error}"
+        );
     }
 }

@@ -53,13 +53,26 @@ fn failure(count: i32, body: &[u8]) -> BatchError {
 fn check(fields_after_length: &[u8], expected: RecordFault) {
     // Behind a good record, so that index and position are worth something.
     let body = [good(0), framed(fields_after_length)].concat();
-    assert_eq!(failure(2, &body), BatchError::Record { index: 1, at: 7, fault: expected });
+    assert_eq!(
+        failure(2, &body),
+        BatchError::Record {
+            index: 1,
+            at: 7,
+            fault: expected
+        }
+    );
 }
 
 #[test]
 fn a_key_that_reaches_past_its_record_is_truncated() {
     let head = fields(0, 1);
-    check(&[&head[..], &[20]].concat(), RecordFault::Truncated { needed: 10, left: 0 });
+    check(
+        &[&head[..], &[20]].concat(),
+        RecordFault::Truncated {
+            needed: 10,
+            left: 0,
+        },
+    );
 }
 
 #[test]
@@ -67,7 +80,13 @@ fn a_value_of_two_gigabytes_is_truncated_not_allocated() {
     let mut fields = fields(0, 1);
     fields.push(1);
     put_varint(&mut fields, i32::MAX);
-    check(&fields, RecordFault::Truncated { needed: i32::MAX as usize, left: 0 });
+    check(
+        &fields,
+        RecordFault::Truncated {
+            needed: i32::MAX as usize,
+            left: 0,
+        },
+    );
 }
 
 #[test]
@@ -78,7 +97,13 @@ fn an_empty_record_has_no_attributes() {
 #[test]
 fn fields_that_end_before_the_record_does_are_a_mismatch() {
     let fields = [&fields(0, 1)[..], &[1, 1, 0, 0xaa, 0xbb]].concat();
-    check(&fields, RecordFault::LengthMismatch { declared: 8, read: 6 });
+    check(
+        &fields,
+        RecordFault::LengthMismatch {
+            declared: 8,
+            read: 6,
+        },
+    );
 }
 
 #[test]
@@ -93,7 +118,13 @@ fn a_negative_header_count_is_refused() {
 fn more_headers_than_bytes_are_refused_before_any_is_read() {
     let mut fields = [&fields(0, 1)[..], &[1, 1]].concat();
     put_varint(&mut fields, i32::MAX);
-    check(&fields, RecordFault::TooManyHeaders { count: i32::MAX, left: 0 });
+    check(
+        &fields,
+        RecordFault::TooManyHeaders {
+            count: i32::MAX,
+            left: 0,
+        },
+    );
 }
 
 #[test]
@@ -111,7 +142,14 @@ fn varints_that_never_end_are_refused() {
     check(&[&[0][..], &[0xff; 11]].concat(), ten);
     check(&[&[0, 0][..], &[0xff; 6]].concat(), five);
     let body = [good(0), vec![0x80; 6]].concat();
-    assert_eq!(failure(2, &body), BatchError::Record { index: 1, at: 7, fault: five });
+    assert_eq!(
+        failure(2, &body),
+        BatchError::Record {
+            index: 1,
+            at: 7,
+            fault: five
+        }
+    );
 }
 
 #[test]
@@ -126,33 +164,67 @@ fn overlong_varints_that_do_end_are_read_as_kafka_reads_them() {
 fn a_negative_record_length_is_refused() {
     let body = [good(0), vec![1]].concat();
     let fault = RecordFault::NegativeLength { length: -1 };
-    assert_eq!(failure(2, &body), BatchError::Record { index: 1, at: 7, fault });
+    assert_eq!(
+        failure(2, &body),
+        BatchError::Record {
+            index: 1,
+            at: 7,
+            fault
+        }
+    );
 }
 
 #[test]
 fn a_record_length_beyond_the_body_is_truncated() {
     let mut body = good(0);
     body.push(100);
-    let fault = RecordFault::Truncated { needed: 50, left: 0 };
-    assert_eq!(failure(2, &body), BatchError::Record { index: 1, at: 7, fault });
+    let fault = RecordFault::Truncated {
+        needed: 50,
+        left: 0,
+    };
+    assert_eq!(
+        failure(2, &body),
+        BatchError::Record {
+            index: 1,
+            at: 7,
+            fault
+        }
+    );
 }
 
 #[test]
 fn fewer_records_than_counted_are_truncated() {
     let fault = RecordFault::Truncated { needed: 1, left: 0 };
-    assert_eq!(failure(i32::MAX, &good(0)), BatchError::Record { index: 1, at: 7, fault });
+    assert_eq!(
+        failure(i32::MAX, &good(0)),
+        BatchError::Record {
+            index: 1,
+            at: 7,
+            fault
+        }
+    );
 }
 
 #[test]
 fn more_bytes_than_counted_records_are_an_error() {
     let body = [good(0), good(1), good(2)].concat();
-    assert_eq!(failure(2, &body), BatchError::TrailingBytes { at: 14, left: 7, count: 2 });
+    assert_eq!(
+        failure(2, &body),
+        BatchError::TrailingBytes {
+            at: 14,
+            left: 7,
+            count: 2
+        }
+    );
 }
 
 #[test]
 fn a_negative_record_count_is_refused() {
     for count in [-1, i32::MIN] {
-        assert_eq!(failure(count, &good(0)), BatchError::NegativeRecordCount { count });
+        assert_eq!(
+            failure(count, &good(0)),
+            BatchError::NegativeRecordCount { count }
+        );
     }
 }
 
@@ -166,7 +238,11 @@ fn a_record_offset_that_overflows_is_refused() {
     let fault = RecordFault::OffsetOverflow { delta: i32::MAX };
     assert_eq!(
         records.next().unwrap().unwrap_err(),
-        BatchError::Record { index: 0, at: 0, fault },
+        BatchError::Record {
+            index: 0,
+            at: 0,
+            fault
+        },
     );
     assert!(records.next().is_none());
 }
@@ -177,7 +253,12 @@ fn a_timestamp_that_overflows_wraps_as_in_java() {
     let bytes = with_body(1, Compression::None, &body);
     let batch = BatchView::parse(&bytes).unwrap();
     let mut scratch = Vec::new();
-    let record = batch.records(&mut scratch, CAP).unwrap().next().unwrap().unwrap();
+    let record = batch
+        .records(&mut scratch, CAP)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
     assert_eq!(record.timestamp, NOW.wrapping_add(i64::MAX));
 }
 

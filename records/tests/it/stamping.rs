@@ -7,7 +7,9 @@ use crate::support::{NOW, plain, read};
 /// Positions at which two batches of the same length differ.
 fn differences(before: &[u8], after: &[u8]) -> Vec<usize> {
     assert_eq!(before.len(), after.len());
-    (0..before.len()).filter(|&at| before[at] != after[at]).collect()
+    (0..before.len())
+        .filter(|&at| before[at] != after[at])
+        .collect()
 }
 
 #[test]
@@ -19,7 +21,10 @@ fn base_offset_and_leader_epoch_leave_the_checksum_alone() {
     let changed: Vec<usize> = layout::BASE_OFFSET.range().chain(12..16).collect();
     assert_eq!(differences(&before, &after), changed);
     assert_eq!(read(&after)[2].offset, 0x0102_0304_0506_0708 + 2);
-    assert_eq!(BatchHeader::parse(&after).unwrap().leader_epoch, 0x0a0b_0c0d);
+    assert_eq!(
+        BatchHeader::parse(&after).unwrap().leader_epoch,
+        0x0a0b_0c0d
+    );
 }
 
 #[test]
@@ -31,7 +36,11 @@ fn log_append_time_is_what_readers_report_for_every_record() {
     assert_eq!(header.timestamp_type(), TimestampType::LogAppendTime);
     assert_eq!(header.max_timestamp, NOW + 77);
     assert_eq!(header.base_timestamp, before.base_timestamp);
-    assert!(read(&batch).iter().all(|record| record.timestamp == NOW + 77));
+    assert!(
+        read(&batch)
+            .iter()
+            .all(|record| record.timestamp == NOW + 77)
+    );
 }
 
 #[test]
@@ -52,5 +61,8 @@ fn a_delete_horizon_takes_the_place_of_the_base_timestamp() {
     let mut batch = plain(1, Compression::None);
     stamp::set_delete_horizon(&mut batch, NOW + 5);
     BatchView::parse(&batch).unwrap().verify_crc().unwrap();
-    assert_eq!(BatchHeader::parse(&batch).unwrap().delete_horizon(), Some(NOW + 5));
+    assert_eq!(
+        BatchHeader::parse(&batch).unwrap().delete_horizon(),
+        Some(NOW + 5)
+    );
 }

@@ -25,9 +25,18 @@ pub(crate) struct Owned {
 
 impl Owned {
     pub(crate) fn append_to(&self, builder: &mut BatchBuilder) {
-        let headers = self.headers.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
+        let headers = self
+            .headers
+            .iter()
+            .map(|(key, value)| (key.as_slice(), value.as_deref()));
         builder
-            .append(self.offset, self.timestamp, self.key.as_deref(), self.value.as_deref(), headers)
+            .append(
+                self.offset,
+                self.timestamp,
+                self.key.as_deref(),
+                self.value.as_deref(),
+                headers,
+            )
             .expect("a generated record fits");
     }
 }
@@ -51,17 +60,25 @@ impl From<Record<'_>> for Owned {
 pub(crate) fn read(bytes: &[u8]) -> Vec<Owned> {
     let batch = BatchView::parse(bytes).expect("a whole batch");
     batch.verify_crc().expect("an intact batch");
-    assert_eq!(batch.bytes().len(), bytes.len(), "one batch and nothing else");
+    assert_eq!(
+        batch.bytes().len(),
+        bytes.len(),
+        "one batch and nothing else"
+    );
     let mut scratch = Vec::new();
     let records = batch.records(&mut scratch, CAP).expect("a readable body");
-    records.map(|record| record.expect("a readable record").into()).collect()
+    records
+        .map(|record| record.expect("a readable record").into())
+        .collect()
 }
 
 /// A batch at the offset of the first of `records`.
 pub(crate) fn build(records: &[Owned], codec: Compression) -> Vec<u8> {
     let base_offset = records.first().map_or(0, |record| record.offset);
     let mut builder = BatchBuilder::new(base_offset).compression(codec);
-    records.iter().for_each(|record| record.append_to(&mut builder));
+    records
+        .iter()
+        .for_each(|record| record.append_to(&mut builder));
     builder.finish()
 }
 
@@ -89,8 +106,16 @@ pub(crate) fn with_body(count: i32, codec: Compression, body: &[u8]) -> Vec<u8> 
     batch.extend_from_slice(body);
     let length = (batch.len() - layout::LOG_OVERHEAD_BYTES) as i32;
     set(&mut batch, layout::BATCH_LENGTH, &length.to_be_bytes());
-    set(&mut batch, layout::ATTRIBUTES, &i16::from(codec.id()).to_be_bytes());
-    set(&mut batch, layout::LAST_OFFSET_DELTA, &(count.wrapping_sub(1)).to_be_bytes());
+    set(
+        &mut batch,
+        layout::ATTRIBUTES,
+        &i16::from(codec.id()).to_be_bytes(),
+    );
+    set(
+        &mut batch,
+        layout::LAST_OFFSET_DELTA,
+        &(count.wrapping_sub(1)).to_be_bytes(),
+    );
     set(&mut batch, layout::BASE_TIMESTAMP, &NOW.to_be_bytes());
     set(&mut batch, layout::RECORD_COUNT, &count.to_be_bytes());
     stamp::refresh_crc(&mut batch);
@@ -124,7 +149,13 @@ pub(crate) fn any_records() -> impl Strategy<Value = Vec<Owned>> {
     let bytes = || vec(any::<u8>(), 0..40);
     let headers = vec((bytes(), option::of(bytes())), 0..4);
     let timestamp = prop_oneof![NOW - 1000..NOW + 1000, Just(-1), any::<i64>()];
-    let record = (0..5_i64, timestamp, option::of(bytes()), option::of(bytes()), headers);
+    let record = (
+        0..5_i64,
+        timestamp,
+        option::of(bytes()),
+        option::of(bytes()),
+        headers,
+    );
     (0..1_i64 << 40, vec(record, 1..40)).prop_map(|(base, records)| {
         let mut next = base;
         records
@@ -133,7 +164,13 @@ pub(crate) fn any_records() -> impl Strategy<Value = Vec<Owned>> {
             .map(|(index, (gap, timestamp, key, value, headers))| {
                 let offset = next + if index == 0 { 0 } else { gap };
                 next = offset + 1;
-                Owned { offset, timestamp, key, value, headers }
+                Owned {
+                    offset,
+                    timestamp,
+                    key,
+                    value,
+                    headers,
+                }
             })
             .collect()
     })

@@ -116,18 +116,15 @@ fn repeated_header_keys_null_values_and_their_order_survive() {
         (b"k".to_vec(), Some(b"1".to_vec())),
         (vec![0xff, 0xfe], Some(b"not utf-8".to_vec())),
     ];
-    let record = Owned {
+    let records = [Owned {
         offset: 0,
         timestamp: NOW,
         key: None,
         value: None,
         headers: headers.to_vec(),
-    };
+    }];
     for codec in Compression::ALL {
-        assert_eq!(
-            read(&build(std::slice::from_ref(&record), codec)),
-            [record.clone()]
-        );
+        assert_eq!(read(&build(&records, codec)), records);
     }
 }
 

@@ -73,7 +73,7 @@ fn a_leader_change_comes_back_in_both_versions() {
         assert!(batch.header().is_control() && !batch.header().is_transactional());
         assert_eq!(end_txn_marker(&batch), Ok(None));
         with_parsed(&bytes, |parsed| {
-            assert_eq!(parsed, Ok(ControlRecord::LeaderChange(change)))
+            assert_eq!(parsed, Ok(ControlRecord::LeaderChange(change)));
         });
     }
 }

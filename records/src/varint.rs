@@ -14,44 +14,47 @@ pub const VARLONG_BYTES_MAX: usize = 10;
 /// A cursor over bytes that are not trusted.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
+    total: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte.
     pub const fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0 }
+        Reader {
+            rest: bytes,
+            total: bytes.len(),
+        }
     }
 
     /// Bytes consumed so far.
     pub const fn position(&self) -> usize {
-        self.at
+        self.total - self.rest.len()
     }
 
     /// Bytes not consumed yet.
     pub const fn left(&self) -> usize {
-        self.bytes.len() - self.at
+        self.rest.len()
     }
 
     /// The next byte.
     #[inline]
     pub fn byte(&mut self) -> Result<u8, RecordFault> {
-        match self.bytes.get(self.at) {
-            Some(&byte) => {
-                self.at += 1;
+        match self.rest {
+            &[byte, ref rest @ ..] => {
+                self.rest = rest;
                 Ok(byte)
             }
-            None => Err(RecordFault::Truncated { needed: 1, left: 0 }),
+            [] => Err(RecordFault::Truncated { needed: 1, left: 0 }),
         }
     }
 
     /// The next `count` bytes.
     #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], RecordFault> {
-        match self.bytes[self.at..].get(..count) {
-            Some(taken) => {
-                self.at += count;
+        match self.rest.split_at_checked(count) {
+            Some((taken, rest)) => {
+                self.rest = rest;
                 Ok(taken)
             }
             None => Err(RecordFault::Truncated {
@@ -61,37 +64,31 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A 32-bit varint. Nearly all of them are one byte, which is the path kept inline.
+    /// A 32-bit varint.
     #[inline]
     pub fn varint(&mut self) -> Result<i32, RecordFault> {
-        let first = self.byte()?;
-        let raw = if first < 0x80 {
-            u32::from(first)
-        } else {
-            self.varint_tail(first)?
-        };
-        Ok(unzigzag32(raw))
+        match self.short() {
+            Some(raw) => Ok(unzigzag32(raw)),
+            None => self
+                .long(VARINT_BYTES_MAX)
+                .map(|raw| unzigzag32(raw as u32)),
+        }
     }
 
     /// A 64-bit varint.
     #[inline]
     pub fn varlong(&mut self) -> Result<i64, RecordFault> {
-        let first = self.byte()?;
-        let raw = if first < 0x80 {
-            u64::from(first)
-        } else {
-            self.varlong_tail(first)?
-        };
-        Ok(unzigzag64(raw))
+        match self.short() {
+            Some(raw) => Ok(unzigzag64(u64::from(raw))),
+            None => self.long(VARLONG_BYTES_MAX).map(unzigzag64),
+        }
     }
 
     /// A 32-bit varint without zigzag, as messages use it for counts.
     pub fn unsigned(&mut self) -> Result<u32, RecordFault> {
-        let first = self.byte()?;
-        if first < 0x80 {
-            Ok(u32::from(first))
-        } else {
-            self.varint_tail(first)
+        match self.short() {
+            Some(raw) => Ok(raw),
+            None => self.long(VARINT_BYTES_MAX).map(|raw| raw as u32),
         }
     }
 
@@ -112,32 +109,33 @@ impl<'a> Reader<'a> {
             .transpose()
     }
 
-    fn varint_tail(&mut self, first: u8) -> Result<u32, RecordFault> {
-        let mut raw = u32::from(first & 0x7f);
-        for index in 1..VARINT_BYTES_MAX as u32 {
-            let byte = self.byte()?;
-            raw |= u32::from(byte & 0x7f) << (7 * index);
-            if byte < 0x80 {
-                return Ok(raw);
+    /// One or two bytes, which nearly all varints are; `None` consumes nothing.
+    #[inline]
+    fn short(&mut self) -> Option<u32> {
+        match self.rest {
+            &[first @ 0..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Some(u32::from(first))
             }
+            &[first, second @ 0..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Some(u32::from(first & 0x7f) | u32::from(second) << 7)
+            }
+            _ => None,
         }
-        Err(RecordFault::VarintTooLong {
-            bytes_max: VARINT_BYTES_MAX,
-        })
     }
 
-    fn varlong_tail(&mut self, first: u8) -> Result<u64, RecordFault> {
-        let mut raw = u64::from(first & 0x7f);
-        for index in 1..VARLONG_BYTES_MAX as u32 {
+    #[cold]
+    fn long(&mut self, bytes_max: usize) -> Result<u64, RecordFault> {
+        let mut raw = 0;
+        for index in 0..bytes_max as u32 {
             let byte = self.byte()?;
             raw |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
                 return Ok(raw);
             }
         }
-        Err(RecordFault::VarintTooLong {
-            bytes_max: VARLONG_BYTES_MAX,
-        })
+        Err(RecordFault::VarintTooLong { bytes_max })
     }
 }
 

@@ -229,8 +229,8 @@ pub struct Batches<'a> {
 }
 
 impl Batches<'_> {
-    /// Where the next batch starts; after an error, where the bad one does. All before it parsed.
-    pub fn position(&self) -> usize {
+    /// Bytes of the batches so far: where the next one starts, or after an error the bad one.
+    pub fn bytes_read(&self) -> usize {
         self.at
     }
 }

@@ -22,9 +22,17 @@
 //! | compacted topic: every record has a key | InvalidRecord, per record |
 //! | timestamps within the topic's range | InvalidTimestamp, per record |
 //!
-//! Two answers are ours: a body over the caller's decompression cap is MessageTooLarge, and one
-//! that its codec cannot read is InvalidRecord (Kafka has no cap, and calls the other an unknown
-//! server error).
+//! Where the answer is not Kafka's, on purpose:
+//!
+//! - A body over the caller's decompression cap is MessageTooLarge. Kafka has no cap.
+//! - A body that its codec cannot read is InvalidRecord. Kafka says unknown server error.
+//! - A codec nobody has defined is UnsupportedCompressionType, once the checksum is right. Kafka
+//!   says unknown server error.
+//! - A record in a compressed body whose declared length is not what its fields take is
+//!   InvalidRecord. Kafka looks at that in uncompressed bodies only, stores it, and its consumers
+//!   fail later.
+//! - Records not numbered 0, 1, 2 are renumbered. Kafka stores them so when uncompressed, and
+//!   fails when compressed; only old formats are repaired.
 
 use crate::attributes::TimestampType;
 use crate::compression::Compression;
@@ -36,6 +44,10 @@ use crate::{NO_TIMESTAMP, stamp};
 
 /// Record errors kept of one batch; the rest is only counted. Each one travels to the client.
 pub const RECORD_ERRORS_MAX: usize = 10_000;
+
+/// The default cap on an uncompressed body: what a whole request may hold
+/// (`socket.request.max.bytes`).
+pub const DECOMPRESSED_BYTES_MAX: usize = 100 * 1024 * 1024;
 
 /// Who hands in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +99,7 @@ impl Rules {
             zstd_allowed: true,
             compression: None,
             compression_level: None,
-            decompressed_bytes_max: 100 * 1024 * 1024,
+            decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
         }
     }
 }

@@ -113,13 +113,13 @@ impl<'a> Reader<'a> {
     #[inline]
     fn short(&mut self) -> Option<u32> {
         match self.rest {
-            &[first @ 0..0x80, ref rest @ ..] => {
+            [first @ 0..0x80, rest @ ..] => {
                 self.rest = rest;
-                Some(u32::from(first))
+                Some(u32::from(*first))
             }
-            &[first, second @ 0..0x80, ref rest @ ..] => {
+            [first, second @ 0..0x80, rest @ ..] => {
                 self.rest = rest;
-                Some(u32::from(first & 0x7f) | u32::from(second) << 7)
+                Some(u32::from(first & 0x7f) | u32::from(*second) << 7)
             }
             _ => None,
         }

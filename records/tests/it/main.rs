@@ -11,6 +11,7 @@ mod documentation;
 mod golden;
 mod header;
 mod iteration;
+mod kafka;
 mod malformed;
 mod mutation;
 mod oracle;

@@ -37,6 +37,7 @@
 use crate::attributes::TimestampType;
 use crate::compression::Compression;
 use crate::error::{BatchError, ErrorKind};
+use crate::layout::{BATCH_LENGTH, LEGACY_LENGTH_MIN};
 use crate::rebuild::{RebuildError, Target, recompress, renumber};
 use crate::view::{BatchHeader, BatchView};
 use crate::walk::Walk;
@@ -397,13 +398,31 @@ fn the_batch<'a>(bytes: &'a [u8], rules: &Rules) -> Result<BatchView<'a>, Reject
         return Err(Rejection::ZstdTooEarly);
     }
     let at = batch.bytes().len();
-    match BatchView::parse(&bytes[at..]) {
-        Ok(_) | Err(BatchError::LegacyMagic { .. } | BatchError::OffsetOverflow { .. }) => {
-            Err(Rejection::SecondBatch { at })
-        }
-        Err(BatchError::Incomplete { .. }) => Ok(batch),
-        Err(error) => Err(Rejection::Batch(error)),
+    if another_batch(&bytes[at..])? {
+        return Err(Rejection::SecondBatch { at });
     }
+    Ok(batch)
+}
+
+/// Whether `rest` begins with what Kafka counts as a batch: a length and a magic that some format
+/// has, and as many bytes as the length says. Anything shorter is torn and no batch.
+fn another_batch(rest: &[u8]) -> Result<bool, BatchError> {
+    match BatchView::parse(rest) {
+        Err(error @ BatchError::UnknownMagic { .. }) => Err(error),
+        Err(error @ BatchError::LengthTooSmall { length, .. }) if length < LEGACY_LENGTH_MIN => {
+            Err(error)
+        }
+        Err(BatchError::Incomplete { .. }) => Ok(false),
+        _ => Ok(whole(rest)),
+    }
+}
+
+fn whole(rest: &[u8]) -> bool {
+    let length = rest
+        .get(BATCH_LENGTH.range())
+        .and_then(|field| field.first_chunk::<4>());
+    let length = length.and_then(|field| usize::try_from(i32::from_be_bytes(*field)).ok());
+    length.is_some_and(|length| rest.len() - BATCH_LENGTH.end() >= length)
 }
 
 fn check_client_header(header: &BatchHeader) -> Result<(), Rejection> {

@@ -111,6 +111,26 @@ fn a_second_batch_is_refused() {
     );
 }
 
+/// Of any format, even one too short for ours, as long as its bytes are there.
+#[test]
+fn a_second_batch_counts_when_it_is_whole() {
+    let bytes = plain(2, Compression::None);
+    let at = bytes.len();
+    for (magic, length) in [(0_u8, 14_i32), (1, 22), (2, 38), (2, 49)] {
+        let mut second = vec![0; 12 + length as usize];
+        set(&mut second, layout::BATCH_LENGTH, &length.to_be_bytes());
+        set(&mut second, layout::MAGIC, &[magic]);
+        let two = [&bytes[..], &second].concat();
+        refuse(
+            &two,
+            &rules(),
+            ErrorKind::InvalidRecord,
+            Rejection::SecondBatch { at },
+        );
+        accept(&two[..two.len() - 1], &rules());
+    }
+}
+
 #[test]
 fn no_batch_is_refused() {
     refuse(&[], &rules(), ErrorKind::InvalidRecord, Rejection::NoBatch);

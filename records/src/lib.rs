@@ -17,7 +17,7 @@
 //! | [`walk`], [`iter`] | the records inside, without copying them |
 //! | [`build`] | new batches, including the cleaner's empty ones |
 //! | [`control`] | transaction markers and other control records |
-//! | [`validate`] | what a leader demands of a batch before it appends it |
+//! | [`mod@validate`] | what a leader demands of a batch before it appends it |
 //! | [`rebuild`] | the same records in another codec |
 //! | [`compression`] | the five codecs, with output caps |
 //! | [`crc`], [`varint`] | checksum and integers |

@@ -2,7 +2,7 @@
 //!
 //! Parsing checks structure only: enough bytes, the right magic, a length that can hold a header,
 //! offsets that fit. Whether the content is intact is [`BatchView::verify_crc`]; whether a broker
-//! may append it is [`crate::validate`]. The byte table is in [`crate::layout`].
+//! may append it is [`mod@crate::validate`]. The byte table is in [`crate::layout`].
 
 use crate::attributes::{Attributes, TimestampType};
 use crate::compression::Compression;

@@ -2,8 +2,8 @@
 //!
 //! Changing the codec does not touch the records: their bytes are decompressed and compressed
 //! again, and only codec, length and checksum of the header change. Renumbering encodes each
-//! record anew; it serves the few clients that number the records of a batch wrongly, which
-//! Kafka has always repaired rather than refused.
+//! record anew; it serves clients that number the records of a batch wrongly, so that what lies in
+//! the log is right whoever wrote it.
 
 use crate::build::{BatchBuilder, BuildError};
 use crate::compression::{Compression, compress_into};

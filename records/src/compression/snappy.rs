@@ -20,8 +20,7 @@ const VERSION: i32 = 1;
 const HEADER_BYTES: usize = 16;
 /// Uncompressed bytes to a block, as Java's writer has it.
 const BLOCK_BYTES: usize = 32 * 1024;
-/// The densest element is a copy: 64 bytes out of 3, or out of 2 with luck (11 bytes). Nothing a
-/// block holds can expand further than this.
+/// The densest element is the copy of 64 bytes in 3. No block can expand further than this.
 const EXPANSION_MAX: usize = 22;
 
 pub(super) fn decompress(

@@ -106,12 +106,15 @@ fn select(names: &[String]) -> Result<Vec<&'static Row>> {
     Ok(all.filter(|row| wanted.contains(&row.name)).collect())
 }
 
+/// Runs `work` with a folder for its files, which is kept and named if it fails.
 fn in_folder(name: &str, work: impl FnOnce(&Context) -> Result<()>) -> Result<ExitCode> {
-    let (result, kept) = runner::in_folder(name, work)?;
-    if let Some(folder) = kept {
-        eprintln!("files: {}", folder.display());
+    let folder = runner::folder(name)?;
+    if let Err(error) = work(&Context::new(folder.path())) {
+        eprintln!("files: {}", folder.keep().display());
+        return Err(error);
     }
-    result.map(|()| ExitCode::SUCCESS)
+    runner::remove(folder)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn up_kafka(ctx: &Context) -> Result<()> {
@@ -120,6 +123,5 @@ fn up_kafka(ctx: &Context) -> Result<()> {
     println!("{}", kafka.address());
     wait::until_interrupted(|| kafka.process().expect_running())?;
     eprintln!("stopping");
-    drop(java);
     kafka.stop()
 }

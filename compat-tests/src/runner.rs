@@ -54,22 +54,19 @@ pub fn run(rows: &[&'static Row]) -> Result<Vec<Report>> {
     Ok(reports)
 }
 
-/// Runs `work` with a context of its own; its folder is kept, and given back, if that fails.
-pub fn in_folder<T>(
-    name: &str,
-    work: impl FnOnce(&Context) -> Result<T>,
-) -> Result<(Result<T>, Option<PathBuf>)> {
-    let folder = tempfile::Builder::new()
+/// A temporary folder for the files of `name`, in the system's place for such.
+pub fn folder(name: &str) -> Result<TempDir> {
+    tempfile::Builder::new()
         .prefix(&format!("reka-compat-{name}-"))
         .tempdir()
-        .map_err(Error::io("make a temporary folder"))?;
-    let result = work(&Context::new(folder.path()));
-    if result.is_ok() {
-        remove(folder)?;
-        Ok((result, None))
-    } else {
-        Ok((result, Some(folder.keep())))
-    }
+        .map_err(Error::io("make a temporary folder"))
+}
+
+/// Removes it, and says so if that fails, as `Drop` would not.
+pub fn remove(folder: TempDir) -> Result<()> {
+    folder
+        .close()
+        .map_err(Error::io("remove the temporary folder"))
 }
 
 /// The last line of a run; machines look for exactly this form.
@@ -96,8 +93,14 @@ pub fn write_json(reports: &[Report], file: &Path) -> Result<()> {
 
 fn run_row(row: &'static Row) -> Result<Report> {
     let start = Instant::now();
-    let (result, kept) = in_folder(row.name, row.run)?;
-    let (outcome, note) = judge(result);
+    let folder = folder(row.name)?;
+    let (outcome, note) = judge((row.run)(&Context::new(folder.path())));
+    let kept = if outcome == Outcome::Failed {
+        Some(folder.keep())
+    } else {
+        remove(folder)?;
+        None
+    };
     Ok(Report {
         row: row.name,
         outcome,
@@ -132,16 +135,8 @@ fn line(report: &Report) -> String {
         row, seconds, note, ..
     } = report;
     let kept = match &report.kept {
-        Some(folder) if report.outcome == Outcome::Failed => {
-            format!("; files: {}", folder.display())
-        }
-        _ => String::new(),
+        Some(folder) => format!("; files: {}", folder.display()),
+        None => String::new(),
     };
     format!("{outcome} {row} ({seconds:.1} s): {note}{kept}")
-}
-
-fn remove(folder: TempDir) -> Result<()> {
-    folder
-        .close()
-        .map_err(Error::io("remove the temporary folder"))
 }

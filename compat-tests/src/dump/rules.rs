@@ -146,8 +146,8 @@ impl<'a> Check<'a> {
             self.find(file, what);
         }
         let rising = records.windows(2).all(|w| w[0].offset < w[1].offset);
-        let inside = |r: &&Record| (batch.base_offset..=batch.last_offset).contains(&r.offset);
-        if !rising || !records.iter().all(|r| inside(r)) {
+        let range = batch.base_offset..=batch.last_offset;
+        if !rising || !records.iter().all(|r| range.contains(&r.offset)) {
             self.find(
                 file,
                 format!("batch {at}: offsets of its records are wrong"),

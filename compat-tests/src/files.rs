@@ -39,6 +39,13 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Copies one file.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)
+        .map(drop)
+        .map_err(Error::io(format!("copy {}", from.display())))
+}
+
 /// Copies a folder with everything in it for whose name `wanted` says yes.
 pub fn copy_dir(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
     make_dir(to)?;
@@ -51,7 +58,7 @@ pub fn copy_dir(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> Result
         if source.is_dir() {
             copy_dir(&source, &target, wanted)?;
         } else {
-            fs::copy(&source, &target).map_err(Error::io(format!("copy {}", source.display())))?;
+            copy(&source, &target)?;
         }
     }
     Ok(())
@@ -68,6 +75,17 @@ pub fn name_of(path: &Path) -> String {
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&read(path)?)
         .map_err(|error| Error::refused(format!("read {}", path.display()), error.to_string()))
+}
+
+/// Reads a file with one JSON value per line.
+pub fn read_json_lines(path: &Path) -> Result<Vec<serde_json::Value>> {
+    let parse = |(number, line)| {
+        serde_json::from_str(line).map_err(|error| {
+            let step = format!("read {}, line {}", path.display(), number + 1);
+            Error::refused(step, error.to_string())
+        })
+    };
+    read_text(path)?.lines().enumerate().map(parse).collect()
 }
 
 /// Writes a JSON file for people to read.

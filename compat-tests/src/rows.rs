@@ -3,6 +3,8 @@
 mod control;
 mod dump_log;
 mod kafka_log_dir;
+mod kafka_serves_kafka;
+mod kafka_serves_ours;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -50,7 +52,9 @@ pub enum Verdict {
 pub const ROWS: &[Row] = &[
     control::ROW,
     kafka_log_dir::ROW,
+    kafka_serves_kafka::ROW,
     dump_log::ROW,
+    kafka_serves_ours::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
 

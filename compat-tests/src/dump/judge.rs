@@ -8,7 +8,7 @@ use crate::dump::manifest::{self, Manifest, Written};
 use crate::dump::parse::Dump;
 use crate::dump::rules::{self, Counts, Finding, Judged};
 use crate::dump::tool;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 
 /// How the writer of the directory ended.
@@ -36,6 +36,10 @@ pub fn judge(
     }
     let dump = tool::dump(java, &wanted, work)?;
     let mut findings = complaints("DumpLogSegments", &dump);
+    if dump.gave_up {
+        // What it did not get to would look as if it were missing.
+        return Ok(findings);
+    }
     findings.extend(gaps(&dump, manifest));
     let mut counts = BTreeMap::new();
     for (partition, files) in by_partition(&dump)? {
@@ -51,11 +55,39 @@ pub fn judge(
     Ok(findings)
 }
 
+/// The same as a step of a row: anything found is an error.
+pub fn accept(
+    java: &Java,
+    log_dir: &Path,
+    manifest: &Manifest,
+    stop: Stop,
+    work: &Path,
+) -> Result<()> {
+    let findings = judge(java, log_dir, manifest, stop, work)?;
+    let Some(first) = findings.first() else {
+        return Ok(());
+    };
+    let all: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let list = work.join("findings.txt");
+    files::write(&list, all.join("\n"))?;
+    let finding = format!("{first}; {} findings in {}", all.len(), list.display());
+    Err(Error::refused(
+        format!("judge {}", log_dir.display()),
+        finding,
+    ))
+}
+
 /// The manifest of a directory somebody else wrote, from the tool's own count. Each topic in
 /// `with_gaps` may miss offsets.
 pub fn observe(java: &Java, log_dir: &Path, with_gaps: &[&str], work: &Path) -> Result<Manifest> {
     files::make_dir(work)?;
     let dump = tool::dump(java, &tool::files(log_dir, tool::ALL)?, work)?;
+    if let Some(complaint) = dump.complaints.first() {
+        return Err(Error::refused(
+            format!("count what is in {}", log_dir.display()),
+            complaint,
+        ));
+    }
     let mut manifest = Manifest::new();
     for (partition, files) in by_partition(&dump)? {
         let topic = partition.strip_suffix("-0").unwrap_or(&partition);

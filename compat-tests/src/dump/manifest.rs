@@ -47,7 +47,7 @@ pub fn compare(manifest: &Manifest, found: &BTreeMap<String, Counts>) -> Vec<Fin
             }),
             Some(counts) if *counts != written.counts => findings.push(Finding {
                 place,
-                what: format!("written {:?}, found {counts:?}", written.counts),
+                what: format!("written {}, found {counts}", written.counts),
             }),
             Some(_) => {}
         }

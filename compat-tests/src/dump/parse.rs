@@ -13,6 +13,8 @@ pub struct Dump {
     pub gaps: Vec<Gap>,
     /// Everything else on standard error: mismatches, corruption, exceptions.
     pub complaints: Vec<String>,
+    /// It ended with a failure, and has not looked at everything.
+    pub gave_up: bool,
 }
 
 /// What it said about one file.

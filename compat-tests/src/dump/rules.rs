@@ -44,6 +44,20 @@ pub struct Counts {
     pub segments: u64,
 }
 
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            records,
+            batches,
+            segments,
+        } = self;
+        write!(
+            f,
+            "{records} records, {batches} batches, {segments} segments"
+        )
+    }
+}
+
 /// Counts what the tool listed.
 #[must_use]
 pub fn count(files: &[Judged<'_>]) -> Counts {

@@ -68,6 +68,7 @@ fn read(output: &Output, files_asked: usize) -> Result<Dump> {
         let file = file.map_or_else(String::new, |path| format!(" at {path}"));
         let complaint = format!("the tool gave up{file}: {}", output.status);
         dump.complaints.insert(0, complaint);
+        dump.gave_up = true;
     } else if dump.files.len() != files_asked {
         let finding = format!("asked for {files_asked} files, got {}", dump.files.len());
         return Err(Error::refused(STEP, finding));

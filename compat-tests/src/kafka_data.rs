@@ -19,7 +19,7 @@ use crate::files;
 const WRITE_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// Small indexes, because an unclean stop leaves them at their full, preallocated size; a cleaner
-/// that looks often, because we wait for it; producers kept although their records may be old.
+/// that looks often, because we wait for it; room for a transaction that nobody ends.
 const CONFIG: &[&str] = &[
     "log.index.size.max.bytes=4096",
     "log.cleaner.backoff.ms=200",

@@ -42,18 +42,6 @@ impl Process {
         })
     }
 
-    /// Its process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Where its standard error went.
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        &self.log
-    }
-
     /// An error if it has ended although it should still run.
     pub fn expect_running(&mut self) -> Result<()> {
         match self.status()? {

@@ -63,6 +63,10 @@ impl Java {
     #[must_use]
     pub fn command(&self, main: &str, level: &str) -> Command {
         let mut command = Command::new("java");
+        // With these set the JVM says so on standard error, where a judge takes it for a finding.
+        for options in ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"] {
+            command.env_remove(options);
+        }
         command
             .args(["-Xmx256m", "-XX:TieredStopAtLevel=1"])
             .arg("-Djava.awt.headless=true")

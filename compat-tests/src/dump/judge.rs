@@ -81,7 +81,7 @@ pub fn accept(
 /// `with_gaps` may miss offsets.
 pub fn observe(java: &Java, log_dir: &Path, with_gaps: &[&str], work: &Path) -> Result<Manifest> {
     files::make_dir(work)?;
-    let dump = tool::dump(java, &tool::files(log_dir, tool::ALL)?, work)?;
+    let dump = tool::dump(java, &tool::files(log_dir, &["log"])?, work)?;
     if let Some(complaint) = dump.complaints.first() {
         return Err(Error::refused(
             format!("count what is in {}", log_dir.display()),

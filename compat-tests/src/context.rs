@@ -1,0 +1,65 @@
+//! Where a row finds the checkout and may leave its files.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// What a row is given.
+#[derive(Debug)]
+pub struct Context {
+    work: PathBuf,
+}
+
+impl Context {
+    /// A context whose files all go below `work`.
+    #[must_use]
+    pub fn new(work: &Path) -> Self {
+        Self { work: work.into() }
+    }
+
+    /// The row's own folder: removed when it passes, kept and named when it does not.
+    #[must_use]
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// The root of the checkout this runner was built from.
+    #[must_use]
+    pub fn checkout(&self) -> &'static Path {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        here.parent().unwrap_or(here)
+    }
+
+    /// The folder of the control: its pom, its logging configuration, our Java sources.
+    #[must_use]
+    pub fn kafka_sources(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka")
+    }
+
+    /// Test data written by Apache Kafka, as committed.
+    #[must_use]
+    pub fn kafka_data(&self) -> PathBuf {
+        self.checkout()
+            .join("storage-engine/tests/testdata/kafka-4.3.1")
+    }
+
+    /// What is fetched once and used by every run: outside the checkout, so that
+    /// `git clean` and a second worktree do not fetch again.
+    pub fn cache(&self) -> Result<PathBuf> {
+        let named = |name: &str| {
+            env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        named("REKA_CACHE")
+            .or_else(|| named("XDG_CACHE_HOME").map(|dir| dir.join("reka")))
+            .or_else(|| named("HOME").map(|home| home.join(".cache/reka")))
+            .ok_or_else(|| {
+                Error::refused(
+                    "find the cache folder",
+                    "none of REKA_CACHE, XDG_CACHE_HOME and HOME is set",
+                )
+            })
+    }
+}

@@ -1,0 +1,124 @@
+//! JVM command lines: Apache Kafka's classes and our few beside them.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::control::jars;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::process::Process;
+
+const COMPILE_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// A class path and the flags every JVM here gets.
+#[derive(Debug)]
+pub struct Java {
+    class_path: String,
+    logging: PathBuf,
+}
+
+/// What a program that ran to its end printed.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Java {
+    /// Apache Kafka's jars alone.
+    pub fn kafka(ctx: &Context) -> Result<Self> {
+        let jars = jars::fetch(ctx)?;
+        Ok(Self {
+            class_path: format!("{}/*", jars.display()),
+            logging: ctx.kafka_sources().join("log4j2.yaml"),
+        })
+    }
+
+    /// The same with our own sources, compiled against them into the row's folder.
+    pub fn with_our_classes(ctx: &Context) -> Result<Self> {
+        let mut java = Self::kafka(ctx)?;
+        let classes = ctx.work().join("classes");
+        files::make_dir(&classes)?;
+        let log = ctx.work().join("javac.log");
+        let mut javac = Command::new("javac");
+        javac
+            .args(["-Xlint:all", "-Werror", "-d"])
+            .arg(&classes)
+            .args(["-cp", &java.class_path])
+            .args(files::list(&ctx.kafka_sources().join("src"))?);
+        Process::start("compile our Java sources", &mut javac, &log, &log)?
+            .finish(COMPILE_TIME_MAX)?;
+        java.class_path = format!("{}:{}", classes.display(), java.class_path);
+        Ok(java)
+    }
+
+    /// A command that runs `main`: small heap, quick start, log lines from `level` up.
+    #[must_use]
+    pub fn command(&self, main: &str, level: &str) -> Command {
+        let mut command = Command::new("java");
+        // With these set the JVM says so on standard error, where a judge takes it for a finding.
+        for options in ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"] {
+            command.env_remove(options);
+        }
+        command
+            .args(["-Xmx256m", "-XX:TieredStopAtLevel=1"])
+            .arg("-Djava.awt.headless=true")
+            .arg(format!(
+                "-Dlog4j2.configurationFile={}",
+                self.logging.display()
+            ))
+            .arg(format!("-Dreka.loglevel={level}"))
+            .args(["-cp", &self.class_path])
+            .arg(main);
+        command
+    }
+
+    /// Runs `main` to its end, which must be a success. `name` names its two output files.
+    pub fn run<A: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        main: &str,
+        args: impl IntoIterator<Item = A>,
+        work: &Path,
+        limit: Duration,
+    ) -> Result<Output> {
+        let output = self.capture(name, main, args, work, limit)?;
+        if output.status.success() {
+            Ok(output)
+        } else {
+            Err(Error::Ended {
+                step: name.into(),
+                status: output.status,
+                log: work.join(format!("{name}.err")),
+            })
+        }
+    }
+
+    /// The same for programs whose failure is an answer too.
+    pub fn capture<A: AsRef<OsStr>>(
+        &self,
+        name: &str,
+        main: &str,
+        args: impl IntoIterator<Item = A>,
+        work: &Path,
+        limit: Duration,
+    ) -> Result<Output> {
+        let out = work.join(format!("{name}.out"));
+        let err = work.join(format!("{name}.err"));
+        let mut command = self.command(main, "WARN");
+        command.args(args);
+        let status = Process::start(name, &mut command, &out, &err)?.end(limit)?;
+        Ok(Output {
+            status,
+            out: files::read_text(&out)?,
+            err: files::read_text(&err)?,
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! One Apache Kafka broker, controller in the same process, on free ports.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::control::java::Java;
+use crate::control::probe;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::ports;
+use crate::process::Process;
+use crate::wait;
+
+const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+const FORMAT_TIME_MAX: Duration = Duration::from_secs(60);
+const START_TIME_MAX: Duration = Duration::from_secs(90);
+const STOP_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A running broker. Dropping it kills it.
+#[derive(Debug)]
+pub struct Kafka {
+    process: Process,
+    address: SocketAddr,
+    log_dir: PathBuf,
+}
+
+impl Kafka {
+    /// Starts a broker whose files are all below `home`, with `extra` lines of configuration,
+    /// and waits until it serves. A `home` used before is a restart.
+    pub fn start(java: &Java, home: &Path, extra: &[&str]) -> Result<Self> {
+        files::make_dir(home)?;
+        let log_dir = home.join("data");
+        let [client, controller] = ports::free().map_err(Error::io("find free ports"))?;
+        let config = home.join("server.properties");
+        files::write(&config, properties(home, client, controller, extra))?;
+        if !log_dir.join("meta.properties").exists() {
+            let config = config.display().to_string();
+            let format = ["format", "-t", CLUSTER_ID, "-c", &config];
+            let main = "kafka.tools.StorageTool";
+            java.run("format", main, format, home, FORMAT_TIME_MAX)?;
+        }
+        let log = next_log(home);
+        let mut command = java.command("kafka.Kafka", "INFO");
+        command.arg(&config);
+        let mut process = Process::start("run Apache Kafka", &mut command, &log, &log)?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
+        let step = format!("wait for Apache Kafka, log {}", log.display());
+        wait::until(&step, START_TIME_MAX, || {
+            process.expect_running()?;
+            // Refused and cut-off connections are what a starting broker looks like.
+            Ok(matches!(probe::brokers(address), Ok(1..)).then_some(()))
+        })?;
+        Ok(Self {
+            process,
+            address,
+            log_dir,
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its partitions are.
+    #[must_use]
+    pub fn log_dir(&self) -> &Path {
+        &self.log_dir
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub fn stop(self) -> Result<()> {
+        // The JVM turns SIGTERM into exit status 143 after its shutdown hooks, so the status says
+        // nothing; the marker it leaves last does.
+        self.process.terminate(STOP_TIME_MAX)?;
+        if self.log_dir.join(".kafka_cleanshutdown").exists() {
+            Ok(())
+        } else {
+            Err(Error::refused(
+                "stop Apache Kafka",
+                "it left no .kafka_cleanshutdown",
+            ))
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(self) -> Result<()> {
+        self.process.kill(STOP_TIME_MAX)
+    }
+}
+
+fn properties(home: &Path, client: u16, controller: u16, extra: &[&str]) -> String {
+    let home = home.display();
+    // The metadata log has a folder of its own, so that the log directory holds topics only.
+    let mut text = format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={home}/data
+metadata.log.dir={home}/metadata
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=4194304
+"
+    );
+    for line in extra {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// One log per life: a restart must not overwrite what the life before it said.
+fn next_log(home: &Path) -> PathBuf {
+    (1..)
+        .map(|life| home.join(format!("broker-{life}.log")))
+        .find(|log| !log.exists())
+        .unwrap_or_else(|| home.join("broker.log"))
+}

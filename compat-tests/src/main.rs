@@ -1,0 +1,127 @@
+//! `cargo compat`: the command line of the compatibility suite.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use reka_compat::context::Context;
+use reka_compat::control::java::Java;
+use reka_compat::control::kafka::Kafka;
+use reka_compat::error::{Error, Result};
+use reka_compat::rows::{self, ROWS, Row};
+use reka_compat::{interrupt, kafka_data, runner, wait};
+
+/// Judges Reka with software nobody here wrote, Apache Kafka as the control.
+#[derive(Parser)]
+#[command(name = "cargo compat")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What can be run.
+    List,
+    /// Runs rows by name, by tier (ci), or all of them.
+    Run {
+        /// Row or tier names.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Also writes the outcome of each row here.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+    /// Starts a broker in the foreground and prints its address; Ctrl-C stops it.
+    Up {
+        /// Which.
+        broker: Broker,
+    },
+    /// Writes the storage engine's test data with Apache Kafka.
+    MakeKafkaData {
+        /// Where `clean` and `killed` go.
+        dir: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Broker {
+    Kafka,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    interrupt::catch().map_err(Error::io("catch Ctrl-C"))?;
+    match command {
+        Command::List => {
+            for row in ROWS {
+                let tiers: Vec<_> = row.tiers.iter().map(|tier| tier.name()).collect();
+                println!("{:<16} {:<4} {}", row.name, tiers.join(","), row.about);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run { names, json } => {
+            let reports = runner::run(&select(&names)?)?;
+            if let Some(file) = json {
+                runner::write_json(&reports, &file)?;
+            }
+            println!("{}", runner::summary(&reports));
+            Ok(if runner::all_good(&reports) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Command::Up {
+            broker: Broker::Kafka,
+        } => in_folder("up", up_kafka),
+        Command::MakeKafkaData { dir } => {
+            let dir = std::path::absolute(&dir).map_err(Error::io("find the folder"))?;
+            in_folder("make-kafka-data", |ctx| kafka_data::make(ctx, &dir))
+        }
+    }
+}
+
+/// Every named row once, in the order of the list.
+fn select(names: &[String]) -> Result<Vec<&'static Row>> {
+    let mut wanted = Vec::new();
+    for name in names {
+        let found = rows::named(name);
+        if found.is_empty() {
+            let finding = "no row or tier of this name; see `cargo compat list`";
+            return Err(Error::refused(name, finding));
+        }
+        wanted.extend(found.iter().map(|row| row.name));
+    }
+    let all = ROWS.iter();
+    Ok(all.filter(|row| wanted.contains(&row.name)).collect())
+}
+
+/// Runs `work` with a folder for its files, which is kept and named if it fails.
+fn in_folder(name: &str, work: impl FnOnce(&Context) -> Result<()>) -> Result<ExitCode> {
+    let folder = runner::folder(name)?;
+    if let Err(error) = work(&Context::new(folder.path())) {
+        eprintln!("files: {}", folder.keep().display());
+        return Err(error);
+    }
+    runner::remove(folder)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn up_kafka(ctx: &Context) -> Result<()> {
+    let java = Java::kafka(ctx)?;
+    let mut kafka = Kafka::start(&java, &ctx.work().join("kafka"), &[])?;
+    println!("{}", kafka.address());
+    wait::until_interrupted(|| kafka.process().expect_running())?;
+    eprintln!("stopping");
+    kafka.stop()
+}

@@ -1,0 +1,143 @@
+//! A started program: its log, and the promise that it is stopped by pid when its owner goes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::error::{Error, Result};
+use crate::wait;
+
+/// A running program. Dropping it kills it and waits for its end.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` with standard output in `out` and standard error in `log`
+    /// (the same file for both is fine).
+    pub fn start(name: &str, command: &mut Command, out: &Path, log: &Path) -> Result<Self> {
+        let err_file = File::create(log).map_err(Error::io(format!("create {}", log.display())))?;
+        let out_file = if out == log {
+            err_file.try_clone()
+        } else {
+            File::create(out)
+        }
+        .map_err(Error::io(format!("create {}", out.display())))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out_file)
+            .stderr(err_file)
+            .spawn()
+            .map_err(|source| start_error(name, command, source))?;
+        Ok(Self {
+            name: name.into(),
+            child,
+            log: log.into(),
+        })
+    }
+
+    /// An error if it has ended although it should still run.
+    pub fn expect_running(&mut self) -> Result<()> {
+        match self.status()? {
+            None => Ok(()),
+            Some(status) => Err(Error::Ended {
+                step: self.name.clone(),
+                status,
+                log: self.log.clone(),
+            }),
+        }
+    }
+
+    /// Waits for its end by itself, whichever it is.
+    pub fn end(mut self, limit: Duration) -> Result<ExitStatus> {
+        let step = self.waiting();
+        let ended = wait::until(&step, limit, || self.status());
+        ended.map_err(|error| self.with_log(error))
+    }
+
+    /// Waits for its end by itself, which must be a success.
+    pub fn finish(self, limit: Duration) -> Result<()> {
+        let name = self.name.clone();
+        let log = self.log.clone();
+        let status = self.end(limit)?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Error::Ended {
+                step: name,
+                status,
+                log,
+            })
+        }
+    }
+
+    /// SIGTERM, then waits for the end it chooses. It may have ended already: Ctrl-C in a
+    /// terminal reaches it as well as us.
+    pub fn terminate(mut self, limit: Duration) -> Result<ExitStatus> {
+        self.stop(Signal::TERM, limit)
+    }
+
+    /// SIGKILL, then waits for the end.
+    pub fn kill(mut self, limit: Duration) -> Result<()> {
+        self.stop(Signal::KILL, limit).map(drop)
+    }
+
+    fn stop(&mut self, signal: Signal, limit: Duration) -> Result<ExitStatus> {
+        if let Some(status) = self.status()? {
+            return Ok(status);
+        }
+        // The pid cannot have been given to another process: we have not yet waited for its end.
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal)
+            .map_err(|errno| Error::io(format!("signal {}", self.name))(errno.into()))?;
+        let step = self.waiting();
+        let ended = wait::until_stopped(&step, limit, || self.status());
+        ended.map_err(|error| self.with_log(error))
+    }
+
+    fn waiting(&self) -> String {
+        format!("wait for the end of: {}", self.name)
+    }
+
+    fn with_log(&self, error: Error) -> Error {
+        match error {
+            Error::Deadline { step, limit, .. } => Error::Deadline {
+                step,
+                limit,
+                log: Some(self.log.clone()),
+            },
+            other => other,
+        }
+    }
+
+    fn status(&mut self) -> Result<Option<ExitStatus>> {
+        self.child
+            .try_wait()
+            .map_err(Error::io(format!("look after {}", self.name)))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Already ended and waited for is fine; there is nobody left to tell about anything else.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn start_error(name: &str, command: &Command, source: std::io::Error) -> Error {
+    if source.kind() == std::io::ErrorKind::NotFound {
+        Error::MissingTool {
+            step: name.into(),
+            tool: command.get_program().to_string_lossy().into_owned(),
+        }
+    } else {
+        Error::io(format!("start {name}"))(source)
+    }
+}

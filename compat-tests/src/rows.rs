@@ -1,0 +1,68 @@
+//! What can be run: one file and one line in [`ROWS`] per row.
+
+mod control;
+mod dump_log;
+mod kafka_log_dir;
+mod kafka_serves_kafka;
+mod kafka_serves_ours;
+
+use crate::context::Context;
+use crate::error::Result;
+
+/// One thing the runner can run and judge.
+#[derive(Debug)]
+pub struct Row {
+    /// What it is called on the command line and in reports.
+    pub name: &'static str,
+    /// The tiers that include it.
+    pub tiers: &'static [Tier],
+    /// One line for `list`.
+    pub about: &'static str,
+    /// Runs it. An error is a failure.
+    pub run: fn(&Context) -> Result<Verdict>,
+}
+
+/// A named set of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// What every commit runs.
+    Ci,
+}
+
+impl Tier {
+    /// As on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ci => "ci",
+        }
+    }
+}
+
+/// How a row ended when nothing was wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Run and found right; with what was seen.
+    Passed(String),
+    /// Not run, for this reason.
+    Skipped(String),
+}
+
+/// Every row, in the order `ci` runs them.
+pub const ROWS: &[Row] = &[
+    control::ROW,
+    kafka_log_dir::ROW,
+    kafka_serves_kafka::ROW,
+    dump_log::ROW,
+    kafka_serves_ours::ROW,
+    // a new row: its file, its `mod` line above, one line here
+];
+
+/// The rows a name stands for: itself, its tier's, or all of them. Empty for an unknown name.
+#[must_use]
+pub fn named(name: &str) -> Vec<&'static Row> {
+    let tier = |row: &&Row| row.tiers.iter().any(|tier| tier.name() == name);
+    ROWS.iter()
+        .filter(|row| name == "all" || row.name == name || tier(row))
+        .collect()
+}

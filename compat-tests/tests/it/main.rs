@@ -1,0 +1,5 @@
+//! Tests that need neither Java nor a broker: what the runner reads is captured under `testdata/`.
+
+mod dump_output;
+mod kafka_data;
+mod runner;

@@ -1,0 +1,115 @@
+//! Batches that were checked before they reach the log.
+//!
+//! Checking costs a pass over every byte (the checksum), so it is done before the
+//! partition's lock is taken, on bytes that are still in the cache, and the log
+//! takes nothing but the proof.
+
+use reka_records::control::{EndTxnMarker, end_txn_marker};
+use reka_records::{BatchHeader, BatchView};
+
+use crate::error::AppendError;
+use crate::producer_state::BatchMeta;
+
+/// Whole batches with valid structure and checksums, at least one.
+#[derive(Debug)]
+pub struct CheckedBatches<'a> {
+    pub(crate) bytes: &'a mut [u8],
+    /// Sum of the offsets the batches span.
+    pub(crate) offsets: i64,
+}
+
+impl<'a> CheckedBatches<'a> {
+    /// Checks every batch of `bytes`.
+    pub fn check(bytes: &'a mut [u8]) -> Result<CheckedBatches<'a>, AppendError> {
+        let mut position = 0;
+        let mut offsets = 0_i64;
+        for (index, batch) in reka_records::batches(bytes).enumerate() {
+            let refused = |source| AppendError::Batch {
+                index,
+                position,
+                source,
+            };
+            let batch = batch.map_err(refused)?;
+            batch.verify_crc().map_err(refused)?;
+            let header = batch.header();
+            if header.last_offset_delta < 0 {
+                return Err(refused(reka_records::BatchError::OffsetOverflow {
+                    base_offset: header.base_offset,
+                    last_offset_delta: header.last_offset_delta,
+                }));
+            }
+            offsets += i64::from(header.last_offset_delta) + 1;
+            position += header.size();
+        }
+        if position == 0 {
+            return Err(AppendError::Empty);
+        }
+        Ok(CheckedBatches { bytes, offsets })
+    }
+
+    /// Bytes of all batches.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Never: that is an error of [`CheckedBatches::check`].
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Headers with their positions.
+    pub(crate) fn headers(&self) -> Headers<'_> {
+        Headers {
+            bytes: self.bytes,
+            position: 0,
+        }
+    }
+}
+
+/// Iterates headers of bytes known to be whole batches.
+#[derive(Clone, Debug)]
+pub(crate) struct Headers<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Headers<'a> {
+    /// The headers of `bytes`, which hold whole batches.
+    pub(crate) fn of(bytes: &'a [u8]) -> Headers<'a> {
+        Headers { bytes, position: 0 }
+    }
+}
+
+impl Iterator for Headers<'_> {
+    type Item = (usize, BatchHeader);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let position = self.position;
+        // Checked before: an error here could only be the end.
+        let header = BatchHeader::parse(self.bytes.get(position..)?).ok()?;
+        self.position += header.size();
+        Some((position, header))
+    }
+}
+
+/// What became of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// The batches are in the log.
+    New {
+        /// Offset of the first record.
+        first_offset: i64,
+        /// Offset of the last record.
+        last_offset: i64,
+    },
+    /// A retry: the batch is in the log since before.
+    Duplicate(BatchMeta),
+}
+
+/// The marker in a control batch, if it is one that ends a transaction.
+pub(crate) fn marker(batch: &BatchView<'_>) -> Option<EndTxnMarker> {
+    if !batch.header().is_control() {
+        return None;
+    }
+    end_txn_marker(batch).ok().flatten()
+}

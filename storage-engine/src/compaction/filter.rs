@@ -1,0 +1,222 @@
+//! Which records of a batch stay.
+//!
+//! The rules are Apache Kafka's:
+//!
+//! - a record stays if no newer one has its key; what lies behind the map's end was
+//!   not looked at and stays;
+//! - a tombstone stays until its delete horizon, which is stamped into the batch
+//!   (attribute bit 6) the first time it is cleaned;
+//! - data of an aborted transaction goes; a marker goes once none of its
+//!   transaction's data is left and its own horizon has passed;
+//! - the last batch of an active producer stays, empty if need be.
+
+use std::collections::{HashMap, HashSet};
+
+use reka_records::control::{TransactionResult, end_txn_marker};
+use reka_records::{BatchBuilder, BatchError, BatchHeader, BatchView, Record};
+
+use super::LastOfProducer;
+use super::offset_map::OffsetMap;
+use crate::txn_index::AbortedTxn;
+
+/// What becomes of a batch.
+#[derive(Debug)]
+pub(super) enum Keep {
+    Nothing,
+    AsIs,
+    Rebuilt(Vec<u8>),
+}
+
+/// Follows transactions while batches are read in order.
+#[derive(Debug)]
+pub(super) struct Transactions<'a> {
+    /// Those that have not begun yet, by first offset.
+    ahead: &'a [AbortedTxn],
+    /// Begun, by producer; and whether data of it was met.
+    aborted: HashMap<i64, (AbortedTxn, bool)>,
+    /// Producers whose data is not aborted and whose marker is still to come.
+    committed: HashSet<i64>,
+}
+
+impl<'a> Transactions<'a> {
+    /// `aborted` is ordered by first offset.
+    pub(super) fn new(aborted: &'a [AbortedTxn]) -> Transactions<'a> {
+        Transactions {
+            ahead: aborted,
+            aborted: HashMap::new(),
+            committed: HashSet::new(),
+        }
+    }
+
+    fn advance(&mut self, last_offset: i64) {
+        while let Some((next, rest)) = self.ahead.split_first()
+            && next.first_offset <= last_offset
+        {
+            self.aborted
+                .entry(next.producer_id)
+                .or_insert((*next, false));
+            self.ahead = rest;
+        }
+    }
+
+    /// Whether a batch of data belongs to a transaction that was aborted.
+    pub(super) fn is_aborted_data(&mut self, batch: &BatchView<'_>) -> bool {
+        let header = batch.header();
+        self.advance(header.last_offset());
+        if !header.is_transactional() || header.is_control() {
+            return false;
+        }
+        match self.aborted.get_mut(&header.producer_id) {
+            Some((_, met)) => {
+                *met = true;
+                true
+            }
+            None => {
+                self.committed.insert(header.producer_id);
+                false
+            }
+        }
+    }
+
+    /// Takes a marker into account: whether it ends a transaction of which no data
+    /// is left, and the index entry it still needs if so not.
+    fn end(
+        &mut self,
+        header: &BatchHeader,
+        result: TransactionResult,
+    ) -> (bool, Option<AbortedTxn>) {
+        self.advance(header.last_offset());
+        match result {
+            TransactionResult::Abort => {
+                let ended = self.aborted.remove(&header.producer_id);
+                // A later transaction of the producer may have been waiting behind it.
+                match ended {
+                    Some((txn, true)) => (false, Some(txn)),
+                    _ => (true, None),
+                }
+            }
+            TransactionResult::Commit => (!self.committed.remove(&header.producer_id), None),
+        }
+    }
+}
+
+/// Decides batch by batch, in order.
+pub(super) struct Filter<'a> {
+    pub(super) map: &'a OffsetMap,
+    pub(super) transactions: Transactions<'a>,
+    pub(super) last_of_producers: &'a HashMap<i64, LastOfProducer>,
+    pub(super) now_ms: i64,
+    pub(super) delete_retention_ms: i64,
+    pub(super) decompressed_bytes_max: usize,
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Filter<'_> {
+    /// What becomes of a batch. `aborted` is set when it is the marker of an aborted
+    /// transaction whose data was met: its index entry is to be kept.
+    pub(super) fn judge(
+        &mut self,
+        batch: &BatchView<'_>,
+        aborted: &mut Option<AbortedTxn>,
+    ) -> Result<Keep, BatchError> {
+        let header = batch.header();
+        let horizon_passed = header
+            .delete_horizon()
+            .is_some_and(|horizon| horizon <= self.now_ms);
+        if header.is_control() {
+            let Some(marker) = end_txn_marker(batch).ok().flatten() else {
+                return Ok(Keep::AsIs);
+            };
+            let (data_gone, entry) = self.transactions.end(header, marker.result);
+            *aborted = entry;
+            if !data_gone {
+                return Ok(Keep::AsIs);
+            }
+            return Ok(match header.delete_horizon() {
+                None => {
+                    let mut bytes = batch.bytes().to_vec();
+                    let horizon = self.now_ms.saturating_add(self.delete_retention_ms);
+                    reka_records::stamp::set_delete_horizon(&mut bytes, horizon);
+                    Keep::Rebuilt(bytes)
+                }
+                Some(_) if !horizon_passed => Keep::AsIs,
+                Some(_) => self.empty_or_nothing(header),
+            });
+        }
+        if self.transactions.is_aborted_data(batch) {
+            return Ok(self.empty_or_nothing(header));
+        }
+        self.judge_records(batch, horizon_passed)
+    }
+
+    fn judge_records(
+        &mut self,
+        batch: &BatchView<'_>,
+        horizon_passed: bool,
+    ) -> Result<Keep, BatchError> {
+        let header = batch.header();
+        let map = self.map;
+        let retained = |record: &Record<'_>| {
+            if record.offset >= map.end_offset() {
+                return true;
+            }
+            // A record without a key has no place in a compacted topic.
+            let Some(key) = record.key else { return false };
+            let newest = map.get(key).is_none_or(|newest| record.offset >= newest);
+            newest && (record.value.is_some() || !horizon_passed)
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let (mut kept, mut tombstones) = (0, false);
+        for record in batch.records(&mut scratch, self.decompressed_bytes_max)? {
+            let record = record?;
+            if retained(&record) {
+                kept += 1;
+                tombstones |= record.value.is_none();
+            }
+        }
+        let stamp_horizon = tombstones && header.delete_horizon().is_none();
+        let keep = if kept == 0 {
+            self.empty_or_nothing(header)
+        } else if kept == header.record_count && !stamp_horizon {
+            Keep::AsIs
+        } else {
+            let mut builder = BatchBuilder::like(header, header.compression()?);
+            if stamp_horizon {
+                builder =
+                    builder.delete_horizon(self.now_ms.saturating_add(self.delete_retention_ms));
+            }
+            for record in batch.records(&mut scratch, self.decompressed_bytes_max)? {
+                let record = record?;
+                if retained(&record) && builder.append_record(&record).is_err() {
+                    // The same records fitted before with more beside them; a batch
+                    // that cannot be rebuilt is kept whole rather than lost.
+                    self.scratch = scratch;
+                    return Ok(Keep::AsIs);
+                }
+            }
+            Keep::Rebuilt(builder.finish())
+        };
+        self.scratch = scratch;
+        Ok(keep)
+    }
+
+    /// A batch without records left: nothing, or its header alone if it is the
+    /// last of an active producer.
+    fn empty_or_nothing(&self, header: &BatchHeader) -> Keep {
+        let is_last =
+            self.last_of_producers
+                .get(&header.producer_id)
+                .is_some_and(|last| match last.data_offset {
+                    Some(offset) => offset == header.last_offset(),
+                    None => header.is_control() && header.producer_epoch == last.epoch,
+                });
+        if !is_last {
+            return Keep::Nothing;
+        }
+        let builder = match header.compression() {
+            Ok(codec) => BatchBuilder::like(header, codec),
+            Err(_) => return Keep::AsIs,
+        };
+        Keep::Rebuilt(builder.max_timestamp(header.max_timestamp).finish())
+    }
+}

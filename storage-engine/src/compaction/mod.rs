@@ -1,0 +1,421 @@
+//! Compaction: keeping the newest record of each key.
+//!
+//! A pass has three parts, as in everything here a plan first and the work after:
+//!
+//! 1. [`Log::plan_compaction`] picks the sealed segments that may be cleaned: below
+//!    the recovery point, the high watermark, any undecided transaction and the
+//!    compaction lag.
+//! 2. [`CompactionPlan::run`], without the log's lock, builds a map from key to
+//!    newest offset over the dirty part ([`offset_map`]), then writes new segments
+//!    with what [`filter`] retains ([`cleaned`]).
+//! 3. [`Log::finish_compaction`], under the lock again, swaps the new segments in
+//!    ([`swap`]) unless the log was truncated or expired meanwhile.
+//!
+//! Offsets never change. Batches keep the offsets they span, so a reader sees a gap
+//! where a whole batch went. The last batch of each active producer stays, emptied
+//! if need be, so that its sequence is not forgotten.
+
+mod cleaned;
+mod filter;
+mod offset_map;
+pub(crate) mod swap;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use reka_records::{BatchView, batches};
+
+use crate::config::LogConfig;
+use crate::env::Env;
+use crate::error::LogError;
+use crate::format::SEGMENT_BYTES_LIMIT;
+use crate::log::Log;
+use crate::segment::Segment;
+use crate::txn_index::AbortedTxn;
+
+use cleaned::CleanedWriter;
+use filter::{Filter, Keep, Transactions};
+use offset_map::OffsetMap;
+
+/// Bytes of batches looked at in one go.
+const READ_BYTES: u64 = 1 << 20;
+
+/// Memory bounds of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactionLimits {
+    /// Memory of the map from key to offset (`log.cleaner.dedupe.buffer.size`): what
+    /// does not fit is cleaned by the next pass.
+    pub map_bytes: usize,
+    /// A batch may grow to this when it is decompressed.
+    pub decompressed_bytes_max: usize,
+}
+
+impl Default for CompactionLimits {
+    fn default() -> CompactionLimits {
+        CompactionLimits {
+            map_bytes: 128 << 20,
+            decompressed_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// What a pass will look at.
+#[derive(Debug)]
+pub struct CompactionPlan {
+    env: Arc<Env>,
+    config: LogConfig,
+    /// Oldest first: those cleaned before, then the dirty ones.
+    segments: Vec<Arc<Segment>>,
+    first_dirty: i64,
+    /// Segments begin below this.
+    upper: i64,
+    aborted: Vec<AbortedTxn>,
+    /// Last data offset of each active producer; `None` when it has only markers.
+    last_of_producers: HashMap<i64, LastOfProducer>,
+    truncations: u64,
+    clean_bytes: u64,
+    dirty_bytes: u64,
+    oldest_dirty_ms: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LastOfProducer {
+    data_offset: Option<i64>,
+    epoch: i16,
+}
+
+/// New segments on disk that wait to be swapped in.
+#[derive(Debug)]
+#[must_use = "hand it back to the log"]
+pub struct Compacted {
+    groups: Vec<Group>,
+    cleaned_to: i64,
+    truncations: u64,
+    /// Bytes of the segments that are replaced.
+    pub bytes_before: u64,
+    /// Bytes of those that replace them.
+    pub bytes_after: u64,
+}
+
+#[derive(Debug)]
+struct Group {
+    replaced: Vec<Arc<Segment>>,
+    sizes: crate::segment::FileSizes,
+}
+
+impl CompactionPlan {
+    /// Dirty bytes of all bytes, in thousandths.
+    pub fn dirty_permille(&self) -> u32 {
+        let total = (self.clean_bytes + self.dirty_bytes).max(1);
+        (self.dirty_bytes.saturating_mul(1000) / total) as u32
+    }
+
+    /// Whether the dirty ratio or the age of the oldest dirty record calls for a pass.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        let late = self.oldest_dirty_ms.is_some_and(|oldest| {
+            now_ms.saturating_sub(oldest) > self.config.max_compaction_lag_ms
+        });
+        late || self.dirty_permille() > self.config.min_cleanable_dirty_permille
+    }
+
+    /// Reads, filters and writes; blocking, without the log's lock.
+    pub fn run(self, limits: &CompactionLimits, now_ms: i64) -> Result<Compacted, LogError> {
+        self.env.health.check()?;
+        let map = self.build_map(limits)?;
+        let cleaned_to = map.end_offset().clamp(self.first_dirty, self.upper);
+        let mut filter = Filter {
+            map: &map,
+            transactions: Transactions::new(&self.aborted),
+            last_of_producers: &self.last_of_producers,
+            now_ms,
+            delete_retention_ms: self.config.delete_retention_ms,
+            decompressed_bytes_max: limits.decompressed_bytes_max,
+            scratch: Vec::new(),
+        };
+        let mut compacted = Compacted {
+            groups: Vec::new(),
+            cleaned_to,
+            truncations: self.truncations,
+            bytes_before: 0,
+            bytes_after: 0,
+        };
+        for group in self.groups(cleaned_to) {
+            let sizes = self.clean_group(group, &mut filter)?;
+            compacted.bytes_before += group.iter().map(|segment| segment.len()).sum::<u64>();
+            compacted.bytes_after += sizes.log;
+            compacted.groups.push(Group {
+                replaced: group.to_vec(),
+                sizes,
+            });
+        }
+        Ok(compacted)
+    }
+
+    fn build_map(&self, limits: &CompactionLimits) -> Result<OffsetMap, LogError> {
+        let mut map = OffsetMap::new(limits.map_bytes, self.first_dirty);
+        let mut transactions = Transactions::new(&self.aborted);
+        let mut scratch = Vec::new();
+        for segment in &self.segments {
+            let dirty = map.end_offset();
+            let complete = for_each_batch(segment, |position, batch| {
+                let header = batch.header();
+                // Clean batches are looked at for the sake of open transactions only.
+                let counts = !header.is_control() && !transactions.is_aborted_data(batch);
+                if header.next_offset() <= dirty || !counts {
+                    map.reached(header.next_offset());
+                    return Ok(true);
+                }
+                let damaged = |error| segment.corruption(position, "a record batch", error);
+                let records = batch
+                    .records(&mut scratch, limits.decompressed_bytes_max)
+                    .map_err(damaged)?;
+                if !map.has_room(header.record_count) {
+                    return Ok(false);
+                }
+                for record in records {
+                    let record = record.map_err(damaged)?;
+                    if let Some(key) = record.key
+                        && record.offset >= self.first_dirty
+                    {
+                        map.put(key, record.offset);
+                    }
+                }
+                map.reached(header.next_offset());
+                Ok(true)
+            })?;
+            if !complete {
+                break;
+            }
+        }
+        Ok(map)
+    }
+
+    /// Consecutive segments that fit into one.
+    fn groups(&self, cleaned_to: i64) -> Vec<&[Arc<Segment>]> {
+        let end = self
+            .segments
+            .partition_point(|segment| segment.base_offset() < cleaned_to);
+        let bytes_max = self.config.segment_bytes.min(SEGMENT_BYTES_LIMIT);
+        let mut groups = Vec::new();
+        let mut from = 0;
+        for index in 1..=end {
+            let fits = index < end && {
+                let bytes: u64 = self.segments[from..=index]
+                    .iter()
+                    .map(|segment| segment.len())
+                    .sum();
+                let base = self.segments[from].base_offset();
+                let next = self
+                    .segments
+                    .get(index + 1)
+                    .map_or(self.upper, |next| next.base_offset());
+                bytes <= bytes_max && next - base <= i64::from(i32::MAX)
+            };
+            if !fits {
+                groups.push(&self.segments[from..index]);
+                from = index;
+            }
+        }
+        groups
+    }
+
+    fn clean_group(
+        &self,
+        group: &[Arc<Segment>],
+        filter: &mut Filter<'_>,
+    ) -> Result<crate::segment::FileSizes, LogError> {
+        let Some(first) = group.first() else {
+            return Ok(Default::default());
+        };
+        let mut writer = CleanedWriter::create(&self.env, first, self.config.index_interval_bytes)?;
+        for segment in group {
+            for_each_batch(segment, |position, batch| {
+                let damaged = |error| segment.corruption(position, "a record batch", error);
+                let mut ended = None;
+                match filter.judge(batch, &mut ended).map_err(damaged)? {
+                    Keep::Nothing => {}
+                    Keep::AsIs => writer.append(batch.header(), batch.bytes())?,
+                    Keep::Rebuilt(bytes) => {
+                        let header = BatchView::parse(&bytes).map_err(damaged)?;
+                        writer.append(header.header(), &bytes)?;
+                    }
+                }
+                if let Some(aborted) = ended {
+                    writer.aborted(aborted);
+                }
+                Ok(true)
+            })?;
+        }
+        let finished = writer.finish();
+        Ok(finished.inspect_err(|error| {
+            if !error.is_full() {
+                self.env.health.fail(error);
+            }
+        })?)
+    }
+}
+
+/// Calls `visit` with each batch, checksum verified, until it returns `false`;
+/// whether it saw them all.
+fn for_each_batch(
+    segment: &Segment,
+    mut visit: impl FnMut(u64, &BatchView<'_>) -> Result<bool, LogError>,
+) -> Result<bool, LogError> {
+    let mut walk = segment.walk_from_start()?;
+    loop {
+        // A run of batches whose headers agree with each other.
+        let start = walk.position();
+        while walk.position() - start < READ_BYTES {
+            if walk.next()?.is_none() {
+                break;
+            }
+        }
+        let run = walk.position() - start;
+        if run == 0 {
+            return Ok(true);
+        }
+        let bytes = segment.bytes(start, run)?;
+        let mut position = start;
+        for batch in batches(&bytes) {
+            let damaged = |error| segment.corruption(position, "a record batch", error);
+            let batch = batch.map_err(damaged)?;
+            batch.verify_crc().map_err(damaged)?;
+            if !visit(position, &batch)? {
+                return Ok(false);
+            }
+            position += batch.bytes().len() as u64;
+        }
+    }
+}
+
+impl Log {
+    /// What a pass could clean now; `None` when there is nothing dirty below the
+    /// bounds. Flush first: only what is on disk is cleaned.
+    pub fn plan_compaction(
+        &self,
+        high_watermark: i64,
+        now_ms: i64,
+    ) -> Result<Option<CompactionPlan>, LogError> {
+        self.env().health.check()?;
+        if self.damage().is_some() {
+            return Ok(None);
+        }
+        let segments = self.segments();
+        let log_start = self.log_start();
+        let checkpoint = self.env().cleaner_points.get(self.partition());
+        let first_dirty = checkpoint.unwrap_or(log_start).max(log_start);
+        let bound = high_watermark
+            .min(self.recovery_point())
+            .min(self.producers().first_unstable().unwrap_or(i64::MAX));
+        let (Some(first), Some((active, sealed))) = (segments.first(), segments.split_last())
+        else {
+            return Ok(None);
+        };
+        let mut plan = CompactionPlan {
+            env: self.env().clone(),
+            config: self.config().clone(),
+            segments: Vec::new(),
+            first_dirty,
+            upper: first.base_offset(),
+            aborted: Vec::new(),
+            last_of_producers: HashMap::new(),
+            truncations: self.truncations(),
+            clean_bytes: 0,
+            dirty_bytes: 0,
+            oldest_dirty_ms: None,
+        };
+        for (index, segment) in sealed.iter().enumerate() {
+            let end = sealed
+                .get(index + 1)
+                .map_or(active.base_offset(), |next| next.base_offset());
+            let largest = segment.largest()?.map(|largest| largest.timestamp);
+            let too_young = self.config().min_compaction_lag_ms > 0
+                && largest.is_some_and(|largest| {
+                    now_ms.saturating_sub(largest) < self.config().min_compaction_lag_ms
+                });
+            if end > bound || too_young && end > first_dirty {
+                break;
+            }
+            if end <= first_dirty {
+                plan.clean_bytes += segment.len();
+            } else {
+                plan.dirty_bytes += segment.len();
+                if plan.oldest_dirty_ms.is_none() {
+                    plan.oldest_dirty_ms = crate::log::first_timestamp_of(segment)?;
+                }
+            }
+            plan.segments.push(segment.clone());
+            plan.upper = end;
+        }
+        if plan.dirty_bytes == 0 {
+            return Ok(None);
+        }
+        plan.aborted = self
+            .reader()
+            .aborted_transactions(first.base_offset(), plan.upper)?;
+        plan.last_of_producers = self
+            .producers()
+            .iter()
+            .map(|(id, entry)| {
+                let data_offset = entry.batches().last().map(|batch| batch.last_offset);
+                (
+                    id,
+                    LastOfProducer {
+                        data_offset,
+                        epoch: entry.epoch,
+                    },
+                )
+            })
+            .collect();
+        Ok(Some(plan))
+    }
+
+    /// Swaps the new segments in. When the segments they replace are no longer all
+    /// in the log, the new ones are dropped and a later pass does it again.
+    pub fn finish_compaction(&mut self, compacted: Compacted, now_ms: i64) -> Result<(), LogError> {
+        self.env().health.check()?;
+        let present = self.segments();
+        let all_there = compacted
+            .groups
+            .iter()
+            .flat_map(|group| &group.replaced)
+            .all(|segment| present.iter().any(|present| Arc::ptr_eq(present, segment)));
+        if compacted.truncations != self.truncations() || !all_there {
+            for group in &compacted.groups {
+                if let Some(first) = group.replaced.first() {
+                    cleaned::discard(self.env(), first)?;
+                }
+            }
+            return Ok(());
+        }
+        // A restart must take the gaps for what they are, so the stored recovery
+        // point has to be above them before they exist.
+        self.env()
+            .recovery_points
+            .set(self.partition(), self.recovery_point());
+        let swapped = self.swap_groups(&compacted.groups, now_ms);
+        swapped.inspect_err(|error| {
+            if let LogError::Disk(error) = error {
+                self.env().health.fail(error);
+            }
+        })?;
+        self.env()
+            .cleaner_points
+            .set(self.partition(), compacted.cleaned_to);
+        Ok(())
+    }
+
+    fn swap_groups(&mut self, groups: &[Group], now_ms: i64) -> Result<(), LogError> {
+        self.env().recovery_points.store(&self.env().disk)?;
+        for group in groups {
+            let Some(first) = group.replaced.first() else {
+                continue;
+            };
+            let base_offset = first.base_offset();
+            swap::announce(self.env(), self.dir(), base_offset)?;
+            self.env().disk.sync_dir(self.dir())?;
+            self.replace_segments(&group.replaced, base_offset, group.sizes, now_ms)?;
+        }
+        Ok(())
+    }
+}

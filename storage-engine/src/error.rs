@@ -1,0 +1,221 @@
+//! What can go wrong, grouped by what was being done.
+
+use std::path::PathBuf;
+
+use reka_records::BatchError;
+
+use crate::checkpoint::CheckpointError;
+use crate::fs::DiskError;
+use crate::health::DirOffline;
+use crate::producer_state::ProducerError;
+use crate::recovery::Damage;
+
+/// Bytes in a data file that are not what was written there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} is damaged at position {position}: expected {expected}, found {found}; \
+     restore the partition from a replica or a backup",
+    .path.display()
+)]
+pub struct Corruption {
+    /// Which file.
+    pub path: PathBuf,
+    /// Where in it.
+    pub position: u64,
+    /// What should be there.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
+/// Why nothing was appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The bytes are not whole batches.
+    #[error("batch {index} at byte {position} of the append: {source}")]
+    Batch {
+        /// Counted from 0.
+        index: usize,
+        /// Where it starts.
+        position: usize,
+        /// What is wrong with it.
+        source: BatchError,
+    },
+    /// There is nothing to append.
+    #[error("nothing to append")]
+    Empty,
+    /// More bytes than a segment may hold; Kafka's RECORD_LIST_TOO_LARGE.
+    #[error(
+        "append of {size} bytes is larger than a segment may be ({limit}): raise segment.bytes"
+    )]
+    LargerThanSegment {
+        /// Bytes of the append.
+        size: u64,
+        /// `segment.bytes`.
+        limit: u64,
+    },
+    /// A batch spans more offsets than a segment can name.
+    #[error("offsets {first}..={last} do not fit one segment of at most 2^31 offsets")]
+    OffsetSpan {
+        /// First offset of the append.
+        first: i64,
+        /// Last offset of the append.
+        last: i64,
+    },
+    /// A replicated batch does not continue the log.
+    #[error("batch begins at offset {found}, the log ends at {log_end}")]
+    OutOfOrder {
+        /// End of the log.
+        log_end: i64,
+        /// Base offset of the batch.
+        found: i64,
+    },
+    /// The producer may not append this.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// The disk is full. The next append tries again.
+    #[error(
+        "log directory {} is full: {needed} bytes needed, {free} free; free space or lower \
+         retention, appends resume by themselves",
+        .dir.display()
+    )]
+    DirectoryFull {
+        /// Which directory.
+        dir: PathBuf,
+        /// Bytes that were asked for.
+        needed: u64,
+        /// Bytes free on its file system.
+        free: u64,
+    },
+    /// The directory is out of use.
+    #[error(transparent)]
+    Offline(#[from] DirOffline),
+    /// The log is damaged below its recovery point and waits for repair.
+    #[error("the log takes no appends: {0}")]
+    Damaged(Damage),
+    /// The segment that was to be completed is damaged.
+    #[error(transparent)]
+    Corrupt(#[from] Corruption),
+    /// A disk operation failed; the directory is offline from now on.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The offset is not in the log.
+    #[error("offset {offset} is out of range, the log holds {start}..{end}")]
+    OutOfRange {
+        /// Asked for.
+        offset: i64,
+        /// First offset there is.
+        start: i64,
+        /// The offset after the last one.
+        end: i64,
+    },
+    /// The data file is damaged there.
+    #[error(transparent)]
+    Corrupt(#[from] Corruption),
+    /// The directory is out of use.
+    #[error(transparent)]
+    Offline(#[from] DirOffline),
+    /// A disk operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Why a log could not be changed in another way: truncated, rolled, flushed, expired.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The offset is not one this can be done at.
+    #[error("offset {offset} is out of range, the log holds {start}..{end}")]
+    OutOfRange {
+        /// Asked for.
+        offset: i64,
+        /// First offset there is.
+        start: i64,
+        /// The offset after the last one.
+        end: i64,
+    },
+    /// A data file is damaged.
+    #[error(transparent)]
+    Corrupt(#[from] Corruption),
+    /// The directory is out of use.
+    #[error(transparent)]
+    Offline(#[from] DirOffline),
+    /// A disk operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl From<ReadError> for LogError {
+    fn from(error: ReadError) -> LogError {
+        match error {
+            ReadError::OutOfRange { offset, start, end } => {
+                LogError::OutOfRange { offset, start, end }
+            }
+            ReadError::Corrupt(corruption) => corruption.into(),
+            ReadError::Offline(offline) => offline.into(),
+            ReadError::Disk(disk) => disk.into(),
+        }
+    }
+}
+
+/// Why a partition directory could not be opened. Nothing in it was changed to
+/// make the error go away.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A data file is larger than positions can name.
+    #[error("{} has {bytes} bytes, a segment has at most {limit}; it was not written by Kafka or Reka", .path.display())]
+    SegmentTooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// What a segment may have.
+        limit: u64,
+    },
+    /// Something that should be a file is a directory.
+    #[error("{} is a directory where a segment file belongs; move it away", .path.display())]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A checkpoint of the partition is malformed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A data file is damaged where its end must be found.
+    #[error(transparent)]
+    Corrupt(#[from] Corruption),
+    /// The directory is out of use.
+    #[error(transparent)]
+    Offline(#[from] DirOffline),
+    /// A disk operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> OpenError {
+        match error {
+            ReadError::OutOfRange { .. } => unreachable!("opening reads only offsets it has found"),
+            ReadError::Corrupt(corruption) => corruption.into(),
+            ReadError::Offline(offline) => offline.into(),
+            ReadError::Disk(disk) => disk.into(),
+        }
+    }
+}
+
+impl From<LogError> for OpenError {
+    fn from(error: LogError) -> OpenError {
+        match error {
+            LogError::OutOfRange { .. } => {
+                unreachable!("opening changes the log only inside its range")
+            }
+            LogError::Corrupt(corruption) => corruption.into(),
+            LogError::Offline(offline) => offline.into(),
+            LogError::Disk(disk) => disk.into(),
+        }
+    }
+}

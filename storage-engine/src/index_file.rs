@@ -1,0 +1,239 @@
+//! A file of fixed-size, append-only entries with its newest part in memory.
+//!
+//! The offset index and the time index share this. New entries gather in a small
+//! buffer and reach the file when it is full, when the segment is sealed or on a
+//! clean stop, so an append costs no write of its own. After a power cut the
+//! file may hold less than was indexed, or pages of zeros: what an entry says is
+//! therefore checked against the log before it is believed (see `segment.rs`).
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::env::Env;
+use crate::fs::{DiskResult, File, OpenMode};
+use crate::map_budget::MapSlot;
+
+/// Entries that gather in memory before they are written.
+const BUFFERED_ENTRIES: usize = 128;
+
+/// Entries of `N` bytes.
+#[derive(Debug)]
+pub(crate) struct IndexFile<const N: usize> {
+    path: PathBuf,
+    env: Arc<Env>,
+    file: OnceLock<File>,
+    /// An index that begins empty also empties what an earlier life left behind.
+    mode: OpenMode,
+    map: Arc<MapSlot>,
+    /// Greatest number of entries; the segment rolls when it is reached.
+    max_entries: usize,
+    state: Mutex<State<N>>,
+}
+
+#[derive(Debug)]
+struct State<const N: usize> {
+    /// Entries in the file.
+    written: usize,
+    /// Entries behind those, not written yet.
+    buffered: Vec<u8>,
+    /// The newest entry, once it is known.
+    newest: Option<[u8; N]>,
+    /// Whether the file changed since its last sync.
+    dirty: bool,
+}
+
+impl<const N: usize> IndexFile<N> {
+    /// An index whose file holds `file_bytes` bytes, or does not exist (0).
+    /// Nothing is opened yet.
+    pub(crate) fn new(path: PathBuf, env: Arc<Env>, file_bytes: u64, max_bytes: usize) -> Self {
+        IndexFile {
+            path,
+            env,
+            file: OnceLock::new(),
+            mode: if file_bytes == 0 {
+                OpenMode::Truncate
+            } else {
+                OpenMode::Create
+            },
+            map: Arc::default(),
+            max_entries: (max_bytes / N).max(1),
+            state: Mutex::new(State {
+                written: file_bytes as usize / N,
+                buffered: Vec::new(),
+                newest: None,
+                dirty: false,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<N>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self) -> DiskResult<&File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = self.env.disk.open(&self.path, self.mode)?;
+        Ok(self.file.get_or_init(|| file))
+    }
+
+    /// Opens the file if it exists; its name may be gone afterwards.
+    pub(crate) fn open_for_good(&self) -> DiskResult<()> {
+        if self.state().written > 0 {
+            self.file()?;
+        }
+        Ok(())
+    }
+
+    /// Entries in file and memory.
+    pub(crate) fn len(&self) -> usize {
+        let state = self.state();
+        state.written + state.buffered.len() / N
+    }
+
+    /// No room for another entry.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.max_entries
+    }
+
+    /// Writes the buffer out if it has no room for another entry. After this the
+    /// next [`IndexFile::push`] touches memory only, so it cannot fail on a full disk.
+    pub(crate) fn make_room(&self) -> DiskResult<()> {
+        let mut state = self.state();
+        if state.buffered.capacity() == 0 {
+            state.buffered.reserve_exact(BUFFERED_ENTRIES * N);
+        }
+        if state.buffered.len() >= BUFFERED_ENTRIES * N {
+            self.write(&mut state)?;
+        }
+        Ok(())
+    }
+
+    /// Adds an entry.
+    pub(crate) fn push(&self, entry: [u8; N]) {
+        let mut state = self.state();
+        state.buffered.extend_from_slice(&entry);
+        state.newest = Some(entry);
+    }
+
+    fn write(&self, state: &mut State<N>) -> DiskResult<()> {
+        if state.buffered.is_empty() {
+            return Ok(());
+        }
+        self.file()?
+            .write_all_at(&state.buffered, (state.written * N) as u64)?;
+        state.written += state.buffered.len() / N;
+        state.buffered.clear();
+        state.dirty = true;
+        Ok(())
+    }
+
+    /// Writes what is in memory and syncs the file if anything changed.
+    pub(crate) fn sync(&self) -> DiskResult<()> {
+        let mut state = self.state();
+        self.write(&mut state)?;
+        if state.dirty {
+            self.file()?.sync()?;
+            state.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Frees the buffer of an index that gets no more entries.
+    pub(crate) fn seal(&self) -> DiskResult<()> {
+        let mut state = self.state();
+        self.write(&mut state)?;
+        state.buffered = Vec::new();
+        Ok(())
+    }
+
+    /// Keeps the first `entries` entries. The file is cut too, so that no stale
+    /// entry can follow new ones.
+    pub(crate) fn truncate(&self, entries: usize) -> DiskResult<()> {
+        let mut state = self.state();
+        if entries >= state.written + state.buffered.len() / N {
+            return Ok(());
+        }
+        state.newest = None;
+        if entries >= state.written {
+            let kept = (entries - state.written) * N;
+            state.buffered.truncate(kept);
+            return Ok(());
+        }
+        state.buffered.clear();
+        // The only mapping of an index is ours and is read under this lock.
+        self.map.release_if_unused();
+        self.file()?.set_len((entries * N) as u64)?;
+        state.written = entries;
+        state.dirty = true;
+        Ok(())
+    }
+
+    /// The number of leading entries for which `before` holds; entries are sorted
+    /// so that it holds for a prefix.
+    pub(crate) fn partition_point(&self, before: impl Fn(&[u8; N]) -> bool) -> DiskResult<usize> {
+        self.with_entries(|count, entry| {
+            let (mut low, mut high) = (0, count);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if before(&entry(middle)) {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            low
+        })
+    }
+
+    /// Entry number `index`, if there is one.
+    pub(crate) fn get(&self, index: usize) -> DiskResult<Option<[u8; N]>> {
+        self.with_entries(|count, entry| (index < count).then(|| entry(index)))
+    }
+
+    /// The newest entry. Reads the file without mapping it, since opening a
+    /// partition asks for this and nothing else.
+    pub(crate) fn last(&self) -> DiskResult<Option<[u8; N]>> {
+        let mut state = self.state();
+        if state.newest.is_none() {
+            let mut entry = [0; N];
+            if let Some(newest) = state.buffered.rchunks_exact(N).next() {
+                entry.copy_from_slice(newest);
+            } else if state.written > 0 {
+                self.file()?
+                    .read_exact_at(&mut entry, ((state.written - 1) * N) as u64)?;
+            } else {
+                return Ok(None);
+            }
+            state.newest = Some(entry);
+        }
+        Ok(state.newest)
+    }
+
+    fn with_entries<T>(
+        &self,
+        run: impl FnOnce(usize, &dyn Fn(usize) -> [u8; N]) -> T,
+    ) -> DiskResult<T> {
+        let state = self.state();
+        let count = state.written + state.buffered.len() / N;
+        let mapping = match state.written {
+            0 => None,
+            written => {
+                // Room to grow, so that the active segment's index is mapped once.
+                let len = written.max(self.max_entries) * N;
+                Some(self.map.get(&self.env.maps, self.file()?, len)?)
+            }
+        };
+        let entry = |index: usize| {
+            let mut entry = [0; N];
+            match (&mapping, index.checked_sub(state.written)) {
+                (Some(mapping), None) => mapping.copy(index * N, &mut entry),
+                (_, Some(buffered)) => entry.copy_from_slice(&state.buffered[buffered * N..][..N]),
+                (None, None) => unreachable!("entries in the file come with a mapping"),
+            }
+            entry
+        };
+        Ok(run(count, &entry))
+    }
+}

@@ -1,0 +1,480 @@
+//! Opening a partition's directory: tidy up, recover, rebuild state.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use reka_records::BatchView;
+
+use super::{Active, Log, snapshots};
+use crate::append::marker;
+use crate::compaction::swap;
+use crate::config::LogConfig;
+use crate::env::Env;
+use crate::epochs::LeaderEpochs;
+use crate::error::{OpenError, ReadError};
+use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
+use crate::fs::{DirEntry, TEMPORARY_SUFFIX};
+use crate::producer_snapshot;
+use crate::producer_state::ProducerState;
+use crate::reader::Shared;
+use crate::recovery::{self, Damage, Decision, RecoveryReport};
+use crate::segment::{FileSizes, Segment};
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The settings in force.
+    pub config: LogConfig,
+    /// The process that last had the directory stopped cleanly.
+    pub clean: bool,
+    /// The time.
+    pub now_ms: i64,
+}
+
+impl Log {
+    /// Opens the log in `<env's directory>/<topic>-<partition>/`, creating the
+    /// directory when it is missing. After a clean stop nothing is scanned; else
+    /// everything from the recovery point on is.
+    pub fn open(
+        env: &Arc<Env>,
+        partition: TopicPartition,
+        options: OpenOptions,
+    ) -> Result<(Log, RecoveryReport), OpenError> {
+        env.health.check()?;
+        let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
+        let entries = match env.disk.read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.is_not_found() => {
+                env.disk.create_dir(&dir)?;
+                env.disk.sync_dir(env.health.dir())?;
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut report = RecoveryReport::default();
+        let (files, swapped) = tidy(env, &dir, entries, &mut report)?;
+        let recovery_point = env.recovery_points.get(&partition).unwrap_or(0);
+        let log_start = env.log_starts.get(&partition).unwrap_or(0);
+
+        let mut segments = Vec::new();
+        for (base_offset, sizes) in &files {
+            segments.push(Segment::existing(
+                env,
+                &dir,
+                *base_offset,
+                *sizes,
+                &options.config,
+            ));
+        }
+        for segment in segments
+            .iter()
+            .filter(|segment| swapped.contains(&segment.base_offset()))
+        {
+            let interval = options.config.index_interval_bytes;
+            recovery::scan(
+                segment,
+                segment.base_offset(),
+                interval,
+                &mut report.scanned_bytes,
+            )?;
+            segment.seal()?;
+            segment.sync_all()?;
+        }
+        let mut names_dirty = false;
+        if segments.is_empty() {
+            segments.push(Segment::create(env, &dir, log_start, &options.config)?);
+            names_dirty = true;
+        }
+        let end = if options.clean {
+            clean_end(&segments)?
+        } else {
+            recover(
+                env,
+                &mut segments,
+                recovery_point,
+                &options.config,
+                &mut report,
+            )?
+        };
+        // Records below the start are deleted, so a log that lost all above it is empty.
+        let end = if end < log_start && report.damage.is_none() {
+            restart_at(env, &dir, &mut segments, log_start, &options.config)?;
+            names_dirty = true;
+            log_start
+        } else {
+            end
+        };
+        let first = segments
+            .first()
+            .map_or(end, |segment| segment.base_offset());
+        let log_start = log_start.max(first);
+
+        let mut epochs = LeaderEpochs::load(env.clone(), &dir)?;
+        if report.damage.is_none() {
+            epochs.truncate_start(log_start)?;
+            epochs.truncate_end(end)?;
+        }
+        // Aborted transactions behind the recovery point are indexed anew from their
+        // markers, so the replay has to begin no later than there.
+        let trusted = if options.clean {
+            end
+        } else {
+            end.min(recovery_point)
+        };
+        let producers = restore_producers(
+            env,
+            &dir,
+            &segments,
+            trusted,
+            end,
+            options.clean,
+            &mut report,
+        )?;
+
+        let active = segments
+            .last()
+            .cloned()
+            .unwrap_or_else(|| unreachable!("a log has a segment"));
+        let first_timestamp = first_timestamp(&active)?;
+        let log = Log {
+            shared: Arc::new(Shared::new(env.clone(), segments, log_start, end)),
+            active: Active::new(active, first_timestamp, options.now_ms),
+            producers,
+            epochs,
+            recovery_point: recovery_point.min(end),
+            unflushed_since_ms: (recovery_point < end).then_some(options.now_ms),
+            names_dirty,
+            deleted: Vec::new(),
+            damage: report.damage.clone(),
+            config: options.config,
+            env: env.clone(),
+            partition,
+            dir,
+        };
+        log.publish_unstable();
+        Ok((log, report))
+    }
+}
+
+/// Removes what a crash may leave of deletions and compactions, completes swaps,
+/// and says which segments there are and which of them were just swapped in.
+fn tidy(
+    env: &Arc<Env>,
+    dir: &Arc<Path>,
+    mut entries: Vec<DirEntry>,
+    report: &mut RecoveryReport,
+) -> Result<(BTreeMap<i64, FileSizes>, Vec<i64>), OpenError> {
+    let swaps = swap::recover(env, dir, &entries)?;
+    if swaps.changed {
+        entries = env.disk.read_dir(dir)?;
+    }
+    let mut segments: BTreeMap<i64, FileSizes> = BTreeMap::new();
+    let mut indexes = Vec::new();
+    for entry in entries {
+        let Some(name) = FileName::parse(&entry.name) else {
+            if entry.name.ends_with(TEMPORARY_SUFFIX) {
+                env.disk.remove_file(&dir.join(&entry.name))?;
+            } else if !KNOWN_FILES.contains(&entry.name.as_str()) {
+                report.unknown_files.push(entry.name);
+            }
+            continue;
+        };
+        let path = name.in_dir(dir);
+        if entry.is_dir {
+            return Err(OpenError::NotAFile { path });
+        }
+        if name.stage == FileStage::Deleted {
+            env.disk.remove_file(&path)?;
+            continue;
+        }
+        match name.kind {
+            FileKind::Log => {
+                if entry.len > SEGMENT_BYTES_LIMIT {
+                    return Err(OpenError::SegmentTooLarge {
+                        path,
+                        bytes: entry.len,
+                        limit: SEGMENT_BYTES_LIMIT,
+                    });
+                }
+                segments.entry(name.offset).or_default().log = entry.len;
+            }
+            FileKind::Snapshot => {}
+            _ => indexes.push((name, entry)),
+        }
+    }
+    for (name, entry) in indexes {
+        match (segments.get_mut(&name.offset), name.kind) {
+            (Some(sizes), FileKind::OffsetIndex) => sizes.offset_index = entry.len,
+            (Some(sizes), FileKind::TimeIndex) => sizes.time_index = entry.len,
+            (Some(sizes), FileKind::TxnIndex) => sizes.txn_index = entry.len,
+            // An index without its data file says that a data file is missing.
+            _ => report.unknown_files.push(entry.name),
+        }
+    }
+    Ok((segments, swaps.completed))
+}
+
+const KNOWN_FILES: [&str; 2] = [
+    crate::format::LEADER_EPOCH_CHECKPOINT,
+    crate::format::PARTITION_METADATA,
+];
+
+/// The end of a log that was stopped cleanly: a few headers behind the last index entry.
+fn clean_end(segments: &[Arc<Segment>]) -> Result<i64, OpenError> {
+    let Some(last) = segments.last() else {
+        return Ok(0);
+    };
+    if last.len() == 0 {
+        return Ok(last.base_offset());
+    }
+    let mut from = last.offsets.last()?;
+    if let Some(entry) = from {
+        // Only as good as the batch it points at; else the walk starts at the beginning.
+        let borne_out = entry.position < last.len()
+            && matches!(
+                last.walk_unmapped(from)?.next(),
+                Ok(Some(batch)) if batch.header.last_offset() == entry.last_offset
+            );
+        if !borne_out {
+            last.offsets.clear()?;
+            last.times.clear()?;
+            from = None;
+        }
+    }
+    let mut walk = last.walk_unmapped(from)?;
+    let mut end = last.base_offset();
+    while let Some(batch) = walk.next()? {
+        end = batch.header.next_offset();
+    }
+    last.publish(walk.position());
+    Ok(end)
+}
+
+fn recover(
+    env: &Arc<Env>,
+    segments: &mut Vec<Arc<Segment>>,
+    recovery_point: i64,
+    config: &LogConfig,
+    report: &mut RecoveryReport,
+) -> Result<i64, OpenError> {
+    // Segments that end below the recovery point are whole, with their indexes.
+    let first = segments
+        .partition_point(|segment| segment.base_offset() <= recovery_point)
+        .saturating_sub(1);
+    let mut scanned = Vec::new();
+    for segment in &segments[first..] {
+        let interval = config.index_interval_bytes;
+        let found = recovery::scan(segment, recovery_point, interval, &mut report.scanned_bytes)?;
+        // Zeros end a segment that was truncated before it was rolled; whether the
+        // next one continues it is for the decision to say.
+        segment.txns.truncate_to_offset(recovery_point)?;
+        let torn = matches!(found.stopped, Some(recovery::Stop::Bad(_)));
+        scanned.push((segment.base_offset(), found));
+        if torn {
+            break;
+        }
+    }
+    match recovery::decide(&scanned, recovery_point) {
+        Decision::Keep { end_offset } => {
+            if let Some(last) = segments.last() {
+                last.txns.truncate_to_offset(end_offset)?;
+                // Zeros a truncation left; the length is exact from now on.
+                last.file()?.set_len(last.len())?;
+            }
+            if end_offset < recovery_point {
+                report.ends_below_recovery_point = Some((end_offset, recovery_point));
+            }
+            Ok(end_offset)
+        }
+        Decision::Cut {
+            index,
+            valid_bytes,
+            end_offset,
+            why,
+        } => {
+            let mut keep = first + index + 1;
+            // A segment of which nothing is left goes, unless the log begins with it
+            // or the end lies exactly where it begins.
+            if valid_bytes == 0 && keep > 1 && segments[keep - 1].base_offset() != end_offset {
+                keep -= 1;
+            }
+            for segment in segments.drain(keep..).rev() {
+                for kind in FileKind::OF_SEGMENT.into_iter().rev() {
+                    env.disk.remove_file(&segment.path(kind))?;
+                }
+            }
+            if let Some(last) = segments.last() {
+                let bytes = if keep == first + index + 1 {
+                    valid_bytes
+                } else {
+                    last.len()
+                };
+                last.publish(bytes);
+                last.offsets.truncate_to_position(bytes)?;
+                last.times.truncate_to_offset(end_offset)?;
+                last.txns.truncate_to_offset(end_offset)?;
+                last.file()?.set_len(bytes)?;
+                // What was cut must not come back behind new batches.
+                last.file()?.sync()?;
+                env.disk.sync_dir(
+                    last.path(FileKind::Log)
+                        .parent()
+                        .unwrap_or(env.health.dir()),
+                )?;
+                last.set_largest(None);
+            }
+            report.cut = Some((end_offset, why));
+            Ok(end_offset)
+        }
+        Decision::Damaged {
+            index,
+            position,
+            offset,
+            found,
+        } => {
+            let path = segments[first + index].path(FileKind::Log);
+            report.damage = Some(Damage {
+                path,
+                position,
+                offset,
+                recovery_point,
+                found,
+            });
+            // Readable up to the damage; what lies behind it stays on disk untouched.
+            segments.truncate(first + index + 1);
+            if let Some(last) = segments.last() {
+                last.publish(position);
+            }
+            Ok(offset)
+        }
+    }
+}
+
+/// Replaces everything by an empty segment at `offset`.
+fn restart_at(
+    env: &Arc<Env>,
+    dir: &Arc<Path>,
+    segments: &mut Vec<Arc<Segment>>,
+    offset: i64,
+    config: &LogConfig,
+) -> Result<(), OpenError> {
+    for segment in segments.drain(..) {
+        for kind in FileKind::OF_SEGMENT.into_iter().rev() {
+            env.disk.remove_file(&segment.path(kind))?;
+        }
+    }
+    segments.push(Segment::create(env, dir, offset, config)?);
+    env.disk.sync_dir(dir)?;
+    Ok(())
+}
+
+/// The newest usable snapshot at or below `trusted`, and the batches behind it up
+/// to `end`.
+fn restore_producers(
+    env: &Arc<Env>,
+    dir: &Path,
+    segments: &[Arc<Segment>],
+    trusted: i64,
+    end: i64,
+    clean: bool,
+    report: &mut RecoveryReport,
+) -> Result<ProducerState, OpenError> {
+    let mut state = ProducerState::default();
+    let first = segments.first().map_or(0, |segment| segment.base_offset());
+    let mut from = first;
+    let stored = snapshots(env, dir)?;
+    if clean && stored.is_empty() {
+        // A clean stop without producers leaves no snapshot.
+        return Ok(state);
+    }
+    for offset in stored.into_iter().rev() {
+        let path = FileName::live(offset, FileKind::Snapshot).in_dir(dir);
+        if offset > end {
+            if report.damage.is_none() {
+                // Of a part of the log that was cut.
+                env.disk.remove_file(&path)?;
+            }
+        } else if offset < first {
+            break;
+        } else if offset <= trusted
+            && let Some(loaded) = producer_snapshot::load(&env.disk, dir, offset)?
+        {
+            (state, from) = (loaded, offset);
+            break;
+        }
+    }
+    replay(
+        segments,
+        from,
+        end,
+        &mut state,
+        &mut report.replayed_batches,
+    )?;
+    Ok(state)
+}
+
+/// Applies the batches in `[from, end)` to a producer state, and to the indexes of
+/// aborted transactions where a marker is missing from them.
+pub(super) fn replay(
+    segments: &[Arc<Segment>],
+    from: i64,
+    end: i64,
+    state: &mut ProducerState,
+    replayed: &mut u64,
+) -> Result<(), ReadError> {
+    if from >= end {
+        return Ok(());
+    }
+    for segment in &segments[crate::reader::holding(segments, from)..] {
+        if segment.len() == 0 {
+            continue;
+        }
+        let mut known_markers = Vec::new();
+        segment.txns.visit(|txn| {
+            known_markers.push(txn.last_offset);
+            true
+        })?;
+        let mut walk = segment.walk_to(from)?;
+        while let Some(batch) = walk.next()? {
+            let header = batch.header;
+            if header.base_offset >= end {
+                break;
+            }
+            *replayed += 1;
+            if !header.has_producer_id() || header.base_offset < from {
+                continue;
+            }
+            let mut end_txn = None;
+            if header.is_control() {
+                let bytes = segment.bytes(batch.position, header.size() as u64)?;
+                let view = BatchView::parse(&bytes).map_err(|error| {
+                    segment.corruption(batch.position, "a control batch", error)
+                })?;
+                end_txn = marker(&view);
+            }
+            if let Some(aborted) = end_txn.and_then(|end| state.aborted_by(&header, end))
+                && known_markers
+                    .last()
+                    .is_none_or(|last| *last < aborted.last_offset)
+            {
+                segment.txns.push(aborted)?;
+            }
+            state.apply(&header, end_txn);
+        }
+    }
+    // What is on disk at start counts as decided; the broker raises the high
+    // watermark from there.
+    state.settle_below(end);
+    Ok(())
+}
+
+pub(crate) fn first_timestamp(segment: &Segment) -> Result<Option<i64>, ReadError> {
+    if segment.len() == 0 {
+        return Ok(None);
+    }
+    Ok(segment
+        .walk_unmapped(None)?
+        .next()?
+        .map(|batch| batch.header.max_timestamp))
+}

@@ -1,0 +1,409 @@
+//! A directory of partitions (`log.dirs`): who owns it, what it holds, how it is
+//! loaded and left.
+//!
+//! ```text
+//! log.dir/
+//!   .lock                                held while a process runs
+//!   meta.properties                      cluster, node and directory id
+//!   .kafka_cleanshutdown                 only between a clean stop and the next start
+//!   recovery-point-offset-checkpoint     log-start-offset-checkpoint
+//!   replication-offset-checkpoint        cleaner-offset-checkpoint
+//!   orders-0/  orders-1/  …              one directory per partition
+//!   orders-2.5f0…-delete/                deleted, waiting to be unlinked
+//! ```
+//!
+//! Apache Kafka's layout, so a directory it wrote can be served, and the other way
+//! round.
+
+use std::any::Any;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::checkpoint::CheckpointError;
+use crate::config::LogConfig;
+use crate::env::Env;
+use crate::error::{LogError, OpenError};
+use crate::format::{
+    CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DELETED_DIR_SUFFIX, FUTURE_DIR_SUFFIX, LOCK,
+    LOG_START_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
+    STRAY_DIR_SUFFIX, TopicPartition,
+};
+use crate::fs::{Disk, DiskError, TEMPORARY_SUFFIX};
+use crate::log::{Log, OpenOptions};
+use crate::map_budget::MapBudget;
+use crate::recovery::RecoveryReport;
+
+/// `meta.properties` is a few lines.
+const META_BYTES_MAX: usize = 64 << 10;
+
+/// Who a directory belongs to, as `meta.properties` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The broker's id.
+    pub node_id: i32,
+    /// The directory's own id.
+    pub directory_id: Option<String>,
+}
+
+/// Why a directory cannot be used. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogDirError {
+    /// Another process holds the lock.
+    #[error(
+        "log directory {} is in use by another process (lock file {LOCK}); stop it, or choose \
+         another directory",
+        .dir.display()
+    )]
+    InUse {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// `meta.properties` belongs to somebody else.
+    #[error(
+        "{} says {field} {found}, this broker has {expected}: the directory belongs to another \
+         broker; point log.dirs at the right one, or remove the file to adopt the data",
+        .path.display()
+    )]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// Which field differs.
+        field: &'static str,
+        /// What this broker has.
+        expected: String,
+        /// What the file says.
+        found: String,
+    },
+    /// `meta.properties` cannot be understood.
+    #[error("{}: {problem}; restore the file, or remove it to adopt the data", .path.display())]
+    MalformedMeta {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A checkpoint is malformed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A disk operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// What became of opening a partition.
+pub type Opened = Result<(Log, RecoveryReport), OpenError>;
+
+/// A directory of partitions, owned by this process.
+#[derive(Debug)]
+pub struct LogDir {
+    env: Arc<Env>,
+    identity: Identity,
+    /// Whether the last owner stopped cleanly.
+    clean: bool,
+    _lock: Lock,
+}
+
+struct Lock(#[expect(dead_code, reason = "held, not used")] Box<dyn Any + Send + Sync>);
+
+impl std::fmt::Debug for Lock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lock")
+    }
+}
+
+impl LogDir {
+    /// Takes the directory: locks it, checks or writes who it belongs to, reads its
+    /// checkpoints and forgets the mark of the last clean stop.
+    pub fn open(
+        disk: Disk,
+        dir: &Path,
+        expected: Identity,
+        maps: Arc<MapBudget>,
+    ) -> Result<LogDir, LogDirError> {
+        let Some(lock) = disk.try_lock(&dir.join(LOCK))? else {
+            return Err(LogDirError::InUse {
+                dir: dir.to_owned(),
+            });
+        };
+        let path = dir.join(META_PROPERTIES);
+        let identity = match disk.read_small(&path, META_BYTES_MAX)? {
+            Some(content) => {
+                let found = parse_meta(&path, &content)?;
+                check_owner(&path, &expected, &found)?;
+                Identity {
+                    directory_id: found.directory_id.or(expected.directory_id),
+                    ..expected
+                }
+            }
+            None => {
+                let directory_id = expected.directory_id.clone().unwrap_or_else(random_id);
+                let identity = Identity {
+                    directory_id: Some(directory_id),
+                    ..expected
+                };
+                disk.replace_small(&path, render_meta(&identity).as_bytes())?;
+                identity
+            }
+        };
+        let env = Env::load(disk, dir, maps)?;
+        let mark = dir.join(CLEAN_SHUTDOWN);
+        let clean = env.disk.open_if_exists(&mark)?.is_some();
+        if clean {
+            // Gone before the first append: the next stop must earn it again.
+            env.disk.remove_file(&mark)?;
+            env.disk.sync_dir(dir)?;
+        }
+        Ok(LogDir {
+            env,
+            identity,
+            clean,
+            _lock: Lock(lock),
+        })
+    }
+
+    /// What the logs of this directory share.
+    pub fn env(&self) -> &Arc<Env> {
+        &self.env
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        self.env.health.dir()
+    }
+
+    /// Who the directory belongs to.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the last owner stopped cleanly.
+    pub fn was_clean(&self) -> bool {
+        self.clean
+    }
+
+    /// What the directory holds.
+    pub fn list(&self) -> Result<Contents, DiskError> {
+        let mut contents = Contents::default();
+        for entry in self.env.disk.read_dir(self.path())? {
+            let suffixed = [DELETED_DIR_SUFFIX, FUTURE_DIR_SUFFIX, STRAY_DIR_SUFFIX]
+                .iter()
+                .any(|suffix| entry.name.ends_with(suffix));
+            match TopicPartition::parse_dir(&entry.name) {
+                Some(partition) if entry.is_dir => contents.partitions.push(partition),
+                _ if entry.is_dir && entry.name.ends_with(DELETED_DIR_SUFFIX) => {
+                    contents.deleted.push(entry.name);
+                }
+                _ if KNOWN_FILES.contains(&entry.name.as_str()) || suffixed => {}
+                _ if entry.name.ends_with(TEMPORARY_SUFFIX) => {}
+                _ => contents.unknown.push(entry.name),
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Opens a partition, or creates it.
+    pub fn open_log(
+        &self,
+        partition: TopicPartition,
+        config: LogConfig,
+        now_ms: i64,
+    ) -> Result<(Log, RecoveryReport), OpenError> {
+        // A partition without a checkpoint is new, or its checkpoint was lost: it is
+        // scanned whole, which is free for a new one.
+        let clean = self.clean && self.env.recovery_points.get(&partition).is_some();
+        Log::open(
+            &self.env,
+            partition,
+            OpenOptions {
+                config,
+                clean,
+                now_ms,
+            },
+        )
+    }
+
+    /// Opens many partitions on as many threads as `parallelism`, in any order.
+    pub fn open_logs(
+        &self,
+        partitions: Vec<(TopicPartition, LogConfig)>,
+        parallelism: usize,
+        now_ms: i64,
+    ) -> Vec<(TopicPartition, Opened)> {
+        let queue = std::sync::Mutex::new(partitions.into_iter());
+        let next = || {
+            queue
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .next()
+        };
+        let open_some = || {
+            let mut opened = Vec::new();
+            while let Some((partition, config)) = next() {
+                let result = self.open_log(partition.clone(), config, now_ms);
+                opened.push((partition, result));
+            }
+            opened
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (1..parallelism.max(1))
+                .map(|_| scope.spawn(open_some))
+                .collect();
+            let mut opened = open_some();
+            for thread in threads {
+                opened.extend(
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                );
+            }
+            opened
+        })
+    }
+
+    /// Takes a partition out of use: its directory is renamed, so that the name is
+    /// free at once, and waits for [`LogDir::unlink`]. The new name.
+    pub fn delete(&self, log: Log) -> Result<String, LogError> {
+        self.env.health.check()?;
+        for segment in log.segments().iter() {
+            segment.open_for_good()?;
+        }
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        // Kafka keeps the whole name within what a file system takes.
+        let name = log.partition().dir_name();
+        let suffix = format!(".{id}{DELETED_DIR_SUFFIX}");
+        let kept: String = name.chars().take(255 - suffix.len()).collect();
+        let renamed = format!("{kept}{suffix}");
+        let result = self
+            .env
+            .disk
+            .rename(log.dir(), &self.path().join(&renamed))
+            .and_then(|()| self.env.disk.sync_dir(self.path()));
+        result.inspect_err(|error| self.env.health.fail(error))?;
+        self.env.recovery_points.remove(log.partition());
+        self.env.log_starts.remove(log.partition());
+        self.env.cleaner_points.remove(log.partition());
+        Ok(renamed)
+    }
+
+    /// Removes a deleted partition's files and directory.
+    pub fn unlink(&self, deleted: &str) -> Result<(), DiskError> {
+        let dir = self.path().join(deleted);
+        for entry in self.env.disk.read_dir(&dir)? {
+            self.env.disk.remove_file(&dir.join(entry.name))?;
+        }
+        self.env.disk.remove_dir(&dir)
+    }
+
+    /// Stores the checkpoints: how much a start after a crash has to scan.
+    pub fn checkpoint(&self) -> Result<(), LogError> {
+        self.env.health.check()?;
+        let stored = self
+            .env
+            .recovery_points
+            .store(&self.env.disk)
+            .and_then(|()| self.env.log_starts.store(&self.env.disk))
+            .and_then(|()| self.env.cleaner_points.store(&self.env.disk));
+        Ok(stored.inspect_err(|error| self.env.health.fail(error))?)
+    }
+
+    /// A clean stop, after every log was closed: the next start scans nothing.
+    pub fn close(self, broker_epoch: i64) -> Result<(), LogError> {
+        self.checkpoint()?;
+        let mark = self.path().join(CLEAN_SHUTDOWN);
+        let content = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        Ok(self.env.disk.replace_small(&mark, content.as_bytes())?)
+    }
+}
+
+const KNOWN_FILES: [&str; 8] = [
+    LOCK,
+    META_PROPERTIES,
+    CLEAN_SHUTDOWN,
+    RECOVERY_POINT_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    REPLICATION_CHECKPOINT,
+    CLEANER_CHECKPOINT,
+    "bootstrap.checkpoint",
+];
+
+/// What a directory holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Partitions.
+    pub partitions: Vec<TopicPartition>,
+    /// Directories of deleted partitions, to be unlinked.
+    pub deleted: Vec<String>,
+    /// Names that belong to nothing; they are left alone.
+    pub unknown: Vec<String>,
+}
+
+fn random_id() -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())
+}
+
+fn render_meta(identity: &Identity) -> String {
+    let mut text = String::from("version=1\n");
+    let _ = writeln!(text, "cluster.id={}", identity.cluster_id);
+    let _ = writeln!(text, "node.id={}", identity.node_id);
+    if let Some(id) = &identity.directory_id {
+        let _ = writeln!(text, "directory.id={id}");
+    }
+    text
+}
+
+fn parse_meta(path: &Path, content: &[u8]) -> Result<Identity, LogDirError> {
+    let malformed = |problem: String| LogDirError::MalformedMeta {
+        path: path.to_owned(),
+        problem,
+    };
+    let text = std::str::from_utf8(content).map_err(|error| malformed(error.to_string()))?;
+    let field = |key: &str| {
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with('#'))
+            .find_map(|line| {
+                Some(
+                    line.strip_prefix(key)?
+                        .trim_start()
+                        .strip_prefix('=')?
+                        .trim()
+                        .to_owned(),
+                )
+            })
+    };
+    let required = |key: &str| field(key).ok_or_else(|| malformed(format!("{key} is missing")));
+    let version = required("version")?;
+    if version != "1" {
+        return Err(malformed(format!("version is {version}, expected 1")));
+    }
+    let node_id = required("node.id")?;
+    Ok(Identity {
+        cluster_id: required("cluster.id")?,
+        node_id: node_id
+            .parse()
+            .map_err(|_| malformed(format!("node.id {node_id} is not a number")))?,
+        directory_id: field("directory.id"),
+    })
+}
+
+fn check_owner(path: &Path, expected: &Identity, found: &Identity) -> Result<(), LogDirError> {
+    let differs = |field, expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+        Err(LogDirError::Foreign {
+            path: path.to_owned(),
+            field,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        })
+    };
+    if found.cluster_id != expected.cluster_id {
+        return differs("cluster.id", &expected.cluster_id, &found.cluster_id);
+    }
+    if found.node_id != expected.node_id {
+        return differs("node.id", &expected.node_id, &found.node_id);
+    }
+    Ok(())
+}

@@ -1,0 +1,407 @@
+//! What everyone but the writer may do with a log.
+//!
+//! A [`LogReader`] needs no lock that an append holds for long: the ends are
+//! atomics, the list of segments is replaced as a whole. A slice handed out stays
+//! readable after the log rolled, was truncated or deleted.
+//!
+//! A reader can race with a truncation: it may meet zeros where its list of
+//! segments promised batches. The truncation count tells the two apart from
+//! damage: if it moved, the read starts over.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use reka_records::BatchView;
+
+use crate::env::Env;
+use crate::error::{Corruption, ReadError};
+use crate::fs::File;
+use crate::segment::Segment;
+use crate::time_index::TimestampOffset;
+use crate::txn_index::AbortedTxn;
+
+/// One batch may grow to this when it is decompressed to look for a timestamp.
+/// A batch is at most `max.message.bytes`, so this only stops bombs.
+const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+/// Segments by base offset.
+pub(crate) type Segments = Arc<[Arc<Segment>]>;
+
+/// What the writer publishes.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) env: Arc<Env>,
+    segments: RwLock<Segments>,
+    log_start: AtomicI64,
+    log_end: AtomicI64,
+    /// First offset of the oldest transaction that is not settled; -1 for none.
+    first_unstable: AtomicI64,
+    /// Raised before and after published bytes change.
+    truncations: AtomicU64,
+}
+
+const NONE: i64 = -1;
+
+impl Shared {
+    pub(crate) fn new(env: Arc<Env>, segments: Vec<Arc<Segment>>, start: i64, end: i64) -> Shared {
+        Shared {
+            env,
+            segments: RwLock::new(segments.into()),
+            log_start: AtomicI64::new(start),
+            log_end: AtomicI64::new(end),
+            first_unstable: AtomicI64::new(NONE),
+            truncations: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn segments(&self) -> Segments {
+        self.segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_segments(&self, segments: Vec<Arc<Segment>>) {
+        *self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = segments.into();
+    }
+
+    pub(crate) fn log_start(&self) -> i64 {
+        self.log_start.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_log_start(&self, offset: i64) {
+        self.log_start.store(offset, Ordering::Release);
+    }
+
+    pub(crate) fn log_end(&self) -> i64 {
+        self.log_end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_log_end(&self, offset: i64) {
+        self.log_end.store(offset, Ordering::Release);
+    }
+
+    pub(crate) fn set_first_unstable(&self, offset: Option<i64>) {
+        self.first_unstable
+            .store(offset.unwrap_or(NONE), Ordering::Release);
+    }
+
+    pub(crate) fn truncated(&self) {
+        self.truncations.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn truncations(&self) -> u64 {
+        self.truncations.load(Ordering::Acquire)
+    }
+}
+
+/// Whole batches of one segment.
+#[derive(Clone, Debug)]
+pub struct LogSlice {
+    segment: Arc<Segment>,
+    position: u64,
+    len: u64,
+    /// First offset of the first batch; at or before the offset asked for.
+    pub base_offset: i64,
+    /// The offset after the last batch.
+    pub next_offset: i64,
+}
+
+impl LogSlice {
+    /// Bytes of the batches.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Never: an empty read is `None`.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes, without a copy: a slice of the mapped file that keeps it mapped.
+    pub fn bytes(&self) -> Result<Bytes, ReadError> {
+        Ok(self.segment.bytes(self.position, self.len)?)
+    }
+
+    /// The file and the position in it, for `sendfile`.
+    pub fn file_range(&self) -> Result<(&File, u64), ReadError> {
+        Ok((self.segment.file()?, self.position))
+    }
+}
+
+/// Where a timestamp was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundTimestamp {
+    /// The record's timestamp.
+    pub timestamp: i64,
+    /// The record's offset.
+    pub offset: i64,
+    /// The leader epoch of its batch.
+    pub leader_epoch: i32,
+}
+
+/// Reads a log, from any thread; clones share it.
+#[derive(Clone, Debug)]
+pub struct LogReader {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl LogReader {
+    /// First offset there is.
+    pub fn log_start(&self) -> i64 {
+        self.shared.log_start()
+    }
+
+    /// The offset after the last record.
+    pub fn log_end(&self) -> i64 {
+        self.shared.log_end()
+    }
+
+    /// First offset of the oldest transaction that is open or not settled yet.
+    pub fn first_unstable(&self) -> Option<i64> {
+        match self.shared.first_unstable.load(Ordering::Acquire) {
+            NONE => None,
+            offset => Some(offset),
+        }
+    }
+
+    /// Bytes of all data files.
+    pub fn size(&self) -> u64 {
+        self.shared
+            .segments()
+            .iter()
+            .map(|segment| segment.len())
+            .sum()
+    }
+
+    /// Number of segments.
+    pub fn segment_count(&self) -> usize {
+        self.shared.segments().len()
+    }
+
+    /// Whole batches from the one that holds `offset` on, or the first behind it if
+    /// it was compacted away: as many as end below `upto` and fit `max_bytes`, and
+    /// at least one of those below `upto`, however large. `None` when there is none.
+    ///
+    /// `upto` is the high watermark, the last stable offset or the log end.
+    pub fn read(
+        &self,
+        offset: i64,
+        max_bytes: u64,
+        upto: i64,
+    ) -> Result<Option<LogSlice>, ReadError> {
+        self.unless_truncated(|| self.read_once(offset, max_bytes, upto))
+    }
+
+    fn read_once(
+        &self,
+        offset: i64,
+        max_bytes: u64,
+        upto: i64,
+    ) -> Result<Option<LogSlice>, ReadError> {
+        let end = self.check(offset)?;
+        let upto = upto.min(end);
+        if offset >= upto {
+            return Ok(None);
+        }
+        let segments = self.shared.segments();
+        for index in holding(&segments, offset)..segments.len() {
+            let segment = &segments[index];
+            if segment.base_offset() >= upto {
+                return Ok(None);
+            }
+            let mut walk = segment.walk_to(offset)?;
+            let position = walk.position();
+            let mut slice: Option<LogSlice> = None;
+            let bound = segments
+                .get(index + 1)
+                .map_or(end, |next| next.base_offset());
+            while let Some(batch) = walk.next()? {
+                let next_offset = batch.header.next_offset();
+                if next_offset > bound
+                    && (index + 1 < segments.len() || batch.header.base_offset < bound)
+                {
+                    return Err(beyond(segment, batch.position, bound, next_offset).into());
+                }
+                if next_offset > upto {
+                    break;
+                }
+                let len = batch.end() - position;
+                if slice.is_some() && len > max_bytes {
+                    break;
+                }
+                let base_offset = slice
+                    .as_ref()
+                    .map_or(batch.header.base_offset, |slice| slice.base_offset);
+                slice = Some(LogSlice {
+                    segment: segment.clone(),
+                    position,
+                    len,
+                    base_offset,
+                    next_offset,
+                });
+                if len >= max_bytes {
+                    break;
+                }
+            }
+            if slice.is_some() {
+                return Ok(slice);
+            }
+            // Everything from `offset` on was compacted out of this segment, or the
+            // batch that holds it does not end below `upto` yet.
+            if walk.position() > position {
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    fn check(&self, offset: i64) -> Result<i64, ReadError> {
+        self.shared.env.health.check()?;
+        // The end first: it only grows, so a start read later is not above it.
+        let end = self.shared.log_end();
+        let start = self.shared.log_start();
+        if offset < start || offset > end {
+            return Err(ReadError::OutOfRange { offset, start, end });
+        }
+        Ok(end)
+    }
+
+    /// Runs again when a truncation or a swap of segments got in the way.
+    fn unless_truncated<T>(&self, run: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
+        loop {
+            let before = self.shared.truncations();
+            let result = run();
+            if before == self.shared.truncations() {
+                return result;
+            }
+        }
+    }
+
+    /// The first record with a timestamp of at least `timestamp`, below `upto`.
+    pub fn find_timestamp(
+        &self,
+        timestamp: i64,
+        upto: i64,
+    ) -> Result<Option<FoundTimestamp>, ReadError> {
+        self.unless_truncated(|| {
+            self.shared.env.health.check()?;
+            let start = self.shared.log_start();
+            let upto = upto.min(self.shared.log_end());
+            for segment in self.shared.segments().iter() {
+                if segment.base_offset() >= upto {
+                    break;
+                }
+                if segment
+                    .largest()?
+                    .is_none_or(|largest| largest.timestamp < timestamp)
+                {
+                    continue;
+                }
+                if let Some(found) = find_in_segment(segment, timestamp, start, upto)? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// The record with the greatest timestamp, the first of them if several, below `upto`.
+    pub fn max_timestamp(&self, upto: i64) -> Result<Option<FoundTimestamp>, ReadError> {
+        let mut greatest: Option<TimestampOffset> = None;
+        self.shared.env.health.check()?;
+        for segment in self.shared.segments().iter() {
+            if let Some(largest) = segment.largest()?
+                && greatest.is_none_or(|greatest| greatest.timestamp < largest.timestamp)
+            {
+                greatest = Some(largest);
+            }
+        }
+        match greatest {
+            None => Ok(None),
+            Some(greatest) => self.find_timestamp(greatest.timestamp, upto),
+        }
+    }
+
+    /// Transactions aborted in `[from, upto)`: every one whose data a read_committed
+    /// reader of that range could meet, ordered by first offset.
+    pub fn aborted_transactions(&self, from: i64, upto: i64) -> Result<Vec<AbortedTxn>, ReadError> {
+        self.shared.env.health.check()?;
+        let mut aborted = Vec::new();
+        let segments = self.shared.segments();
+        for segment in &segments[holding(&segments, from)..] {
+            // Once a marker was written with the last stable offset at or above the
+            // range, no later abort can have data inside it.
+            let complete = segment.txns.visit(|txn| {
+                if txn.last_offset >= from && txn.first_offset < upto {
+                    aborted.push(*txn);
+                }
+                txn.last_stable_offset < upto
+            })?;
+            if complete {
+                break;
+            }
+        }
+        aborted.sort_unstable_by_key(|txn| (txn.first_offset, txn.producer_id));
+        Ok(aborted)
+    }
+}
+
+/// The segment that may hold `offset`: the last that begins at or before it.
+pub(crate) fn holding(segments: &[Arc<Segment>], offset: i64) -> usize {
+    segments
+        .partition_point(|segment| segment.base_offset() <= offset)
+        .saturating_sub(1)
+}
+
+fn beyond(segment: &Segment, position: u64, bound: i64, found: i64) -> Corruption {
+    segment.corruption(
+        position,
+        format!("a batch that ends at or before offset {bound}"),
+        format!("one that ends before {found}"),
+    )
+}
+
+fn find_in_segment(
+    segment: &Segment,
+    timestamp: i64,
+    start: i64,
+    upto: i64,
+) -> Result<Option<FoundTimestamp>, ReadError> {
+    let mut walk = segment.walk_to_timestamp(timestamp)?;
+    let mut scratch = Vec::new();
+    while let Some(batch) = walk.next()? {
+        let header = batch.header;
+        if header.base_offset >= upto {
+            break;
+        }
+        if header.max_timestamp < timestamp
+            || header.next_offset() <= start
+            || header.record_count == 0
+        {
+            continue;
+        }
+        let bytes = segment.bytes(batch.position, header.size() as u64)?;
+        let damaged = |error| segment.corruption(batch.position, "a record batch", error);
+        let view = BatchView::parse(&bytes).map_err(damaged)?;
+        view.verify_crc().map_err(damaged)?;
+        for record in view
+            .records(&mut scratch, DECOMPRESSED_BYTES_MAX)
+            .map_err(damaged)?
+        {
+            let record = record.map_err(damaged)?;
+            if record.timestamp >= timestamp && record.offset >= start && record.offset < upto {
+                return Ok(Some(FoundTimestamp {
+                    timestamp: record.timestamp,
+                    offset: record.offset,
+                    leader_epoch: header.leader_epoch,
+                }));
+            }
+        }
+    }
+    Ok(None)
+}

@@ -51,6 +51,7 @@ impl BatchHeader {
     /// Parses the header at the start of `bytes` and checks its structure: enough bytes for a
     /// header, magic 2, a length that can hold one, offsets that do not overflow. The batch itself
     /// may be longer or shorter than `bytes`; the CRC is not looked at.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(why_no_header(bytes));

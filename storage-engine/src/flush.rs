@@ -27,7 +27,8 @@ pub struct Flush {
     pub(crate) env: Arc<Env>,
     /// Oldest first; all but the last are sealed.
     pub(crate) segments: Vec<Arc<Segment>>,
-    pub(crate) sync_names: Option<Arc<Path>>,
+    /// The directory of directories, and the log's own.
+    pub(crate) sync_names: [Option<Arc<Path>>; 2],
     pub(crate) upto: i64,
     pub(crate) truncations: u64,
 }
@@ -46,7 +47,7 @@ impl Flush {
         self.env.health.check()?;
         let sync = || {
             // Names first: content of a file nobody can find is not durable.
-            if let Some(dir) = &self.sync_names {
+            for dir in self.sync_names.iter().flatten() {
                 self.env.disk.sync_dir(dir)?;
             }
             if let Some((active, sealed)) = self.segments.split_last() {

@@ -7,7 +7,7 @@
 //! therefore checked against the log before it is believed (see `segment.rs`).
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::env::Env;
 use crate::fs::{DiskResult, File, OpenMode};
@@ -21,9 +21,6 @@ const BUFFERED_ENTRIES: usize = 128;
 pub(crate) struct IndexFile<const N: usize> {
     path: PathBuf,
     env: Arc<Env>,
-    file: OnceLock<File>,
-    /// An index that begins empty also empties what an earlier life left behind.
-    mode: OpenMode,
     map: Arc<MapSlot>,
     /// Greatest number of entries; the segment rolls when it is reached.
     max_entries: usize,
@@ -32,6 +29,8 @@ pub(crate) struct IndexFile<const N: usize> {
 
 #[derive(Debug)]
 struct State<const N: usize> {
+    /// Open while it is in use; thousands of idle partitions hold no files.
+    file: Option<File>,
     /// Entries in the file.
     written: usize,
     /// Entries behind those, not written yet.
@@ -49,15 +48,10 @@ impl<const N: usize> IndexFile<N> {
         IndexFile {
             path,
             env,
-            file: OnceLock::new(),
-            mode: if file_bytes == 0 {
-                OpenMode::Truncate
-            } else {
-                OpenMode::Create
-            },
             map: Arc::default(),
             max_entries: (max_bytes / N).max(1),
             state: Mutex::new(State {
+                file: None,
                 written: file_bytes as usize / N,
                 buffered: Vec::new(),
                 newest: None,
@@ -70,18 +64,24 @@ impl<const N: usize> IndexFile<N> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self) -> DiskResult<&File> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
+    fn file<'a>(&self, state: &'a mut State<N>) -> DiskResult<&'a File> {
+        // An index that begins empty also empties what an earlier life left behind.
+        let mode = if state.written == 0 {
+            OpenMode::Truncate
+        } else {
+            OpenMode::Existing
+        };
+        match &mut state.file {
+            Some(file) => Ok(file),
+            closed => Ok(closed.insert(self.env.disk.open(&self.path, mode)?)),
         }
-        let file = self.env.disk.open(&self.path, self.mode)?;
-        Ok(self.file.get_or_init(|| file))
     }
 
     /// Opens the file if it exists; its name may be gone afterwards.
     pub(crate) fn open_for_good(&self) -> DiskResult<()> {
-        if self.state().written > 0 {
-            self.file()?;
+        let mut state = self.state();
+        if state.written > 0 {
+            self.file(&mut state)?;
         }
         Ok(())
     }
@@ -121,8 +121,9 @@ impl<const N: usize> IndexFile<N> {
         if state.buffered.is_empty() {
             return Ok(());
         }
-        self.file()?
-            .write_all_at(&state.buffered, (state.written * N) as u64)?;
+        let position = (state.written * N) as u64;
+        let file = self.file(state)?.clone();
+        file.write_all_at(&state.buffered, position)?;
         state.written += state.buffered.len() / N;
         state.buffered.clear();
         state.dirty = true;
@@ -134,17 +135,18 @@ impl<const N: usize> IndexFile<N> {
         let mut state = self.state();
         self.write(&mut state)?;
         if state.dirty {
-            self.file()?.sync()?;
+            self.file(&mut state)?.sync()?;
             state.dirty = false;
         }
         Ok(())
     }
 
-    /// Frees the buffer of an index that gets no more entries.
+    /// Frees buffer and file handle of an index that gets no more entries.
     pub(crate) fn seal(&self) -> DiskResult<()> {
         let mut state = self.state();
         self.write(&mut state)?;
         state.buffered = Vec::new();
+        state.file = None;
         Ok(())
     }
 
@@ -164,7 +166,7 @@ impl<const N: usize> IndexFile<N> {
         state.buffered.clear();
         // The only mapping of an index is ours and is read under this lock.
         self.map.release_if_unused();
-        self.file()?.set_len((entries * N) as u64)?;
+        self.file(&mut state)?.set_len((entries * N) as u64)?;
         state.written = entries;
         state.dirty = true;
         Ok(())
@@ -201,8 +203,8 @@ impl<const N: usize> IndexFile<N> {
             if let Some(newest) = state.buffered.rchunks_exact(N).next() {
                 entry.copy_from_slice(newest);
             } else if state.written > 0 {
-                self.file()?
-                    .read_exact_at(&mut entry, ((state.written - 1) * N) as u64)?;
+                let position = ((state.written - 1) * N) as u64;
+                self.file(&mut state)?.read_exact_at(&mut entry, position)?;
             } else {
                 return Ok(None);
             }
@@ -215,14 +217,15 @@ impl<const N: usize> IndexFile<N> {
         &self,
         run: impl FnOnce(usize, &dyn Fn(usize) -> [u8; N]) -> T,
     ) -> DiskResult<T> {
-        let state = self.state();
+        let mut state = self.state();
         let count = state.written + state.buffered.len() / N;
         let mapping = match state.written {
             0 => None,
             written => {
                 // Room to grow, so that the active segment's index is mapped once.
                 let len = written.max(self.max_entries) * N;
-                Some(self.map.get(&self.env.maps, self.file()?, len)?)
+                let file = self.file(&mut state)?.clone();
+                Some(self.map.get(&self.env.maps, &file, len)?)
             }
         };
         let entry = |index: usize| {

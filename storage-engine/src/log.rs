@@ -57,6 +57,10 @@ pub struct Log {
     unflushed_since_ms: Option<i64>,
     /// Names were created or changed since the directory was last synced.
     names_dirty: bool,
+    /// The directory itself was created since its parent was last synced.
+    parent_dirty: bool,
+    /// Something was done since the log was last closed or opened clean.
+    changed: bool,
     /// Renamed away, to be unlinked when their time comes.
     deleted: Vec<Deleted>,
     damage: Option<Damage>,
@@ -352,6 +356,7 @@ impl Log {
             .first_timestamp
             .get_or_insert(first.max_timestamp);
         self.unflushed_since_ms.get_or_insert(now_ms);
+        self.changed = true;
         segment.publish(position + size);
         self.shared.set_log_end(last_offset + 1);
         self.publish_unstable();
@@ -503,6 +508,7 @@ impl Log {
         producer_snapshot::store(&self.env.disk, &self.dir, base_offset, &self.producers)?;
         let segment = Segment::create(&self.env, &self.dir, base_offset, &self.config)?;
         self.names_dirty = true;
+        self.changed = true;
         // Reserved blocks go back; a slice in use puts it off until the log closes.
         let trimmed = self.active.segment.trim();
         self.or_offline(trimmed)?;
@@ -579,6 +585,7 @@ impl Log {
             }
         }
         self.names_dirty = true;
+        self.changed = true;
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
         self.deleted.push(Deleted { due_ms, paths });
         Ok(())
@@ -634,17 +641,20 @@ impl Log {
         let upto = self.log_end();
         // A damaged log keeps its recovery point: lower, it would make the next
         // recovery take the damage for a torn tail.
-        if self.damage.is_some() || upto == self.recovery_point && !self.names_dirty {
+        if self.damage.is_some()
+            || upto == self.recovery_point && !self.names_dirty && !self.parent_dirty
+        {
             return None;
         }
         let segments = self.shared.segments();
         let from = holding(&segments, self.recovery_point);
-        let sync_names = std::mem::take(&mut self.names_dirty).then(|| self.dir.clone());
+        let parent = std::mem::take(&mut self.parent_dirty).then(|| self.env.health.dir().into());
+        let own = std::mem::take(&mut self.names_dirty).then(|| self.dir.clone());
         self.unflushed_since_ms = None;
         Some(Flush {
             env: self.env.clone(),
             segments: segments[from..].to_vec(),
-            sync_names,
+            sync_names: [parent, own],
             upto,
             truncations: self.shared.truncations(),
         })
@@ -673,35 +683,69 @@ impl Log {
     /// Leaves the directory as a clean stop leaves it: everything synced, indexes
     /// complete, files as long as their content, producers in a snapshot.
     pub fn close(&mut self) -> Result<(), LogError> {
+        if self.complete_files()? {
+            self.flush()?;
+            let synced = self.active.segment.sync_all();
+            self.or_offline(synced)?;
+            self.changed = false;
+        }
+        Ok(())
+    }
+
+    /// The part of [`Log::close`] before the syncs; whether there is anything to sync.
+    pub(crate) fn complete_files(&mut self) -> Result<bool, LogError> {
         self.env.health.check()?;
-        if self.damage.is_some() {
+        if self.damage.is_some() || !self.changed {
+            return Ok(false);
+        }
+        let segments = self.shared.segments();
+        for segment in &segments[holding(&segments, self.recovery_point)..] {
+            segment.seal()?;
+        }
+        let trimmed = self.active.segment.trim();
+        self.or_offline(trimmed)?;
+        let stored = self.store_last_snapshot(&segments);
+        self.or_offline(stored)?;
+        self.names_dirty = true;
+        Ok(true)
+    }
+
+    /// A log that never had producers and never rolled needs no snapshot; any other
+    /// gets one at its end, and those that neither begin a segment nor are the
+    /// newest go.
+    fn store_last_snapshot(&self, segments: &[Arc<Segment>]) -> DiskResult<()> {
+        let old = snapshots(&self.env, &self.dir)?;
+        if self.producers.is_empty() && old.is_empty() {
             return Ok(());
         }
-        for segment in self.shared.segments().iter() {
-            let last = Arc::ptr_eq(segment, &self.active.segment);
-            if last || segment.base_offset() >= self.recovery_point {
-                segment.seal()?;
-            }
-            if last {
-                let trimmed = segment.trim();
-                self.or_offline(trimmed)?;
-            }
+        let end = self.log_end();
+        producer_snapshot::store(&self.env.disk, &self.dir, end, &self.producers)?;
+        let begins_a_segment = |offset: &i64| {
+            segments
+                .iter()
+                .any(|segment| segment.base_offset() == *offset)
+        };
+        for offset in old
+            .into_iter()
+            .filter(|offset| *offset != end && !begins_a_segment(offset))
+        {
+            self.env
+                .disk
+                .remove_file(&FileName::live(offset, FileKind::Snapshot).in_dir(&self.dir))?;
         }
-        let snapshots = self.or_offline(snapshots(&self.env, &self.dir))?;
-        if !self.producers.is_empty() || !snapshots.is_empty() {
-            let stored = producer_snapshot::store(
-                &self.env.disk,
-                &self.dir,
-                self.log_end(),
-                &self.producers,
-            );
-            self.or_offline(stored)?;
-        }
-        self.names_dirty = true;
-        self.flush()?;
-        let synced = self.active.segment.sync_all();
-        self.or_offline(synced)?;
         Ok(())
+    }
+
+    /// Everything of the file system was synced after [`Log::complete_files`].
+    pub(crate) fn everything_synced(&mut self) {
+        self.names_dirty = false;
+        self.parent_dirty = false;
+        self.changed = false;
+        self.unflushed_since_ms = None;
+        self.recovery_point = self.log_end();
+        self.env
+            .recovery_points
+            .set(&self.partition, self.recovery_point);
     }
 
     pub(crate) fn segments(&self) -> Segments {

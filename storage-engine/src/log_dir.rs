@@ -263,6 +263,24 @@ impl LogDir {
         })
     }
 
+    /// Closes many logs with one sync for all of them.
+    pub fn close_logs(&self, logs: &mut [Log]) -> Result<(), LogError> {
+        let mut changed = Vec::new();
+        for log in logs {
+            if log.complete_files()? {
+                changed.push(log);
+            }
+        }
+        if !changed.is_empty() {
+            let synced = self.env.disk.sync_file_system(self.path());
+            synced.inspect_err(|error| self.env.health.fail(error))?;
+        }
+        for log in changed {
+            log.everything_synced();
+        }
+        Ok(())
+    }
+
     /// Takes a partition out of use: its directory is renamed, so that the name is
     /// free at once, and waits for [`LogDir::unlink`]. The new name.
     pub fn delete(&self, log: Log) -> Result<String, LogError> {

@@ -133,6 +133,14 @@ impl LogSlice {
     }
 }
 
+/// The batches a read has taken so far.
+#[derive(Clone, Copy)]
+struct Taken {
+    len: u64,
+    base_offset: i64,
+    next_offset: i64,
+}
+
 /// Where a timestamp was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundTimestamp {
@@ -216,30 +224,25 @@ impl LogReader {
             }
             let mut walk = segment.walk_to(offset)?;
             let position = walk.position();
-            let mut slice: Option<LogSlice> = None;
+            let mut taken: Option<Taken> = None;
             let bound = segments
                 .get(index + 1)
                 .map_or(end, |next| next.base_offset());
+            let sealed = index + 1 < segments.len();
             while let Some(batch) = walk.next()? {
                 let next_offset = batch.header.next_offset();
-                if next_offset > bound
-                    && (index + 1 < segments.len() || batch.header.base_offset < bound)
-                {
+                if next_offset > bound && (sealed || batch.header.base_offset < bound) {
                     return Err(beyond(segment, batch.position, bound, next_offset).into());
                 }
                 if next_offset > upto {
                     break;
                 }
                 let len = batch.end() - position;
-                if slice.is_some() && len > max_bytes {
+                if taken.is_some() && len > max_bytes {
                     break;
                 }
-                let base_offset = slice
-                    .as_ref()
-                    .map_or(batch.header.base_offset, |slice| slice.base_offset);
-                slice = Some(LogSlice {
-                    segment: segment.clone(),
-                    position,
+                let base_offset = taken.map_or(batch.header.base_offset, |taken| taken.base_offset);
+                taken = Some(Taken {
                     len,
                     base_offset,
                     next_offset,
@@ -248,8 +251,20 @@ impl LogReader {
                     break;
                 }
             }
-            if slice.is_some() {
-                return Ok(slice);
+            if let Some(Taken {
+                len,
+                base_offset,
+                next_offset,
+            }) = taken
+            {
+                let segment = segment.clone();
+                return Ok(Some(LogSlice {
+                    segment,
+                    position,
+                    len,
+                    base_offset,
+                    next_offset,
+                }));
             }
             // Everything from `offset` on was compacted out of this segment, or the
             // batch that holds it does not end below `upto` yet.

@@ -28,6 +28,9 @@ use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::time_index::{TimeIndex, TimestampOffset};
 use crate::txn_index::TxnIndex;
 
+/// How far ahead of a walk headers are fetched into the cache.
+const BATCHES_AHEAD: usize = 8;
+
 /// Sizes of a segment's files as a directory listing gives them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FileSizes {
@@ -446,6 +449,7 @@ impl Walk<'_> {
     }
 
     /// The next batch; `None` at the end, or at the zeros a truncation left.
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Located>, ReadError> {
         let Some(found) = self.peek(self.position)? else {
             return Ok(None);
@@ -475,11 +479,17 @@ impl Walk<'_> {
                 .corruption(self.position, expected, found)
                 .into());
         }
+        // Batches of one producer are alike in size, so where the headers further on
+        // lie can be guessed; without this a walk waits for memory at each.
+        if let Source::Map(mapping) = &self.source {
+            mapping.expect(self.position as usize + BATCHES_AHEAD * header.size());
+        }
         self.position = found.end();
         self.floor = header.next_offset();
         Ok(Some(found))
     }
 
+    #[inline]
     fn peek(&self, position: u64) -> Result<Option<Located>, ReadError> {
         let mut bytes = [0; HEADER_BYTES];
         let present = self.end.saturating_sub(position).min(HEADER_BYTES as u64) as usize;
@@ -487,11 +497,16 @@ impl Walk<'_> {
             Source::Map(mapping) => mapping.copy(position as usize, &mut bytes[..present]),
             Source::File(file) => file.read_exact_at(&mut bytes[..present], position)?,
         }
-        if bytes[..present].iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
-        let header = BatchHeader::parse(&bytes[..present])
-            .map_err(|error| self.segment.corruption(position, "a batch header", error))?;
+        let header = match BatchHeader::parse(&bytes[..present]) {
+            Ok(header) => header,
+            Err(_) if bytes[..present].iter().all(|byte| *byte == 0) => return Ok(None),
+            Err(error) => {
+                return Err(self
+                    .segment
+                    .corruption(position, "a batch header", error)
+                    .into());
+            }
+        };
         let located = Located { header, position };
         if located.end() > self.end {
             let expected = format!("a batch of {} bytes", header.size());

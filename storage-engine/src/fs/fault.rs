@@ -176,6 +176,11 @@ impl Backend for FaultDisk {
         self.inner.sync_dir(path)
     }
 
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        self.strike(Op::SyncFileSystem)?;
+        self.inner.sync_file_system(path)
+    }
+
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         self.strike(Op::Lock)?;
         self.inner.try_lock(path)

@@ -42,6 +42,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in `path` survive a power cut.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything on the file system of `path` survive a power cut: cheaper
+    /// than one sync per file when thousands changed.
+    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
     /// Takes the exclusive lock file; `None` when another process has it.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
     /// Bytes a writer can still get on the file system of `path`.
@@ -76,6 +79,8 @@ pub trait RawMapping: Debug + Send + Sync {
     fn bytes(self: Arc<Self>, position: usize, len: usize) -> Bytes;
     /// Copies `into.len()` bytes out of the mapping.
     fn copy(&self, position: usize, into: &mut [u8]);
+    /// Says that `position` may be read soon. A guess: it may lie anywhere.
+    fn expect(&self, _position: usize) {}
 }
 
 /// Suffix of a small file while it is written, see [`Disk::replace_small`].
@@ -114,6 +119,7 @@ pub enum Op {
     RemoveFile,
     RemoveDir,
     SyncDir,
+    SyncFileSystem,
     Lock,
     BytesFree,
     Read,
@@ -136,6 +142,7 @@ impl Op {
             Op::RemoveFile => "remove",
             Op::RemoveDir => "remove directory",
             Op::SyncDir => "sync directory",
+            Op::SyncFileSystem => "sync the file system of",
             Op::Lock => "lock",
             Op::BytesFree => "ask free space of",
             Op::Read => "read",
@@ -269,6 +276,14 @@ impl Disk {
     #[track_caller]
     pub fn sync_dir(&self, path: &Path) -> DiskResult<()> {
         self.call(Op::SyncDir, path, || self.backend.sync_dir(path))
+    }
+
+    /// Makes everything on the file system of `path` survive a power cut.
+    #[track_caller]
+    pub fn sync_file_system(&self, path: &Path) -> DiskResult<()> {
+        self.call(Op::SyncFileSystem, path, || {
+            self.backend.sync_file_system(path)
+        })
     }
 
     /// Takes an exclusive lock file; `None` when another process has it.

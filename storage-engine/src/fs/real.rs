@@ -62,6 +62,10 @@ impl Backend for RealDisk {
         fs::File::open(path)?.sync_all()
     }
 
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(fs::File::open(path)?)?)
+    }
+
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         let file = fs::OpenOptions::new()
             .write(true)

@@ -627,6 +627,18 @@ impl Backend for SimDisk {
         })
     }
 
+    fn sync_file_system(&self, _path: &Path) -> io::Result<()> {
+        self.change(|tree| {
+            for node in &mut tree.nodes {
+                match node {
+                    Node::File(file) => Arc::make_mut(file).sync(),
+                    Node::Dir(dir) => Arc::make_mut(dir).sync(),
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
         let key = path.to_string_lossy().into_owned();
         if !self.lock().locked.insert(key.clone()) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reka_records::BatchView;
 
-use super::{Active, Log, snapshots};
+use super::{Active, Log};
 use crate::append::marker;
 use crate::compaction::swap;
 use crate::config::LogConfig;
@@ -14,7 +14,7 @@ use crate::env::Env;
 use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
 use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
-use crate::fs::{DirEntry, TEMPORARY_SUFFIX};
+use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
 use crate::producer_snapshot;
 use crate::producer_state::ProducerState;
 use crate::reader::Shared;
@@ -43,17 +43,22 @@ impl Log {
     ) -> Result<(Log, RecoveryReport), OpenError> {
         env.health.check()?;
         let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
+        let mut created = false;
         let entries = match env.disk.read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.is_not_found() => {
                 env.disk.create_dir(&dir)?;
-                env.disk.sync_dir(env.health.dir())?;
+                created = true;
                 Vec::new()
             }
             Err(error) => return Err(error.into()),
         };
         let mut report = RecoveryReport::default();
-        let (files, swapped) = tidy(env, &dir, entries, &mut report)?;
+        let Found {
+            segments: files,
+            snapshots,
+            swapped,
+        } = tidy(env, &dir, entries, &mut report)?;
         let recovery_point = env.recovery_points.get(&partition).unwrap_or(0);
         let log_start = env.log_starts.get(&partition).unwrap_or(0);
 
@@ -115,22 +120,27 @@ impl Log {
             epochs.truncate_start(log_start)?;
             epochs.truncate_end(end)?;
         }
-        // Aborted transactions behind the recovery point are indexed anew from their
-        // markers, so the replay has to begin no later than there.
-        let trusted = if options.clean {
-            end
-        } else {
-            end.min(recovery_point)
+        let snapshots = match report.damage {
+            None => drop_snapshots_above(env, &dir, snapshots, end)?,
+            Some(_) => snapshots,
         };
-        let producers = restore_producers(
-            env,
-            &dir,
-            &segments,
-            trusted,
-            end,
-            options.clean,
-            &mut report,
-        )?;
+        let producers = if options.clean && snapshots.is_empty() {
+            // A clean stop without producers leaves no snapshot.
+            ProducerState::default()
+        } else {
+            // Aborted transactions behind the recovery point are indexed anew from
+            // their markers, so the replay has to begin no later than there.
+            let trusted = if options.clean {
+                end
+            } else {
+                end.min(recovery_point)
+            };
+            let usable = snapshots.partition_point(|offset| *offset <= trusted);
+            let (producers, replayed) =
+                restore_producers(env, &dir, &segments, &snapshots[..usable], end)?;
+            report.replayed_batches = replayed;
+            producers
+        };
 
         let active = segments
             .last()
@@ -145,6 +155,8 @@ impl Log {
             recovery_point: recovery_point.min(end),
             unflushed_since_ms: (recovery_point < end).then_some(options.now_ms),
             names_dirty,
+            parent_dirty: created,
+            changed: !options.clean || names_dirty,
             deleted: Vec::new(),
             damage: report.damage.clone(),
             config: options.config,
@@ -157,19 +169,29 @@ impl Log {
     }
 }
 
+/// What a partition's directory holds.
+struct Found {
+    segments: BTreeMap<i64, FileSizes>,
+    /// Offsets of producer snapshots, ascending.
+    snapshots: Vec<i64>,
+    /// Segments that were just swapped in.
+    swapped: Vec<i64>,
+}
+
 /// Removes what a crash may leave of deletions and compactions, completes swaps,
-/// and says which segments there are and which of them were just swapped in.
+/// and says what is left.
 fn tidy(
     env: &Arc<Env>,
     dir: &Arc<Path>,
     mut entries: Vec<DirEntry>,
     report: &mut RecoveryReport,
-) -> Result<(BTreeMap<i64, FileSizes>, Vec<i64>), OpenError> {
+) -> Result<Found, OpenError> {
     let swaps = swap::recover(env, dir, &entries)?;
     if swaps.changed {
         entries = env.disk.read_dir(dir)?;
     }
     let mut segments: BTreeMap<i64, FileSizes> = BTreeMap::new();
+    let mut snapshots = Vec::new();
     let mut indexes = Vec::new();
     for entry in entries {
         let Some(name) = FileName::parse(&entry.name) else {
@@ -199,7 +221,7 @@ fn tidy(
                 }
                 segments.entry(name.offset).or_default().log = entry.len;
             }
-            FileKind::Snapshot => {}
+            FileKind::Snapshot => snapshots.push(name.offset),
             _ => indexes.push((name, entry)),
         }
     }
@@ -212,7 +234,11 @@ fn tidy(
             _ => report.unknown_files.push(entry.name),
         }
     }
-    Ok((segments, swaps.completed))
+    Ok(Found {
+        segments,
+        snapshots,
+        swapped: swaps.completed,
+    })
 }
 
 const KNOWN_FILES: [&str; 2] = [
@@ -369,62 +395,59 @@ fn restart_at(
     Ok(())
 }
 
-/// The newest usable snapshot at or below `trusted`, and the batches behind it up
-/// to `end`.
-fn restore_producers(
-    env: &Arc<Env>,
+/// The newest usable snapshot of those given, and the batches behind it up to `end`.
+pub(super) fn restore_producers(
+    env: &Env,
     dir: &Path,
     segments: &[Arc<Segment>],
-    trusted: i64,
+    snapshots: &[i64],
     end: i64,
-    clean: bool,
-    report: &mut RecoveryReport,
-) -> Result<ProducerState, OpenError> {
+) -> Result<(ProducerState, u64), ReadError> {
     let mut state = ProducerState::default();
-    let first = segments.first().map_or(0, |segment| segment.base_offset());
-    let mut from = first;
-    let stored = snapshots(env, dir)?;
-    if clean && stored.is_empty() {
-        // A clean stop without producers leaves no snapshot.
-        return Ok(state);
-    }
-    for offset in stored.into_iter().rev() {
-        let path = FileName::live(offset, FileKind::Snapshot).in_dir(dir);
-        if offset > end {
-            if report.damage.is_none() {
-                // Of a part of the log that was cut.
-                env.disk.remove_file(&path)?;
-            }
-        } else if offset < first {
-            break;
-        } else if offset <= trusted
-            && let Some(loaded) = producer_snapshot::load(&env.disk, dir, offset)?
-        {
+    let mut from = segments
+        .first()
+        .map_or(end, |segment| segment.base_offset());
+    for offset in snapshots
+        .iter()
+        .rev()
+        .copied()
+        .take_while(|offset| *offset >= from)
+    {
+        if let Some(loaded) = producer_snapshot::load(&env.disk, dir, offset)? {
             (state, from) = (loaded, offset);
             break;
         }
     }
-    replay(
-        segments,
-        from,
-        end,
-        &mut state,
-        &mut report.replayed_batches,
-    )?;
-    Ok(state)
+    let replayed = replay(segments, from, end, &mut state)?;
+    Ok((state, replayed))
+}
+
+/// Removes snapshots of a part of the log that was cut; the offsets of the others.
+pub(super) fn drop_snapshots_above(
+    env: &Env,
+    dir: &Path,
+    mut snapshots: Vec<i64>,
+    end: i64,
+) -> DiskResult<Vec<i64>> {
+    let stale = snapshots.split_off(snapshots.partition_point(|offset| *offset <= end));
+    for offset in stale {
+        env.disk
+            .remove_file(&FileName::live(offset, FileKind::Snapshot).in_dir(dir))?;
+    }
+    Ok(snapshots)
 }
 
 /// Applies the batches in `[from, end)` to a producer state, and to the indexes of
-/// aborted transactions where a marker is missing from them.
-pub(super) fn replay(
+/// aborted transactions where a marker is missing from them; how many there were.
+fn replay(
     segments: &[Arc<Segment>],
     from: i64,
     end: i64,
     state: &mut ProducerState,
-    replayed: &mut u64,
-) -> Result<(), ReadError> {
+) -> Result<u64, ReadError> {
+    let mut replayed = 0;
     if from >= end {
-        return Ok(());
+        return Ok(replayed);
     }
     for segment in &segments[crate::reader::holding(segments, from)..] {
         if segment.len() == 0 {
@@ -441,7 +464,7 @@ pub(super) fn replay(
             if header.base_offset >= end {
                 break;
             }
-            *replayed += 1;
+            replayed += 1;
             if !header.has_producer_id() || header.base_offset < from {
                 continue;
             }
@@ -466,7 +489,7 @@ pub(super) fn replay(
     // What is on disk at start counts as decided; the broker raises the high
     // watermark from there.
     state.settle_below(end);
-    Ok(())
+    Ok(replayed)
 }
 
 pub(crate) fn first_timestamp(segment: &Segment) -> Result<Option<i64>, ReadError> {

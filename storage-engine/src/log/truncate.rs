@@ -8,12 +8,11 @@
 
 use std::sync::Arc;
 
-use super::open::{first_timestamp, replay};
+use super::open::{drop_snapshots_above, first_timestamp, restore_producers};
 use super::{Active, Log, snapshots};
 use crate::error::LogError;
 use crate::format::{FileKind, FileName};
 use crate::fs::DiskResult;
-use crate::producer_snapshot;
 use crate::producer_state::ProducerState;
 use crate::reader::holding;
 use crate::segment::Segment;
@@ -42,6 +41,7 @@ impl Log {
             .map_or(offset, |batch| batch.header.base_offset.min(offset));
         drop(walk);
 
+        self.changed = true;
         self.lower_recovery_point(new_end)?;
         // Readers first: from here on nobody starts to look behind the new end.
         self.shared.set_log_end(new_end);
@@ -105,6 +105,7 @@ impl Log {
         self.env.log_starts.set(&self.partition, offset);
         let stored = self.env.log_starts.store(&self.env.disk);
         self.or_offline(stored)?;
+        self.changed = true;
         self.lower_recovery_point(offset)?;
         let segments = self.shared.segments();
         let restarted = self.start_anew(&segments, offset, now_ms);
@@ -160,30 +161,11 @@ impl Log {
     }
 
     fn reload_producers(&mut self, end: i64) -> Result<(), LogError> {
+        let kept = snapshots(&self.env, &self.dir)
+            .and_then(|snapshots| drop_snapshots_above(&self.env, &self.dir, snapshots, end));
+        let kept = self.or_offline(kept)?;
         let segments = self.shared.segments();
-        let first = segments
-            .first()
-            .map_or(end, |segment| segment.base_offset());
-        let mut state = ProducerState::default();
-        let mut from = first;
-        for offset in self
-            .or_offline(snapshots(&self.env, &self.dir))?
-            .into_iter()
-            .rev()
-        {
-            if offset > end {
-                let path = FileName::live(offset, FileKind::Snapshot).in_dir(&self.dir);
-                self.or_offline(self.env.disk.remove_file(&path))?;
-            } else if offset >= first
-                && let Some(loaded) =
-                    self.or_offline(producer_snapshot::load(&self.env.disk, &self.dir, offset))?
-            {
-                (state, from) = (loaded, offset);
-                break;
-            }
-        }
-        replay(&segments, from, end, &mut state, &mut 0)?;
-        self.producers = state;
+        (self.producers, _) = restore_producers(&self.env, &self.dir, &segments, &kept, end)?;
         self.publish_unstable();
         Ok(())
     }

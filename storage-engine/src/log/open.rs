@@ -8,6 +8,7 @@ use reka_records::BatchView;
 
 use super::{Active, Log, snapshots};
 use crate::append::marker;
+use crate::checkpoint::CheckpointError;
 use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::env::Env;
@@ -42,6 +43,22 @@ impl Log {
         options: OpenOptions,
     ) -> Result<(Log, RecoveryReport), OpenError> {
         env.health.check()?;
+        let opened = Log::recover_and_open(env, partition, options);
+        if let Err(OpenError::Disk(error) | OpenError::Checkpoint(CheckpointError::Disk(error))) =
+            &opened
+            && error.is_failed_sync()
+        {
+            // A second attempt would find the lost pages in the cache and believe them.
+            env.health.fail(error);
+        }
+        opened
+    }
+
+    fn recover_and_open(
+        env: &Arc<Env>,
+        partition: TopicPartition,
+        options: OpenOptions,
+    ) -> Result<(Log, RecoveryReport), OpenError> {
         let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
         let entries = match env.disk.read_dir(&dir) {
             Ok(entries) => entries,

@@ -98,7 +98,8 @@ impl Log {
             segment.seal()?;
             segment.sync_all()?;
         }
-        let mut names_dirty = false;
+        // A process that died may have left names that only the cache knows.
+        let mut names_dirty = !options.clean;
         if segments.is_empty() {
             segments.push(Segment::create(env, &dir, log_start, &options.config)?);
             names_dirty = true;

@@ -41,6 +41,12 @@ impl Log {
             .next()?
             .map_or(offset, |batch| batch.header.base_offset.min(offset));
         drop(walk);
+        // All that has to be read is read first: a failure up to here changes nothing.
+        let first = match position {
+            0 => None,
+            _ => first_timestamp(&segment)?,
+        };
+        let producers = self.producers_before(&segments[..=index], new_end)?;
 
         self.lower_recovery_point(new_end)?;
         // Readers first: from here on nobody starts to look behind the new end.
@@ -59,13 +65,13 @@ impl Log {
             now_ms,
         );
         self.or_offline(shortened)?;
-        self.reload_producers(new_end)?;
+        self.producers = producers;
+        self.publish_unstable();
         if self.log_start() > new_end {
             self.env.log_starts.set(&self.partition, new_end);
             self.shared.set_log_start(new_end);
         }
         segment.set_largest(None);
-        let first = first_timestamp(&segment)?;
         self.active = Active::new(segment, first, now_ms);
         self.check_invariants();
         Ok(())
@@ -91,6 +97,12 @@ impl Log {
         segment.txns.truncate_to_offset(new_end)?;
         segment.file()?.zero(position, old_len - position)?;
         segment.sync_data()?;
+        for offset in snapshots(&self.env, &self.dir)? {
+            if offset > new_end {
+                let path = FileName::live(offset, FileKind::Snapshot).in_dir(&self.dir);
+                self.env.disk.remove_file(&path)?;
+            }
+        }
         self.epochs.truncate_end(new_end)
     }
 
@@ -159,32 +171,25 @@ impl Log {
         Ok(())
     }
 
-    fn reload_producers(&mut self, end: i64) -> Result<(), LogError> {
-        let segments = self.shared.segments();
-        let first = segments
+    /// The producers as they were before `end`.
+    fn producers_before(
+        &self,
+        segments: &[Arc<Segment>],
+        end: i64,
+    ) -> Result<ProducerState, LogError> {
+        let mut from = segments
             .first()
             .map_or(end, |segment| segment.base_offset());
         let mut state = ProducerState::default();
-        let mut from = first;
-        for offset in self
-            .or_offline(snapshots(&self.env, &self.dir))?
-            .into_iter()
-            .rev()
-        {
-            if offset > end {
-                let path = FileName::live(offset, FileKind::Snapshot).in_dir(&self.dir);
-                self.or_offline(self.env.disk.remove_file(&path))?;
-            } else if offset >= first
-                && let Some(loaded) =
-                    self.or_offline(producer_snapshot::load(&self.env.disk, &self.dir, offset))?
+        for offset in snapshots(&self.env, &self.dir)?.into_iter().rev() {
+            if (from..=end).contains(&offset)
+                && let Some(loaded) = producer_snapshot::load(&self.env.disk, &self.dir, offset)?
             {
                 (state, from) = (loaded, offset);
                 break;
             }
         }
-        replay(&segments, from, end, &mut state, &mut 0)?;
-        self.producers = state;
-        self.publish_unstable();
-        Ok(())
+        replay(segments, from, end, &mut state, &mut 0)?;
+        Ok(state)
     }
 }

@@ -170,12 +170,19 @@ pub struct DiskError {
 }
 
 impl DiskError {
-    /// No space, or no quota: the appender may try again later.
+    /// No space, or no quota: the appender may try again later. Not when a sync
+    /// says so: then pages that were written are lost.
     pub fn is_full(&self) -> bool {
-        matches!(
+        let no_space = matches!(
             self.source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        )
+        );
+        no_space && !self.is_failed_sync()
+    }
+
+    /// What was written may be lost, and another sync would not say so.
+    pub fn is_failed_sync(&self) -> bool {
+        matches!(self.op, Op::Sync | Op::SyncDir)
     }
 
     /// The path does not exist.

@@ -8,6 +8,7 @@ use reka_records::BatchView;
 
 use super::{Active, Log};
 use crate::append::marker;
+use crate::checkpoint::CheckpointError;
 use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::env::Env;
@@ -42,6 +43,22 @@ impl Log {
         options: OpenOptions,
     ) -> Result<(Log, RecoveryReport), OpenError> {
         env.health.check()?;
+        let opened = Log::recover_and_open(env, partition, options);
+        if let Err(OpenError::Disk(error) | OpenError::Checkpoint(CheckpointError::Disk(error))) =
+            &opened
+            && error.is_failed_sync()
+        {
+            // A second attempt would find the lost pages in the cache and believe them.
+            env.health.fail(error);
+        }
+        opened
+    }
+
+    fn recover_and_open(
+        env: &Arc<Env>,
+        partition: TopicPartition,
+        options: OpenOptions,
+    ) -> Result<(Log, RecoveryReport), OpenError> {
         let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
         let mut created = false;
         let entries = match env.disk.read_dir(&dir) {
@@ -86,7 +103,8 @@ impl Log {
             segment.seal()?;
             segment.sync_all()?;
         }
-        let mut names_dirty = false;
+        // A process that died may have left names that only the cache knows.
+        let mut names_dirty = !options.clean;
         if segments.is_empty() {
             segments.push(Segment::create(env, &dir, log_start, &options.config)?);
             names_dirty = true;

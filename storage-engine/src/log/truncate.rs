@@ -40,6 +40,12 @@ impl Log {
             .next()?
             .map_or(offset, |batch| batch.header.base_offset.min(offset));
         drop(walk);
+        // All that has to be read is read first: a failure up to here changes nothing.
+        let first = match position {
+            0 => None,
+            _ => first_timestamp(&segment)?,
+        };
+        let producers = self.producers_before(&segments[..=index], new_end)?;
 
         self.changed = true;
         self.lower_recovery_point(new_end)?;
@@ -59,13 +65,13 @@ impl Log {
             now_ms,
         );
         self.or_offline(shortened)?;
-        self.reload_producers(new_end)?;
+        self.producers = producers;
+        self.publish_unstable();
         if self.log_start() > new_end {
             self.env.log_starts.set(&self.partition, new_end);
             self.shared.set_log_start(new_end);
         }
         segment.set_largest(None);
-        let first = first_timestamp(&segment)?;
         self.active = Active::new(segment, first, now_ms);
         self.check_invariants();
         Ok(())
@@ -91,6 +97,8 @@ impl Log {
         segment.txns.truncate_to_offset(new_end)?;
         segment.file()?.zero(position, old_len - position)?;
         segment.sync_data()?;
+        let kept = snapshots(&self.env, &self.dir)?;
+        drop_snapshots_above(&self.env, &self.dir, kept, new_end)?;
         self.epochs.truncate_end(new_end)
     }
 
@@ -160,13 +168,15 @@ impl Log {
         Ok(())
     }
 
-    fn reload_producers(&mut self, end: i64) -> Result<(), LogError> {
-        let kept = snapshots(&self.env, &self.dir)
-            .and_then(|snapshots| drop_snapshots_above(&self.env, &self.dir, snapshots, end));
-        let kept = self.or_offline(kept)?;
-        let segments = self.shared.segments();
-        (self.producers, _) = restore_producers(&self.env, &self.dir, &segments, &kept, end)?;
-        self.publish_unstable();
-        Ok(())
+    /// The producers as they were before `end`.
+    fn producers_before(
+        &self,
+        segments: &[Arc<Segment>],
+        end: i64,
+    ) -> Result<ProducerState, LogError> {
+        let mut snapshots = snapshots(&self.env, &self.dir)?;
+        snapshots.retain(|offset| *offset <= end);
+        let (state, _) = restore_producers(&self.env, &self.dir, segments, &snapshots, end)?;
+        Ok(state)
     }
 }

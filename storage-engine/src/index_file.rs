@@ -141,10 +141,13 @@ impl<const N: usize> IndexFile<N> {
         Ok(())
     }
 
-    /// Frees buffer and file handle of an index that gets no more entries.
+    /// Frees buffer and file handle of an index that gets no more entries. From now on
+    /// there is a file, if only an empty one: Apache Kafka takes a missing index for a
+    /// lost one and scans the segment to rebuild it.
     pub(crate) fn seal(&self) -> DiskResult<()> {
         let mut state = self.state();
         self.write(&mut state)?;
+        self.file(&mut state)?;
         state.buffered = Vec::new();
         state.file = None;
         Ok(())

@@ -579,7 +579,7 @@ impl Log {
             let to = name.at(FileStage::Deleted).in_dir(&self.dir);
             match self.env.disk.rename(&name.in_dir(&self.dir), &to) {
                 Ok(()) => paths.push(to),
-                // Indexes without an entry have no file.
+                // An index of a segment never sealed, or without an aborted transaction.
                 Err(error) if error.is_not_found() && kind != FileKind::Log => {}
                 Err(error) => return Err(error),
             }
@@ -770,6 +770,11 @@ impl Log {
     ) -> Result<(), LogError> {
         for segment in replaced {
             self.retire(segment, now_ms)?;
+            if segment.base_offset() != base_offset {
+                // It stood where a segment began that is now part of another.
+                let snapshot = FileName::live(segment.base_offset(), FileKind::Snapshot);
+                self.env.disk.remove_file(&snapshot.in_dir(&self.dir))?;
+            }
         }
         swap::complete(&self.env, &self.dir, base_offset)?;
         self.env.disk.sync_dir(&self.dir)?;

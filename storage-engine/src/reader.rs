@@ -12,13 +12,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use reka_records::BatchView;
+use reka_records::{BatchHeader, BatchView};
 
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
 use crate::fs::File;
-use crate::segment::Segment;
-use crate::time_index::TimestampOffset;
+use crate::segment::{Located, Segment};
 use crate::txn_index::AbortedTxn;
 
 /// One batch may grow to this when it is decompressed to look for a timestamp.
@@ -327,19 +326,34 @@ impl LogReader {
 
     /// The record with the greatest timestamp, the first of them if several, below `upto`.
     pub fn max_timestamp(&self, upto: i64) -> Result<Option<FoundTimestamp>, ReadError> {
-        let mut greatest: Option<TimestampOffset> = None;
-        self.shared.env.health.check()?;
-        for segment in self.shared.segments().iter() {
-            if let Some(largest) = segment.largest()?
-                && greatest.is_none_or(|greatest| greatest.timestamp < largest.timestamp)
-            {
-                greatest = Some(largest);
+        self.unless_truncated(|| {
+            self.shared.env.health.check()?;
+            let start = self.shared.log_start();
+            let upto = upto.min(self.shared.log_end());
+            let mut greatest: Option<FoundTimestamp> = None;
+            for segment in self.shared.segments().iter() {
+                if segment.base_offset() >= upto {
+                    break;
+                }
+                let above =
+                    greatest.map_or(i64::MIN, |greatest| greatest.timestamp.saturating_add(1));
+                let Some(largest) = segment.largest()? else {
+                    continue;
+                };
+                if largest.timestamp < above {
+                    continue;
+                }
+                // The segment's own may belong to a record outside the range, or to a
+                // batch that compaction emptied: then its batches are looked through.
+                let found = find_in_segment(segment, largest.timestamp, start, upto)?;
+                let found = match found {
+                    Some(found) => Some(found),
+                    None => greatest_in_segment(segment, above, start, upto)?,
+                };
+                greatest = found.or(greatest);
             }
-        }
-        match greatest {
-            None => Ok(None),
-            Some(greatest) => self.find_timestamp(greatest.timestamp, upto),
-        }
+            Ok(greatest)
+        })
     }
 
     /// Transactions aborted in `[from, upto)`: every one whose data a read_committed
@@ -388,35 +402,94 @@ fn find_in_segment(
     upto: i64,
 ) -> Result<Option<FoundTimestamp>, ReadError> {
     let mut walk = segment.walk_to_timestamp(timestamp)?;
-    let mut scratch = Vec::new();
     while let Some(batch) = walk.next()? {
-        let header = batch.header;
-        if header.base_offset >= upto {
+        if batch.header.base_offset >= upto {
             break;
         }
-        if header.max_timestamp < timestamp
-            || header.next_offset() <= start
-            || header.record_count == 0
+        if may_hold(&batch.header, timestamp, start)
+            && let Some(found) = find_in_batch(segment, &batch, timestamp, start, upto)?
         {
-            continue;
-        }
-        let bytes = segment.bytes(batch.position, header.size() as u64)?;
-        let damaged = |error| segment.corruption(batch.position, "a record batch", error);
-        let view = BatchView::parse(&bytes).map_err(damaged)?;
-        view.verify_crc().map_err(damaged)?;
-        for record in view
-            .records(&mut scratch, DECOMPRESSED_BYTES_MAX)
-            .map_err(damaged)?
-        {
-            let record = record.map_err(damaged)?;
-            if record.timestamp >= timestamp && record.offset >= start && record.offset < upto {
-                return Ok(Some(FoundTimestamp {
-                    timestamp: record.timestamp,
-                    offset: record.offset,
-                    leader_epoch: header.leader_epoch,
-                }));
-            }
+            return Ok(Some(found));
         }
     }
     Ok(None)
+}
+
+/// The greatest timestamp of a record in the range, if it is at least `least`.
+fn greatest_in_segment(
+    segment: &Segment,
+    least: i64,
+    start: i64,
+    upto: i64,
+) -> Result<Option<FoundTimestamp>, ReadError> {
+    let mut walk = segment.walk_from_start()?;
+    let mut greatest: Option<FoundTimestamp> = None;
+    while let Some(batch) = walk.next()? {
+        if batch.header.base_offset >= upto {
+            break;
+        }
+        let beats = |timestamp, greatest: &Option<FoundTimestamp>| match greatest {
+            None => timestamp >= least,
+            Some(greatest) => timestamp > greatest.timestamp,
+        };
+        if may_hold(&batch.header, least, start) && beats(batch.header.max_timestamp, &greatest) {
+            visit_records(segment, &batch, start, upto, |found| {
+                if beats(found.timestamp, &greatest) {
+                    greatest = Some(found);
+                }
+                true
+            })?;
+        }
+    }
+    Ok(greatest)
+}
+
+fn may_hold(header: &BatchHeader, timestamp: i64, start: i64) -> bool {
+    header.record_count > 0 && header.max_timestamp >= timestamp && header.next_offset() > start
+}
+
+/// The first record of a batch in the range that is not older than `timestamp`.
+fn find_in_batch(
+    segment: &Segment,
+    batch: &Located,
+    timestamp: i64,
+    start: i64,
+    upto: i64,
+) -> Result<Option<FoundTimestamp>, ReadError> {
+    let mut first = None;
+    visit_records(segment, batch, start, upto, |found| {
+        first = (found.timestamp >= timestamp).then_some(found);
+        first.is_none()
+    })?;
+    Ok(first)
+}
+
+/// Calls `visit` with the records of a batch in `[start, upto)` until it returns `false`.
+fn visit_records(
+    segment: &Segment,
+    batch: &Located,
+    start: i64,
+    upto: i64,
+    mut visit: impl FnMut(FoundTimestamp) -> bool,
+) -> Result<(), ReadError> {
+    let bytes = segment.bytes(batch.position, batch.header.size() as u64)?;
+    let damaged = |error| segment.corruption(batch.position, "a record batch", error);
+    let view = BatchView::parse(&bytes).map_err(damaged)?;
+    view.verify_crc().map_err(damaged)?;
+    let mut scratch = Vec::new();
+    for record in view
+        .records(&mut scratch, DECOMPRESSED_BYTES_MAX)
+        .map_err(damaged)?
+    {
+        let record = record.map_err(damaged)?;
+        let found = FoundTimestamp {
+            timestamp: record.timestamp,
+            offset: record.offset,
+            leader_epoch: batch.header.leader_epoch,
+        };
+        if (start..upto).contains(&record.offset) && !visit(found) {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -151,10 +151,11 @@ impl CleanedWriter {
             (FileKind::TimeIndex, &self.time_index),
             (FileKind::TxnIndex, &self.txn_index),
         ];
-        for (kind, content) in indexes
-            .into_iter()
-            .filter(|(_, content)| !content.is_empty())
-        {
+        for (kind, content) in indexes {
+            // Only this one may be missing.
+            if kind == FileKind::TxnIndex && content.is_empty() {
+                continue;
+            }
             let path = name(self.base_offset, kind).in_dir(&self.dir);
             let file = self.env.disk.open(&path, OpenMode::Truncate)?;
             file.write_all_at(content, 0)?;

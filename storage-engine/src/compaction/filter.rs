@@ -133,12 +133,7 @@ impl Filter<'_> {
                 return Ok(Keep::AsIs);
             }
             return Ok(match header.delete_horizon() {
-                None => {
-                    let mut bytes = batch.bytes().to_vec();
-                    let horizon = self.now_ms.saturating_add(self.delete_retention_ms);
-                    reka_records::stamp::set_delete_horizon(&mut bytes, horizon);
-                    Keep::Rebuilt(bytes)
-                }
+                None => self.rebuild(batch, true, |_| true)?,
                 Some(_) if !horizon_passed => Keep::AsIs,
                 Some(_) => self.empty_or_nothing(header),
             });
@@ -180,24 +175,36 @@ impl Filter<'_> {
         } else if kept == header.record_count && !stamp_horizon {
             Keep::AsIs
         } else {
-            let mut builder = BatchBuilder::like(header, header.compression()?);
-            if stamp_horizon {
-                builder =
-                    builder.delete_horizon(self.now_ms.saturating_add(self.delete_retention_ms));
-            }
-            for record in batch.records(&mut scratch, self.decompressed_bytes_max)? {
-                let record = record?;
-                if retained(&record) && builder.append_record(&record).is_err() {
-                    // The same records fitted before with more beside them; a batch
-                    // that cannot be rebuilt is kept whole rather than lost.
-                    self.scratch = scratch;
-                    return Ok(Keep::AsIs);
-                }
-            }
-            Keep::Rebuilt(builder.finish())
+            self.scratch = scratch;
+            return self.rebuild(batch, stamp_horizon, retained);
         };
         self.scratch = scratch;
         Ok(keep)
+    }
+
+    /// The batch with the records that stay. A horizon takes the place of the base
+    /// timestamp, so even a batch that keeps all its records is built anew: their
+    /// timestamps must not shift with it.
+    fn rebuild(
+        &mut self,
+        batch: &BatchView<'_>,
+        stamp_horizon: bool,
+        retained: impl Fn(&Record<'_>) -> bool,
+    ) -> Result<Keep, BatchError> {
+        let header = batch.header();
+        let mut builder = BatchBuilder::like(header, header.compression()?);
+        if stamp_horizon {
+            builder = builder.delete_horizon(self.now_ms.saturating_add(self.delete_retention_ms));
+        }
+        for record in batch.records(&mut self.scratch, self.decompressed_bytes_max)? {
+            let record = record?;
+            if retained(&record) && builder.append_record(&record).is_err() {
+                // The same records fitted before with more beside them; a batch
+                // that cannot be rebuilt is kept whole rather than lost.
+                return Ok(Keep::AsIs);
+            }
+        }
+        Ok(Keep::Rebuilt(builder.finish()))
     }
 
     /// A batch without records left: nothing, or its header alone if it is the

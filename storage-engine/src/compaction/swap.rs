@@ -98,7 +98,7 @@ fn rename_all(
             .disk
             .rename(&name.at(from).in_dir(dir), &name.at(to).in_dir(dir))
         {
-            // Indexes without an entry have no file.
+            // An index of aborted transactions that has no entry.
             Err(error) if error.is_not_found() && kind != FileKind::Log => {}
             other => other?,
         }

@@ -1,5 +1,8 @@
 //! The engine's tests, one binary. Each file is one way of looking at it.
 
 mod crash;
+mod kafka_files;
 mod model;
+#[path = "../../examples/write-kafka-dir/seen.rs"]
+mod seen;
 mod support;

@@ -126,9 +126,15 @@ pub(crate) fn open(env: &Arc<Env>, config: &LogConfig, clean: bool) -> (Log, Rec
 }
 
 /// Appends as leader in epoch 0 and returns the first offset.
-pub(crate) fn append(log: &mut Log, mut bytes: Vec<u8>) -> i64 {
+pub(crate) fn append(log: &mut Log, bytes: Vec<u8>) -> i64 {
+    append_in(log, bytes, 0)
+}
+
+/// Appends as leader in an epoch and returns the first offset.
+pub(crate) fn append_in(log: &mut Log, mut bytes: Vec<u8>, leader_epoch: i32) -> i64 {
     let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
-    match log.append(checked, 0, 0).expect("an append that is taken") {
+    let appended = log.append(checked, leader_epoch, 0);
+    match appended.expect("an append that is taken") {
         Appended::New { first_offset, .. } => first_offset,
         Appended::Duplicate(known) => panic!("duplicate of {known:?}"),
     }

@@ -1,6 +1,8 @@
 //! Promises of the protocol crate, held against the codec crate and against hostile bytes.
 
 mod codec;
+mod corpus;
+mod docs;
 mod frames;
 mod generate;
 mod guard;

@@ -85,6 +85,9 @@ pub enum Problem {
     /// A nullable struct that is neither present (1) nor null (-1).
     #[error("presence byte {0} is neither 1 nor -1")]
     Presence(i8),
+    /// A stored record in a version this crate does not read.
+    #[error("no such version is known")]
+    RecordVersion,
     /// The codec crate refused what the guard had accepted: a mistake in the schema table.
     #[error("refused by the codec")]
     Codec,

@@ -9,6 +9,7 @@
 //! refuse exactly what the guard does; a test compares the two on mutated frames.
 
 pub mod api_versions;
+pub mod coordinator;
 pub mod fetch;
 pub mod produce;
 pub mod sasl;

@@ -78,12 +78,6 @@ impl<'a> Reader<'a> {
         self.array().map(i8::from_be_bytes)
     }
 
-    /// Any value but zero is true, as Kafka reads it.
-    #[inline]
-    pub(crate) fn bool(&mut self) -> Read<bool> {
-        self.i8().map(|byte| byte != 0)
-    }
-
     #[inline]
     pub(crate) fn i16(&mut self) -> Read<i16> {
         self.array().map(i16::from_be_bytes)
@@ -191,6 +185,12 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let range = self.nullable_bytes()?;
         Self::not_null(start, range)
+    }
+
+    /// A copy of a byte field, for what outlives the slice.
+    pub(crate) fn owned_bytes(&mut self) -> Read<Vec<u8>> {
+        let range = self.bytes()?;
+        Ok(self.bytes[range].to_vec())
     }
 
     /// A count of elements that take at least `element_bytes_min` each. A count that passes fits

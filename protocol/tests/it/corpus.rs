@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Once;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use reka_protocol::guard::schema::REQUESTS;
@@ -12,7 +13,12 @@ use reka_protocol::{FrameReader, Limits, Request};
 
 use crate::generate::{self, Random};
 
+static WRITTEN: Once = Once::new();
+
 fn corpus(target: &str) -> Vec<(PathBuf, Bytes)> {
+    if std::env::var_os("UPDATE").is_some() {
+        WRITTEN.call_once(write_corpus);
+    }
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")
         .join(target);
@@ -58,9 +64,6 @@ fn write_corpus() {
 
 #[test]
 fn the_request_corpus_decodes_or_is_refused() {
-    if std::env::var_os("UPDATE").is_some() {
-        write_corpus();
-    }
     let files = corpus("request");
     assert!(files.len() >= APIS.len());
     for (path, frame) in files {

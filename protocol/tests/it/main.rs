@@ -1,6 +1,7 @@
 //! Promises of the protocol crate, held against the codec crate and against hostile bytes.
 
 mod codec;
+mod coordinator;
 mod corpus;
 mod docs;
 mod frames;

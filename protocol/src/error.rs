@@ -180,7 +180,7 @@ impl Fault {
     }
 
     #[cold]
-    pub(crate) fn of(self: Box<Self>, message: impl Into<String>, version: i16) -> DecodeError {
+    pub(crate) fn of(self, message: impl Into<String>, version: i16) -> DecodeError {
         let names: Vec<&str> = self.path.iter().rev().copied().collect();
         DecodeError {
             message: message.into(),

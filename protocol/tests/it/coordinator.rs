@@ -373,6 +373,8 @@ proptest! {
     }
 }
 
+type Reader = fn(&[u8]) -> Option<DecodeError>;
+
 /// A corrupt log must not take the coordinator down.
 #[test]
 fn mutated_records_never_panic_or_allocate_without_bound() {
@@ -383,7 +385,7 @@ fn mutated_records_never_panic_or_allocate_without_bound() {
         transaction().encode(1).expect("encodes"),
         offset().encode(4).expect("encodes"),
     ];
-    let readers: [fn(&[u8]) -> Option<DecodeError>; 5] = [
+    let readers: [Reader; 5] = [
         |bytes| GroupMetadataValue::decode(bytes).err(),
         |bytes| TransactionLogValue::decode(bytes).err(),
         |bytes| OffsetCommitValue::decode(bytes).err(),

@@ -173,6 +173,7 @@ impl<'a> Iterator for Topics<'a> {
     type Item = Topic<'a>;
 
     // Parsing has read every byte here once, so `ok()?` never ends the iteration early.
+    #[inline]
     fn next(&mut self) -> Option<Topic<'a>> {
         self.left = self.left.checked_sub(1)?;
         let head = read_topic(&mut self.reader, self.request.version).ok()?;
@@ -199,6 +200,7 @@ pub struct Topic<'a> {
 
 impl<'a> Topic<'a> {
     /// The partitions, in the client's order; one may come twice.
+    #[inline]
     pub fn partitions(&self) -> Partitions<'a> {
         self.partitions.clone()
     }
@@ -215,6 +217,7 @@ pub struct Partitions<'a> {
 impl<'a> Iterator for Partitions<'a> {
     type Item = Partition<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Partition<'a>> {
         self.left = self.left.checked_sub(1)?;
         let (index, range) = read_partition(&mut self.reader).ok()?;
@@ -243,11 +246,13 @@ pub struct Partition<'a> {
 
 impl<'a> Partition<'a> {
     /// The record batches, unchecked.
+    #[inline]
     pub fn records(&self) -> Option<&'a [u8]> {
         self.frame.get(self.range.clone()?)
     }
 
     /// The same, sharing the frame's buffer.
+    #[inline]
     pub fn records_bytes(&self) -> Option<Bytes> {
         Some(self.frame.slice(self.range.clone()?))
     }

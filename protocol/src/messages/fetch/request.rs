@@ -310,6 +310,7 @@ impl<'a> Iterator for Topics<'a> {
     type Item = Topic<'a>;
 
     // Parsing has read every byte here once, so `ok()?` never ends the iteration early.
+    #[inline]
     fn next(&mut self) -> Option<Topic<'a>> {
         self.left = self.left.checked_sub(1)?;
         let bytes_min = partition_bytes_min(self.version);
@@ -337,6 +338,7 @@ pub struct Topic<'a> {
 
 impl<'a> Topic<'a> {
     /// The partitions, in the client's order, which is also the order of service.
+    #[inline]
     pub fn partitions(&self) -> Partitions<'a> {
         self.partitions.clone()
     }
@@ -353,6 +355,7 @@ pub struct Partitions<'a> {
 impl Iterator for Partitions<'_> {
     type Item = Partition;
 
+    #[inline]
     fn next(&mut self) -> Option<Partition> {
         self.left = self.left.checked_sub(1)?;
         read_partition(&mut self.reader, self.version).ok()
@@ -415,6 +418,7 @@ struct ForgottenPartitions<'a> {
 
 impl<'a> ForgottenTopic<'a> {
     /// The partitions' numbers.
+    #[inline]
     pub fn partitions(&self) -> impl Iterator<Item = i32> + 'a {
         let ForgottenPartitions { mut reader, left } = self.partitions.clone();
         (0..left).map_while(move |_| reader.i32().ok())

@@ -328,6 +328,22 @@ mod tests {
     }
 
     #[test]
+    fn counts_fit_the_bytes_left_exactly_or_are_refused() {
+        let check = |bytes: &[u8], flexible, element_bytes_min, fits: bool| {
+            let count = Reader::new(bytes, 0, flexible).count(element_bytes_min);
+            assert_eq!(count.is_ok(), fits, "{bytes:?} of {element_bytes_min}");
+        };
+        // Two elements, four bytes left.
+        check(&[0, 0, 0, 2, 9, 9, 9, 9], false, 2, true);
+        check(&[0, 0, 0, 2, 9, 9, 9, 9], false, 3, false);
+        check(&[3, 9, 9, 9, 9], true, 2, true);
+        check(&[3, 9, 9, 9], true, 2, false);
+        check(&[1], true, usize::MAX, true);
+        check(&[3], true, usize::MAX, false);
+        check(&[0], true, 1, false);
+    }
+
+    #[test]
     fn a_start_past_the_end_reads_as_truncated() {
         let mut reader = Reader::new(&[1, 2], 9, false);
         assert!(matches!(

@@ -80,6 +80,39 @@ fn offset_commit_values_keep_their_bytes_in_every_version() {
 }
 
 #[test]
+fn group_metadata_values_keep_their_bytes_in_every_version() {
+    let string = |text: &str| [&(text.len() as i16).to_be_bytes()[..], text.as_bytes()].concat();
+    let check = |version: i16| {
+        let mut expected = [
+            &version.to_be_bytes()[..],
+            &string("consumer"),
+            &3_i32.to_be_bytes(),
+            &string("range"),
+            &[0xff, 0xff],
+        ]
+        .concat();
+        if version >= 2 {
+            expected.extend(5_i64.to_be_bytes());
+        }
+        expected.extend(1_i32.to_be_bytes());
+        expected.extend(string("m-1"));
+        if version >= 3 {
+            expected.extend(string("i"));
+        }
+        expected.extend(string("c"));
+        expected.extend(string("/10.0.0.1"));
+        if version >= 1 {
+            expected.extend(60_000_i32.to_be_bytes());
+        }
+        expected.extend(45_000_i32.to_be_bytes());
+        expected.extend([0, 0, 0, 3, 0, 3, 1, 0, 0, 0, 0]);
+        let encoded = group().encode(version).expect("encodes");
+        assert_eq!(encoded, expected, "v{version}");
+    };
+    (0..=3).for_each(check);
+}
+
+#[test]
 fn fields_a_version_lacks_come_back_as_their_defaults() {
     let three = OffsetCommitValue::decode(&offset().encode(3).expect("encodes")).expect("reads");
     assert_eq!((three.leader_epoch, three.expire_timestamp), (2, -1));

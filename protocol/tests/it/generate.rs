@@ -3,12 +3,20 @@
 use bytes::{BufMut, BytesMut};
 use reka_protocol::guard::schema::{Kind, Layout};
 
-/// Seeds to run a test with: the one in `REKA_SEED`, or `count` fixed ones. Failing tests name
-/// the seed; `REKA_SEED=7 cargo test -p reka-protocol <name>` runs it again.
-pub(crate) fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("REKA_SEED") {
-        Ok(seed) => vec![seed.parse().expect("REKA_SEED is a number")],
-        Err(_) => (0..count).collect(),
+/// Seeds to run a test with: the one in `REKA_SEED`, as many as `REKA_SEEDS` says, or `count`.
+/// Failing tests name the seed; `REKA_SEED=7 cargo test -p reka-protocol <name>` runs it again.
+pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
+    let from_environment = |name| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().expect("a seed is a number"))
+    };
+    match (
+        from_environment("REKA_SEED"),
+        from_environment("REKA_SEEDS"),
+    ) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Some(many)) => 0..many,
+        (None, None) => 0..count,
     }
 }
 

@@ -19,7 +19,7 @@ use reka_protocol::messages::{LeaderIdAndEpoch, NodeEndpoint, TopicLabel, TopicR
 use reka_protocol::versions::{
     API_VERSIONS, Api, FETCH, PRODUCE, SASL_AUTHENTICATE, SASL_HANDSHAKE,
 };
-use reka_protocol::{DecodeError, Limits};
+use reka_protocol::{DecodeError, Limits, Problem};
 use uuid::Uuid;
 
 use crate::generate::{self, Random, seeds};
@@ -81,6 +81,68 @@ fn hand_decoders_and_the_guard_refuse_the_same_bytes_for_the_same_reason() {
     agrees_with_the_guard(&SASL_AUTHENTICATE, |body, version| {
         SaslAuthenticateRequest::parse(&body, 0, version).map(|_| ())
     });
+}
+
+/// Tags come with versions: 0 everywhere for the cluster id, 1 from 15 for the replica's state, and
+/// in a partition 0 from 17 for the directory, 1 from 18 for the high watermark.
+#[test]
+fn fetch_tags_are_known_from_their_version_on_and_refused_before() {
+    let contents: [&[u8]; 3] = [&[0; 16], &[0; 8], &[7; 3]];
+    let state = [0; 13];
+    for version in 12..=FETCH.max {
+        for tag in 0..3_u8 {
+            for in_partition in [true, false] {
+                let content = match (in_partition, tag) {
+                    (true, _) => contents[usize::from(tag)],
+                    (false, 0) => &[2, b'c'],
+                    (false, 1) => &state,
+                    (false, _) => contents[2],
+                };
+                let tags = [&[1, tag, content.len() as u8], content].concat();
+                let none = vec![0];
+                let (inner, outer) = match in_partition {
+                    true => (tags, none),
+                    false => (none, tags),
+                };
+                let label = vec![1; if version >= 13 { 16 } else { 1 }];
+                let body = [
+                    &vec![0; if version >= 15 { 21 } else { 25 }][..],
+                    &[2],
+                    &label,
+                    &[2],
+                    &[0; 4 + 4 + 8 + 4 + 8 + 4],
+                    &inner,
+                    &[0, 1, 1],
+                    &outer,
+                ]
+                .concat();
+                let known_from = match (in_partition, tag) {
+                    (true, 0) => 17,
+                    (true, 1) => 18,
+                    (false, 1) => 15,
+                    _ => 12,
+                };
+                let expected = match version < known_from {
+                    true => Err(Problem::TagVersion(u32::from(tag))),
+                    false => Ok(()),
+                };
+                let limits = Limits::default();
+                let guard = check_request(&FETCH, version, &body, 0, &limits);
+                let parsed = FetchRequest::parse(Bytes::from(body), 0, version, &limits);
+                let context = format!("v{version}, tag {tag}, in partition: {in_partition}");
+                assert_eq!(
+                    guard.map(|_| ()).map_err(|e| e.problem),
+                    expected,
+                    "{context}"
+                );
+                assert_eq!(
+                    parsed.map(|_| ()).map_err(|e| e.problem),
+                    expected,
+                    "{context}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -102,6 +102,11 @@ fn not_default(kind: &Kind, random: &mut Random, out: &mut BytesMut) {
             put_uvarint(out, 2);
             value(element, true, random, out);
         }
+        // All defaults are zero or the largest number.
+        Kind::Fixed(width) => {
+            out.put_u8(1);
+            value(&Kind::Fixed(width - 1), true, random, out);
+        }
         other => value(other, true, random, out),
     }
 }

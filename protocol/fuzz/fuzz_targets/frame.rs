@@ -1,0 +1,32 @@
+//! Any bytes as a stream, cut at a place the first byte says: the same frames as uncut.
+//!
+//! Run with `cargo +nightly fuzz run frame` in `protocol/`.
+
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use reka_protocol::{FrameError, FrameReader};
+
+fn read(pieces: &[&[u8]]) -> (Vec<Bytes>, Option<FrameError>) {
+    let mut reader = FrameReader::new(1 << 16);
+    let mut frames = Vec::new();
+    for mut input in pieces.iter().copied() {
+        loop {
+            match reader.read(&mut input) {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => return (frames, Some(error)),
+            }
+        }
+    }
+    (frames, None)
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((&cut, stream)) = bytes.split_first() else {
+        return;
+    };
+    let (front, back) = stream.split_at(usize::from(cut).min(stream.len()));
+    assert_eq!(read(&[stream]), read(&[front, back]));
+});

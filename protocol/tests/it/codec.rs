@@ -1,0 +1,117 @@
+//! The codec crate's messages behind one function per question, so that a test can loop over all
+//! APIs.
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages as m;
+use kafka_protocol::protocol::{Encodable, Message, Request, VersionRange};
+
+/// What the codec crate makes of a request body.
+pub(crate) struct Decoded {
+    /// Bytes it did not read.
+    pub(crate) left: usize,
+    /// The message, encoded again.
+    pub(crate) again: Result<BytesMut, String>,
+}
+
+/// The codec crate's side of one API.
+pub(crate) struct Codec {
+    pub(crate) key: i16,
+    pub(crate) request: VersionRange,
+    pub(crate) response: VersionRange,
+    pub(crate) decode: fn(Bytes, i16) -> Result<Decoded, String>,
+    /// Decodes and drops: nothing but the decoder allocates.
+    pub(crate) decode_only: fn(Bytes, i16) -> bool,
+    pub(crate) encode_default: fn(i16) -> Result<BytesMut, String>,
+}
+
+fn codec<T: Request + Default>() -> Codec {
+    fn encode<T: Encodable>(message: &T, version: i16) -> Result<BytesMut, String> {
+        let mut out = BytesMut::new();
+        message
+            .encode(&mut out, version)
+            .map_err(|error| error.to_string())?;
+        Ok(out)
+    }
+    Codec {
+        key: T::KEY,
+        request: T::VERSIONS,
+        response: <T::Response as Message>::VERSIONS,
+        decode: |mut body, version| {
+            let message = T::decode(&mut body, version).map_err(|error| error.to_string())?;
+            Ok(Decoded {
+                left: body.len(),
+                again: encode(&message, version),
+            })
+        },
+        decode_only: |mut body, version| T::decode(&mut body, version).is_ok(),
+        encode_default: |version| encode(&T::default(), version),
+    }
+}
+
+/// Every API of the version table, by key.
+pub(crate) fn all() -> Vec<Codec> {
+    vec![
+        codec::<m::ProduceRequest>(),
+        codec::<m::FetchRequest>(),
+        codec::<m::ListOffsetsRequest>(),
+        codec::<m::MetadataRequest>(),
+        codec::<m::OffsetCommitRequest>(),
+        codec::<m::OffsetFetchRequest>(),
+        codec::<m::FindCoordinatorRequest>(),
+        codec::<m::JoinGroupRequest>(),
+        codec::<m::HeartbeatRequest>(),
+        codec::<m::LeaveGroupRequest>(),
+        codec::<m::SyncGroupRequest>(),
+        codec::<m::DescribeGroupsRequest>(),
+        codec::<m::ListGroupsRequest>(),
+        codec::<m::SaslHandshakeRequest>(),
+        codec::<m::ApiVersionsRequest>(),
+        codec::<m::CreateTopicsRequest>(),
+        codec::<m::DeleteTopicsRequest>(),
+        codec::<m::DeleteRecordsRequest>(),
+        codec::<m::InitProducerIdRequest>(),
+        codec::<m::OffsetForLeaderEpochRequest>(),
+        codec::<m::AddPartitionsToTxnRequest>(),
+        codec::<m::AddOffsetsToTxnRequest>(),
+        codec::<m::EndTxnRequest>(),
+        codec::<m::WriteTxnMarkersRequest>(),
+        codec::<m::TxnOffsetCommitRequest>(),
+        codec::<m::DescribeAclsRequest>(),
+        codec::<m::CreateAclsRequest>(),
+        codec::<m::DeleteAclsRequest>(),
+        codec::<m::DescribeConfigsRequest>(),
+        codec::<m::AlterConfigsRequest>(),
+        codec::<m::AlterReplicaLogDirsRequest>(),
+        codec::<m::DescribeLogDirsRequest>(),
+        codec::<m::SaslAuthenticateRequest>(),
+        codec::<m::CreatePartitionsRequest>(),
+        codec::<m::DeleteGroupsRequest>(),
+        codec::<m::ElectLeadersRequest>(),
+        codec::<m::IncrementalAlterConfigsRequest>(),
+        codec::<m::AlterPartitionReassignmentsRequest>(),
+        codec::<m::ListPartitionReassignmentsRequest>(),
+        codec::<m::OffsetDeleteRequest>(),
+        codec::<m::DescribeClientQuotasRequest>(),
+        codec::<m::AlterClientQuotasRequest>(),
+        codec::<m::DescribeUserScramCredentialsRequest>(),
+        codec::<m::AlterUserScramCredentialsRequest>(),
+        codec::<m::DescribeQuorumRequest>(),
+        codec::<m::AlterPartitionRequest>(),
+        codec::<m::UpdateFeaturesRequest>(),
+        codec::<m::EnvelopeRequest>(),
+        codec::<m::DescribeClusterRequest>(),
+        codec::<m::DescribeProducersRequest>(),
+        codec::<m::BrokerRegistrationRequest>(),
+        codec::<m::BrokerHeartbeatRequest>(),
+        codec::<m::UnregisterBrokerRequest>(),
+        codec::<m::DescribeTransactionsRequest>(),
+        codec::<m::ListTransactionsRequest>(),
+        codec::<m::AllocateProducerIdsRequest>(),
+        codec::<m::ConsumerGroupHeartbeatRequest>(),
+        codec::<m::ConsumerGroupDescribeRequest>(),
+        codec::<m::ListConfigResourcesRequest>(),
+        codec::<m::DescribeTopicPartitionsRequest>(),
+        codec::<m::AddRaftVoterRequest>(),
+        codec::<m::RemoveRaftVoterRequest>(),
+    ]
+}

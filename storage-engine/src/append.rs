@@ -5,6 +5,7 @@
 //! takes nothing but the proof.
 
 use reka_records::control::{EndTxnMarker, end_txn_marker};
+use reka_records::validate::Accepted;
 use reka_records::{BatchHeader, BatchView};
 
 use crate::error::AppendError;
@@ -45,6 +46,14 @@ impl<'a> CheckedBatches<'a> {
             return Err(AppendError::Empty);
         }
         Ok(CheckedBatches { bytes, offsets })
+    }
+
+    /// One client's batch that [`reka_records::validate`] accepted, after the changes it
+    /// called for: structure and checksum are known to be right, so the bytes are not
+    /// read again.
+    pub fn accepted(batch: &'a mut [u8], accepted: &Accepted) -> CheckedBatches<'a> {
+        let offsets = i64::from(accepted.header.last_offset_delta) + 1;
+        CheckedBatches { bytes: batch, offsets }
     }
 
     /// Bytes of all batches.

@@ -110,6 +110,11 @@ impl ProduceRequest {
         }
     }
 
+    /// The frame, for writing into its records at [`Partition::records_range`].
+    pub fn into_frame(self) -> Bytes {
+        self.frame
+    }
+
     fn reader_at(&self, at: usize) -> Reader<'_> {
         Reader::new(&self.frame, at, PRODUCE.is_flexible(self.version))
     }

@@ -306,7 +306,12 @@ impl LogDir {
             .store(&self.env.disk)
             .and_then(|()| self.env.log_starts.store(&self.env.disk))
             .and_then(|()| self.env.cleaner_points.store(&self.env.disk));
-        Ok(stored.inspect_err(|error| self.env.health.fail(error))?)
+        // On a full disk the old checkpoints stand: the next start scans more.
+        Ok(stored.inspect_err(|error| {
+            if !error.is_full() {
+                self.env.health.fail(error);
+            }
+        })?)
     }
 
     /// A clean stop, after every log was closed: the next start scans nothing.

@@ -17,7 +17,7 @@ use reka_records::BatchView;
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
 use crate::fs::File;
-use crate::segment::Segment;
+use crate::segment::{Located, Segment};
 use crate::time_index::TimestampOffset;
 use crate::txn_index::AbortedTxn;
 
@@ -217,16 +217,10 @@ impl LogReader {
             let mut walk = segment.walk_to(offset)?;
             let position = walk.position();
             let mut slice: Option<LogSlice> = None;
-            let bound = segments
-                .get(index + 1)
-                .map_or(end, |next| next.base_offset());
+            let bound = Bound::of(&segments, index, end);
             while let Some(batch) = walk.next()? {
+                bound.check(segment, &batch)?;
                 let next_offset = batch.header.next_offset();
-                if next_offset > bound
-                    && (index + 1 < segments.len() || batch.header.base_offset < bound)
-                {
-                    return Err(beyond(segment, batch.position, bound, next_offset).into());
-                }
                 if next_offset > upto {
                     break;
                 }
@@ -291,8 +285,10 @@ impl LogReader {
         self.unless_truncated(|| {
             self.shared.env.health.check()?;
             let start = self.shared.log_start();
-            let upto = upto.min(self.shared.log_end());
-            for segment in self.shared.segments().iter() {
+            let end = self.shared.log_end();
+            let upto = upto.min(end);
+            let segments = self.shared.segments();
+            for (index, segment) in segments.iter().enumerate() {
                 if segment.base_offset() >= upto {
                     break;
                 }
@@ -302,7 +298,8 @@ impl LogReader {
                 {
                     continue;
                 }
-                if let Some(found) = find_in_segment(segment, timestamp, start, upto)? {
+                let bound = Bound::of(&segments, index, end);
+                if let Some(found) = find_in_segment(segment, timestamp, start, upto, bound)? {
                     return Ok(Some(found));
                 }
             }
@@ -358,12 +355,35 @@ pub(crate) fn holding(segments: &[Arc<Segment>], offset: i64) -> usize {
         .saturating_sub(1)
 }
 
-fn beyond(segment: &Segment, position: u64, bound: i64, found: i64) -> Corruption {
-    segment.corruption(
-        position,
-        format!("a batch that ends at or before offset {bound}"),
-        format!("one that ends before {found}"),
-    )
+/// Where the batches of a segment must end.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    offset: i64,
+    /// The active segment may have grown meanwhile.
+    grows: bool,
+}
+
+impl Bound {
+    fn of(segments: &[Arc<Segment>], index: usize, end: i64) -> Bound {
+        let next = segments.get(index + 1);
+        Bound {
+            offset: next.map_or(end, |next| next.base_offset()),
+            grows: next.is_none(),
+        }
+    }
+
+    /// No checksum covers a batch's base offset; the segment behind it knows better.
+    fn check(self, segment: &Segment, batch: &Located) -> Result<(), Corruption> {
+        let header = &batch.header;
+        if header.next_offset() <= self.offset || self.grows && header.base_offset >= self.offset {
+            return Ok(());
+        }
+        Err(segment.corruption(
+            batch.position,
+            format!("a batch that ends at or before offset {}", self.offset),
+            format!("one that ends before {}", header.next_offset()),
+        ))
+    }
 }
 
 fn find_in_segment(
@@ -371,10 +391,12 @@ fn find_in_segment(
     timestamp: i64,
     start: i64,
     upto: i64,
+    bound: Bound,
 ) -> Result<Option<FoundTimestamp>, ReadError> {
     let mut walk = segment.walk_to_timestamp(timestamp)?;
     let mut scratch = Vec::new();
     while let Some(batch) = walk.next()? {
+        bound.check(segment, &batch)?;
         let header = batch.header;
         if header.base_offset >= upto {
             break;

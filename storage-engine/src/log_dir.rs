@@ -314,9 +314,13 @@ impl LogDir {
         })?)
     }
 
-    /// A clean stop, after every log was closed: the next start scans nothing.
+    /// A clean stop, after every log was closed: the next start scans nothing. With a
+    /// damaged log in the directory it scans the tails, or it would not find the damage.
     pub fn close(self, broker_epoch: i64) -> Result<(), LogError> {
         self.checkpoint()?;
+        if self.env.damaged.load(std::sync::atomic::Ordering::Acquire) {
+            return Ok(());
+        }
         let mark = self.path().join(CLEAN_SHUTDOWN);
         let content = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
         Ok(self.env.disk.replace_small(&mark, content.as_bytes())?)

@@ -275,6 +275,14 @@ impl Segment {
         Ok(true)
     }
 
+    /// Whether the indexes could name the batch: a segment spans at most 2^31 offsets.
+    pub(crate) fn can_hold(&self, header: &BatchHeader) -> bool {
+        header
+            .last_offset()
+            .checked_sub(self.base_offset)
+            .is_some_and(|relative| relative <= i64::from(i32::MAX))
+    }
+
     // What readers do.
 
     /// The greatest timestamp, from the time index and the batches behind its last entry.
@@ -451,7 +459,10 @@ impl Walk<'_> {
             return Ok(None);
         };
         let header = found.header;
-        if header.base_offset < self.floor || header.last_offset_delta < 0 {
+        if header.base_offset < self.floor
+            || header.last_offset_delta < 0
+            || !self.segment.can_hold(&header)
+        {
             let expected = format!("a batch at or above offset {}", self.floor);
             let found = format!("offsets {}..={}", header.base_offset, header.last_offset());
             return Err(self

@@ -17,7 +17,7 @@ use reka_records::BatchView;
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
 use crate::fs::File;
-use crate::segment::{Located, Segment};
+use crate::segment::{Located, Segment, Walk};
 use crate::time_index::TimestampOffset;
 use crate::txn_index::AbortedTxn;
 
@@ -250,6 +250,7 @@ impl LogReader {
             if walk.position() > position {
                 return Ok(None);
             }
+            bound.check_end(segment, &walk)?;
         }
         Ok(None)
     }
@@ -309,15 +310,18 @@ impl LogReader {
 
     /// The record with the greatest timestamp, the first of them if several, below `upto`.
     pub fn max_timestamp(&self, upto: i64) -> Result<Option<FoundTimestamp>, ReadError> {
-        let mut greatest: Option<TimestampOffset> = None;
         self.shared.env.health.check()?;
-        for segment in self.shared.segments().iter() {
-            if let Some(largest) = segment.largest()?
-                && greatest.is_none_or(|greatest| greatest.timestamp < largest.timestamp)
-            {
-                greatest = Some(largest);
+        let greatest = self.unless_truncated(|| {
+            let mut greatest: Option<TimestampOffset> = None;
+            for segment in self.shared.segments().iter() {
+                if let Some(largest) = segment.largest()?
+                    && greatest.is_none_or(|greatest| greatest.timestamp < largest.timestamp)
+                {
+                    greatest = Some(largest);
+                }
             }
-        }
+            Ok(greatest)
+        })?;
         match greatest {
             None => Ok(None),
             Some(greatest) => self.find_timestamp(greatest.timestamp, upto),
@@ -384,6 +388,18 @@ impl Bound {
             format!("one that ends before {}", header.next_offset()),
         ))
     }
+
+    /// After the last batch of a walk: zeros end a segment only where the next continues.
+    fn check_end(self, segment: &Segment, walk: &Walk<'_>) -> Result<(), Corruption> {
+        match walk.zeros_at() {
+            Some(offset) if !self.grows && offset != self.offset => Err(segment.corruption(
+                walk.position(),
+                format!("offset {offset}"),
+                format!("zeros before offset {}", self.offset),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn find_in_segment(
@@ -399,7 +415,7 @@ fn find_in_segment(
         bound.check(segment, &batch)?;
         let header = batch.header;
         if header.base_offset >= upto {
-            break;
+            return Ok(None);
         }
         if header.max_timestamp < timestamp
             || header.next_offset() <= start
@@ -425,5 +441,6 @@ fn find_in_segment(
             }
         }
     }
+    bound.check_end(segment, &walk)?;
     Ok(None)
 }

@@ -491,15 +491,45 @@ impl Walk<'_> {
         Ok(Some(found))
     }
 
+    fn copy(&self, position: u64, into: &mut [u8]) -> DiskResult<()> {
+        match &self.source {
+            Source::Map(mapping) => mapping.copy(position as usize, into),
+            Source::File(file) => file.read_exact_at(into, position)?,
+        }
+        Ok(())
+    }
+
+    fn first_nonzero(&self, mut position: u64) -> DiskResult<Option<u64>> {
+        let mut bytes = [0; 4096];
+        while position < self.end {
+            let present = (self.end - position).min(bytes.len() as u64) as usize;
+            self.copy(position, &mut bytes[..present])?;
+            if let Some(at) = bytes[..present].iter().position(|byte| *byte != 0) {
+                return Ok(Some(position + at as u64));
+            }
+            position += present as u64;
+        }
+        Ok(None)
+    }
+
+    /// When the walk stands before the zeros a truncation left: the offset they begin at.
+    pub(crate) fn zeros_at(&self) -> Option<i64> {
+        (self.position < self.end).then_some(self.floor)
+    }
+
     fn peek(&self, position: u64) -> Result<Option<Located>, ReadError> {
         let mut bytes = [0; HEADER_BYTES];
         let present = self.end.saturating_sub(position).min(HEADER_BYTES as u64) as usize;
-        match &self.source {
-            Source::Map(mapping) => mapping.copy(position as usize, &mut bytes[..present]),
-            Source::File(file) => file.read_exact_at(&mut bytes[..present], position)?,
-        }
+        self.copy(position, &mut bytes[..present])?;
         if bytes[..present].iter().all(|byte| *byte == 0) {
-            return Ok(None);
+            // A truncation zeroes all that is behind it; zeros before something else are a hole.
+            return match self.first_nonzero(position + present as u64)? {
+                None => Ok(None),
+                Some(found) => {
+                    let found = format!("zeros up to position {found}");
+                    Err(self.segment.corruption(position, "a batch", found).into())
+                }
+            };
         }
         let header = BatchHeader::parse(&bytes[..present])
             .map_err(|error| self.segment.corruption(position, "a batch header", error))?;

@@ -53,7 +53,10 @@ impl<'a> CheckedBatches<'a> {
     /// read again.
     pub fn accepted(batch: &'a mut [u8], accepted: &Accepted) -> CheckedBatches<'a> {
         let offsets = i64::from(accepted.header.last_offset_delta) + 1;
-        CheckedBatches { bytes: batch, offsets }
+        CheckedBatches {
+            bytes: batch,
+            offsets,
+        }
     }
 
     /// Bytes of all batches.

@@ -1,6 +1,7 @@
 //! What every log of one directory shares.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::checkpoint::{self, CheckpointError, Offsets};
@@ -20,6 +21,9 @@ pub struct Env {
     pub maps: Arc<MapBudget>,
     /// Whether the directory may be used.
     pub health: DirHealth,
+    /// Whether a log was found damaged. Its stop is not a clean one: only a scan finds
+    /// the damage again.
+    pub damaged: AtomicBool,
     /// Below which offset each partition is on disk.
     pub recovery_points: DirCheckpoint,
     /// Where partitions that lost their beginning start.
@@ -39,6 +43,7 @@ impl Env {
             disk,
             maps: Arc::new(MapBudget::new(MAPS_MAX)),
             health: DirHealth::online(dir),
+            damaged: AtomicBool::new(false),
             recovery_points: checkpoint(RECOVERY_POINT_CHECKPOINT),
             log_starts: checkpoint(LOG_START_CHECKPOINT),
             cleaner_points: checkpoint(CLEANER_CHECKPOINT),
@@ -57,6 +62,7 @@ impl Env {
         let cleaner_points = load(CLEANER_CHECKPOINT)?;
         Ok(Arc::new(Env {
             health: DirHealth::online(dir),
+            damaged: AtomicBool::new(false),
             maps,
             recovery_points,
             log_starts,

@@ -136,18 +136,18 @@ impl LeaderEpochs {
             return Ok(());
         }
         // An epoch that wrote nothing leaves no trace.
-        while self
+        let kept = self
             .entries
-            .last()
-            .is_some_and(|last| last.start_offset >= start_offset)
-        {
-            self.entries.pop();
-        }
-        self.entries.push(EpochStart {
+            .partition_point(|entry| entry.start_offset < start_offset);
+        let mut entries = self.entries[..kept].to_vec();
+        entries.push(EpochStart {
             epoch,
             start_offset,
         });
-        self.store()
+        // Stored first: on a full disk nothing has changed, and the next append tries again.
+        self.store(&entries)?;
+        self.entries = entries;
+        Ok(())
     }
 
     /// Forgets epochs that start at or behind `end`.
@@ -159,7 +159,7 @@ impl LeaderEpochs {
             return Ok(());
         }
         self.entries.truncate(keep);
-        self.store()
+        self.store(&self.entries)
     }
 
     /// Forgets epochs that ended before `start`; the one that covers it begins there.
@@ -175,7 +175,7 @@ impl LeaderEpochs {
         }
         self.entries.drain(..first);
         self.entries[0].start_offset = start;
-        self.store()
+        self.store(&self.entries)
     }
 
     pub(crate) fn clear(&mut self) -> DiskResult<()> {
@@ -183,12 +183,11 @@ impl LeaderEpochs {
             return Ok(());
         }
         self.entries.clear();
-        self.store()
+        self.store(&self.entries)
     }
 
-    fn store(&self) -> DiskResult<()> {
-        let lines: Vec<_> = self
-            .entries
+    fn store(&self, entries: &[EpochStart]) -> DiskResult<()> {
+        let lines: Vec<_> = entries
             .iter()
             .map(|entry| (entry.epoch, entry.start_offset))
             .collect();

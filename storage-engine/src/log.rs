@@ -156,7 +156,7 @@ impl Log {
     pub fn begin_epoch(&mut self, epoch: i32) -> Result<(), LogError> {
         let end = self.log_end();
         let assigned = self.epochs.assign(epoch, end);
-        Ok(self.or_offline(assigned)?)
+        Ok(self.or_offline_unless_full(assigned)?)
     }
 
     /// Why the log takes no appends, if so.
@@ -200,8 +200,10 @@ impl Log {
             next += i64::from(header.last_offset_delta) + 1;
             at += header.size();
         }
-        let assigned = self.epochs.assign(leader_epoch, first_offset);
-        self.or_offline(assigned)?;
+        let needed = bytes.len() as u64;
+        self.epochs
+            .assign(leader_epoch, first_offset)
+            .map_err(|error| self.refuse(error, needed))?;
         self.write(bytes, now_ms)?;
         Ok(Appended::New {
             first_offset,
@@ -242,8 +244,10 @@ impl Log {
                 run = position..position;
             }
             if new_epoch {
-                let assigned = self.epochs.assign(header.leader_epoch, header.base_offset);
-                self.or_offline(assigned)?;
+                let needed = (bytes.len() - run.start) as u64;
+                self.epochs
+                    .assign(header.leader_epoch, header.base_offset)
+                    .map_err(|error| self.refuse(error, needed))?;
             }
             run.end = end;
         }
@@ -426,6 +430,15 @@ impl Log {
         result.inspect_err(|error| self.env.health.fail(error))
     }
 
+    /// The same where a full disk leaves everything as it was.
+    fn or_offline_unless_full<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
+        result.inspect_err(|error| {
+            if !error.is_full() {
+                self.env.health.fail(error);
+            }
+        })
+    }
+
     fn publish_unstable(&self) {
         self.shared
             .set_first_unstable(self.producers.first_unstable());
@@ -537,9 +550,12 @@ impl Log {
         }
         self.env.log_starts.set(&self.partition, offset);
         self.shared.set_log_start(offset);
-        let forgotten = self.epochs.truncate_start(offset);
-        self.or_offline(forgotten)?;
-        Ok(())
+        match self.epochs.truncate_start(offset) {
+            // The file goes on naming epochs from before the start, which opening it
+            // forgets: a full disk must not stop what frees it.
+            Err(error) if error.is_full() => Ok(()),
+            forgotten => Ok(self.or_offline(forgotten)?),
+        }
     }
 
     /// Takes the oldest `count` segments out of the log; their files are renamed

@@ -324,12 +324,21 @@ impl LogDir {
             .store(&self.env.disk)
             .and_then(|()| self.env.log_starts.store(&self.env.disk))
             .and_then(|()| self.env.cleaner_points.store(&self.env.disk));
-        Ok(stored.inspect_err(|error| self.env.health.fail(error))?)
+        // On a full disk the old checkpoints stand: the next start scans more.
+        Ok(stored.inspect_err(|error| {
+            if !error.is_full() {
+                self.env.health.fail(error);
+            }
+        })?)
     }
 
-    /// A clean stop, after every log was closed: the next start scans nothing.
+    /// A clean stop, after every log was closed: the next start scans nothing. With a
+    /// damaged log in the directory it scans the tails, or it would not find the damage.
     pub fn close(self, broker_epoch: i64) -> Result<(), LogError> {
         self.checkpoint()?;
+        if self.env.damaged.load(std::sync::atomic::Ordering::Acquire) {
+            return Ok(());
+        }
         let mark = self.path().join(CLEAN_SHUTDOWN);
         let content = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
         Ok(self.env.disk.replace_small(&mark, content.as_bytes())?)

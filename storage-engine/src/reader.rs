@@ -17,7 +17,7 @@ use reka_records::{BatchHeader, BatchView};
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
 use crate::fs::File;
-use crate::segment::{Located, Segment};
+use crate::segment::{Located, Segment, Walk};
 use crate::txn_index::AbortedTxn;
 
 /// One batch may grow to this when it is decompressed to look for a timestamp.
@@ -224,15 +224,10 @@ impl LogReader {
             let mut walk = segment.walk_to(offset)?;
             let position = walk.position();
             let mut taken: Option<Taken> = None;
-            let bound = segments
-                .get(index + 1)
-                .map_or(end, |next| next.base_offset());
-            let sealed = index + 1 < segments.len();
+            let bound = Bound::of(&segments, index, end);
             while let Some(batch) = walk.next()? {
+                bound.check(segment, &batch)?;
                 let next_offset = batch.header.next_offset();
-                if next_offset > bound && (sealed || batch.header.base_offset < bound) {
-                    return Err(beyond(segment, batch.position, bound, next_offset).into());
-                }
                 if next_offset > upto {
                     break;
                 }
@@ -270,6 +265,7 @@ impl LogReader {
             if walk.position() > position {
                 return Ok(None);
             }
+            bound.check_end(segment, &walk)?;
         }
         Ok(None)
     }
@@ -305,8 +301,10 @@ impl LogReader {
         self.unless_truncated(|| {
             self.shared.env.health.check()?;
             let start = self.shared.log_start();
-            let upto = upto.min(self.shared.log_end());
-            for segment in self.shared.segments().iter() {
+            let end = self.shared.log_end();
+            let upto = upto.min(end);
+            let segments = self.shared.segments();
+            for (index, segment) in segments.iter().enumerate() {
                 if segment.base_offset() >= upto {
                     break;
                 }
@@ -316,7 +314,8 @@ impl LogReader {
                 {
                     continue;
                 }
-                if let Some(found) = find_in_segment(segment, timestamp, start, upto)? {
+                let bound = Bound::of(&segments, index, end);
+                if let Some(found) = find_in_segment(segment, timestamp, start, upto, bound)? {
                     return Ok(Some(found));
                 }
             }
@@ -329,9 +328,11 @@ impl LogReader {
         self.unless_truncated(|| {
             self.shared.env.health.check()?;
             let start = self.shared.log_start();
-            let upto = upto.min(self.shared.log_end());
+            let end = self.shared.log_end();
+            let upto = upto.min(end);
             let mut greatest: Option<FoundTimestamp> = None;
-            for segment in self.shared.segments().iter() {
+            let segments = self.shared.segments();
+            for (index, segment) in segments.iter().enumerate() {
                 if segment.base_offset() >= upto {
                     break;
                 }
@@ -345,10 +346,11 @@ impl LogReader {
                 }
                 // The segment's own may belong to a record outside the range, or to a
                 // batch that compaction emptied: then its batches are looked through.
-                let found = find_in_segment(segment, largest.timestamp, start, upto)?;
+                let bound = Bound::of(&segments, index, end);
+                let found = find_in_segment(segment, largest.timestamp, start, upto, bound)?;
                 let found = match found {
                     Some(found) => Some(found),
-                    None => greatest_in_segment(segment, above, start, upto)?,
+                    None => greatest_in_segment(segment, above, start, upto, bound)?,
                 };
                 greatest = found.or(greatest);
             }
@@ -387,12 +389,47 @@ pub(crate) fn holding(segments: &[Arc<Segment>], offset: i64) -> usize {
         .saturating_sub(1)
 }
 
-fn beyond(segment: &Segment, position: u64, bound: i64, found: i64) -> Corruption {
-    segment.corruption(
-        position,
-        format!("a batch that ends at or before offset {bound}"),
-        format!("one that ends before {found}"),
-    )
+/// Where the batches of a segment must end.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    offset: i64,
+    /// The active segment may have grown meanwhile.
+    grows: bool,
+}
+
+impl Bound {
+    fn of(segments: &[Arc<Segment>], index: usize, end: i64) -> Bound {
+        let next = segments.get(index + 1);
+        Bound {
+            offset: next.map_or(end, |next| next.base_offset()),
+            grows: next.is_none(),
+        }
+    }
+
+    /// No checksum covers a batch's base offset; the segment behind it knows better.
+    fn check(self, segment: &Segment, batch: &Located) -> Result<(), Corruption> {
+        let header = &batch.header;
+        if header.next_offset() <= self.offset || self.grows && header.base_offset >= self.offset {
+            return Ok(());
+        }
+        Err(segment.corruption(
+            batch.position,
+            format!("a batch that ends at or before offset {}", self.offset),
+            format!("one that ends before {}", header.next_offset()),
+        ))
+    }
+
+    /// After the last batch of a walk: zeros end a segment only where the next continues.
+    fn check_end(self, segment: &Segment, walk: &Walk<'_>) -> Result<(), Corruption> {
+        match walk.zeros_at() {
+            Some(offset) if !self.grows && offset != self.offset => Err(segment.corruption(
+                walk.position(),
+                format!("offset {offset}"),
+                format!("zeros before offset {}", self.offset),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn find_in_segment(
@@ -400,11 +437,13 @@ fn find_in_segment(
     timestamp: i64,
     start: i64,
     upto: i64,
+    bound: Bound,
 ) -> Result<Option<FoundTimestamp>, ReadError> {
     let mut walk = segment.walk_to_timestamp(timestamp)?;
     while let Some(batch) = walk.next()? {
+        bound.check(segment, &batch)?;
         if batch.header.base_offset >= upto {
-            break;
+            return Ok(None);
         }
         if may_hold(&batch.header, timestamp, start)
             && let Some(found) = find_in_batch(segment, &batch, timestamp, start, upto)?
@@ -412,6 +451,7 @@ fn find_in_segment(
             return Ok(Some(found));
         }
     }
+    bound.check_end(segment, &walk)?;
     Ok(None)
 }
 
@@ -421,10 +461,12 @@ fn greatest_in_segment(
     least: i64,
     start: i64,
     upto: i64,
+    bound: Bound,
 ) -> Result<Option<FoundTimestamp>, ReadError> {
     let mut walk = segment.walk_from_start()?;
     let mut greatest: Option<FoundTimestamp> = None;
     while let Some(batch) = walk.next()? {
+        bound.check(segment, &batch)?;
         if batch.header.base_offset >= upto {
             break;
         }

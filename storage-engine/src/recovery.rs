@@ -153,9 +153,11 @@ pub(crate) fn decide(scanned: &[(i64, ScannedSegment)], recovery_point: i64) -> 
             let why = format!("a gap up to offset {base}");
             return verdict(index, 0, end_offset, why, recovery_point);
         }
+        // Behind the recovery point nothing bears the gap out. A gap from below it to
+        // an end behind it is no better: the recovery point was the end of a batch.
         if last
             && let Some((position, offset)) = segment.before_gap
-            && offset >= recovery_point
+            && (offset >= recovery_point || segment.end_offset > recovery_point)
         {
             let why = format!("a batch that leaves a gap behind offset {offset}");
             return verdict(index, position, offset, why, recovery_point);
@@ -247,7 +249,10 @@ pub(crate) fn scan(
                 "a batch of {size} bytes with {left} bytes left in the file"
             )));
         }
-        if header.base_offset < end_offset || header.last_offset_delta < 0 {
+        if header.base_offset < end_offset
+            || header.last_offset_delta < 0
+            || !segment.can_hold(&header)
+        {
             // A batch that left a gap and now overlaps was moved by a flipped bit.
             if let Some((gap_position, gap_offset)) = before_gap.take()
                 && header.base_offset >= gap_offset

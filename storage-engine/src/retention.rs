@@ -91,7 +91,7 @@ impl Log {
                 largest_timestamp: segment.largest()?.map(|largest| largest.timestamp),
             });
         }
-        let reasons = plan(
+        let mut reasons = plan(
             &facts,
             self.config(),
             self.log_start(),
@@ -102,7 +102,13 @@ impl Log {
             return Ok(reasons);
         }
         if reasons.len() == facts.len() {
-            self.roll(now_ms)?;
+            match self.roll(now_ms) {
+                // A full disk has no room for a new segment: the active one stays for now.
+                Err(LogError::Disk(error)) if error.is_full() => {
+                    reasons.pop();
+                }
+                rolled => rolled?,
+            }
         }
         self.drop_oldest(reasons.len(), now_ms)?;
         Ok(reasons)

@@ -278,6 +278,14 @@ impl Segment {
         Ok(true)
     }
 
+    /// Whether the indexes could name the batch: a segment spans at most 2^31 offsets.
+    pub(crate) fn can_hold(&self, header: &BatchHeader) -> bool {
+        header
+            .last_offset()
+            .checked_sub(self.base_offset)
+            .is_some_and(|relative| relative <= i64::from(i32::MAX))
+    }
+
     // What readers do.
 
     /// The greatest timestamp, from the time index and the batches behind its last entry.
@@ -455,7 +463,10 @@ impl Walk<'_> {
             return Ok(None);
         };
         let header = found.header;
-        if header.base_offset < self.floor || header.last_offset_delta < 0 {
+        if header.base_offset < self.floor
+            || header.last_offset_delta < 0
+            || !self.segment.can_hold(&header)
+        {
             let expected = format!("a batch at or above offset {}", self.floor);
             let found = format!("offsets {}..={}", header.base_offset, header.last_offset());
             return Err(self
@@ -489,22 +500,57 @@ impl Walk<'_> {
         Ok(Some(found))
     }
 
+    fn copy(&self, position: u64, into: &mut [u8]) -> DiskResult<()> {
+        match &self.source {
+            Source::Map(mapping) => mapping.copy(position as usize, into),
+            Source::File(file) => file.read_exact_at(into, position)?,
+        }
+        Ok(())
+    }
+
+    fn first_nonzero(&self, mut position: u64) -> DiskResult<Option<u64>> {
+        let mut bytes = [0; 4096];
+        while position < self.end {
+            let present = (self.end - position).min(bytes.len() as u64) as usize;
+            self.copy(position, &mut bytes[..present])?;
+            if let Some(at) = bytes[..present].iter().position(|byte| *byte != 0) {
+                return Ok(Some(position + at as u64));
+            }
+            position += present as u64;
+        }
+        Ok(None)
+    }
+
+    /// When the walk stands before the zeros a truncation left: the offset they begin at.
+    pub(crate) fn zeros_at(&self) -> Option<i64> {
+        (self.position < self.end).then_some(self.floor)
+    }
+
+    /// A truncation zeroes all that is behind it; zeros before something else are a hole.
+    #[cold]
+    fn check_zeros(&self, position: u64, from: u64) -> Result<Option<Located>, ReadError> {
+        match self.first_nonzero(from)? {
+            None => Ok(None),
+            Some(found) => {
+                let found = format!("zeros up to position {found}");
+                Err(self.segment.corruption(position, "a batch", found).into())
+            }
+        }
+    }
+
     #[inline]
     fn peek(&self, position: u64) -> Result<Option<Located>, ReadError> {
         let mut bytes = [0; HEADER_BYTES];
         let present = self.end.saturating_sub(position).min(HEADER_BYTES as u64) as usize;
-        match &self.source {
-            Source::Map(mapping) => mapping.copy(position as usize, &mut bytes[..present]),
-            Source::File(file) => file.read_exact_at(&mut bytes[..present], position)?,
-        }
+        self.copy(position, &mut bytes[..present])?;
         let header = match BatchHeader::parse(&bytes[..present]) {
             Ok(header) => header,
-            Err(_) if bytes[..present].iter().all(|byte| *byte == 0) => return Ok(None),
+            Err(_) if bytes[..present].iter().all(|byte| *byte == 0) => {
+                return self.check_zeros(position, position + present as u64);
+            }
             Err(error) => {
-                return Err(self
-                    .segment
-                    .corruption(position, "a batch header", error)
-                    .into());
+                let corruption = self.segment.corruption(position, "a batch header", error);
+                return Err(corruption.into());
             }
         };
         let located = Located { header, position };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use reka_records::BatchView;
 
@@ -109,8 +110,15 @@ impl Log {
             segments.push(Segment::create(env, &dir, log_start, &options.config)?);
             names_dirty = true;
         }
-        let end = if options.clean {
-            clean_end(&segments)?
+        let found = match options.clean {
+            true => clean_end(&segments)?,
+            false => None,
+        };
+        // A clean stop left the end at the recovery point; if it is not there, something
+        // happened since, and the log is judged as after a crash.
+        let clean = found == Some(recovery_point);
+        let end = if clean {
+            recovery_point
         } else {
             recover(
                 env,
@@ -120,6 +128,9 @@ impl Log {
                 &mut report,
             )?
         };
+        if report.damage.is_some() {
+            env.damaged.store(true, Ordering::Release);
+        }
         // Records below the start are deleted, so a log that lost all above it is empty.
         let end = if end < log_start && report.damage.is_none() {
             restart_at(env, &dir, &mut segments, log_start, &options.config)?;
@@ -142,17 +153,13 @@ impl Log {
             None => drop_snapshots_above(env, &dir, snapshots, end)?,
             Some(_) => snapshots,
         };
-        let producers = if options.clean && snapshots.is_empty() {
+        let producers = if clean && snapshots.is_empty() {
             // A clean stop without producers leaves no snapshot.
             ProducerState::default()
         } else {
             // Aborted transactions behind the recovery point are indexed anew from
             // their markers, so the replay has to begin no later than there.
-            let trusted = if options.clean {
-                end
-            } else {
-                end.min(recovery_point)
-            };
+            let trusted = if clean { end } else { end.min(recovery_point) };
             let usable = snapshots.partition_point(|offset| *offset <= trusted);
             let (producers, replayed) =
                 restore_producers(env, &dir, &segments, &snapshots[..usable], end)?;
@@ -173,7 +180,8 @@ impl Log {
             recovery_point: recovery_point.min(end),
             unflushed_since_ms: (recovery_point < end).then_some(options.now_ms),
             names_dirty,
-            parent_dirty: created,
+            // The directory itself may be such a name.
+            parent_dirty: created || !options.clean,
             changed: !options.clean || names_dirty,
             deleted: Vec::new(),
             damage: report.damage.clone(),
@@ -265,12 +273,13 @@ const KNOWN_FILES: [&str; 2] = [
 ];
 
 /// The end of a log that was stopped cleanly: a few headers behind the last index entry.
-fn clean_end(segments: &[Arc<Segment>]) -> Result<i64, OpenError> {
+/// `None` when a header is not what was written.
+fn clean_end(segments: &[Arc<Segment>]) -> Result<Option<i64>, OpenError> {
     let Some(last) = segments.last() else {
-        return Ok(0);
+        return Ok(Some(0));
     };
     if last.len() == 0 {
-        return Ok(last.base_offset());
+        return Ok(Some(last.base_offset()));
     }
     let mut from = last.offsets.last()?;
     if let Some(entry) = from {
@@ -288,11 +297,16 @@ fn clean_end(segments: &[Arc<Segment>]) -> Result<i64, OpenError> {
     }
     let mut walk = last.walk_unmapped(from)?;
     let mut end = last.base_offset();
-    while let Some(batch) = walk.next()? {
-        end = batch.header.next_offset();
+    loop {
+        match walk.next() {
+            Ok(Some(batch)) => end = batch.header.next_offset(),
+            Ok(None) => break,
+            Err(ReadError::Corrupt(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
     }
     last.publish(walk.position());
-    Ok(end)
+    Ok(Some(end))
 }
 
 fn recover(

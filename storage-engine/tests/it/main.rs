@@ -1,7 +1,9 @@
 //! The engine's tests, one binary. Each file is one way of looking at it.
 
 mod allocation;
+mod corruption;
 mod crash;
+mod faults;
 mod kafka_files;
 mod model;
 #[path = "../../examples/write-kafka-dir/seen.rs"]

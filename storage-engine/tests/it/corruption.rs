@@ -1,0 +1,583 @@
+//! Bits flipped, blocks swapped, zeroed and cut off in any file of a log directory.
+//!
+//! Two directories, one left by a clean stop and one by a crash with its recovery point
+//! in the middle, are damaged at random, once or twice, and opened. An error that says
+//! what is wrong is a good answer; a record that was never written, at an offset where
+//! another belongs, is not. A consumer verifies checksums, so the bytes under them may
+//! be served; base offset, length and leader epoch lie outside of them, and the first
+//! two are the engine's to check.
+//!
+//! What Kafka's format cannot tell is not judged: a leader epoch is not covered by
+//! anything; a data file that lost whole batches at its end looks like a compacted one;
+//! and neither checkpoints nor `.txnindex` carry a checksum, so a number in them that
+//! became another number is believed.
+//!
+//! `CORRUPTION_STATES` sets how many states of each directory are judged, `CORRUPTION_SEED` where the
+//! random choices start; both are printed.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use reka_records::{BatchBuilder, BatchView, Compression, batches};
+use reka_storage::fs::sim::{Choice as _, KeepAll, Seeded, SimDisk};
+use reka_storage::fs::{Backend as _, Disk, OpenMode};
+use reka_storage::log_dir::Identity;
+use reka_storage::map_budget::MapBudget;
+use reka_storage::{CheckedBatches, Log, LogConfig, LogDir, LogReader};
+
+use crate::support::{append, batch, marker, partition, read_all};
+
+const ROOT: &str = "/data";
+const BLOCK: u64 = 4096;
+
+/// Everything of a record that a consumer sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Record {
+    timestamp: i64,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+type Records = BTreeMap<i64, Record>;
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 9_000,
+        index_interval_bytes: 600,
+        segment_index_bytes: 4_096,
+        ..LogConfig::default()
+    }
+}
+
+fn open_dir(sim: &SimDisk) -> Result<LogDir, String> {
+    let identity = Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: Some("d".into()),
+    };
+    let maps = Arc::new(MapBudget::new(100));
+    let disk = Disk::new(sim.clone());
+    LogDir::open(disk, Path::new(ROOT), identity, maps).map_err(|error| error.to_string())
+}
+
+fn open_log(dir: &LogDir) -> Result<Log, String> {
+    let (log, _) = dir
+        .open_log(partition(), config(), 0)
+        .map_err(|error| error.to_string())?;
+    Ok(log)
+}
+
+/// A directory and what is in it.
+struct Original {
+    name: &'static str,
+    disk: SimDisk,
+    records: Records,
+    /// Batches as stored, by base offset: those that are untouched need no second look.
+    batches: BTreeMap<i64, Vec<u8>>,
+    files: Vec<(String, u64)>,
+    bytes: u64,
+}
+
+fn original(name: &'static str, clean: bool) -> Original {
+    let sim = SimDisk::new();
+    let disk = Disk::new(sim.clone());
+    disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
+    let dir = open_dir(&sim).expect("a fresh directory");
+    let mut log = open_log(&dir).expect("a fresh log");
+    let mut random = Seeded(7);
+    let mut sequence = 0;
+    for number in 0..54_i64 {
+        let mut bytes = match number % 9 {
+            3 | 6 => {
+                let builder = BatchBuilder::new(0)
+                    .producer(5, 1, sequence)
+                    .transactional();
+                sequence += 3;
+                filled(builder, &mut random, number, 3)
+            }
+            4 => marker(5, 1, false, 1_000 + number * 10),
+            7 => marker(5, 1, true, 1_000 + number * 10),
+            _ => {
+                let codec = Compression::from_id((number % 5) as u8).expect("a codec");
+                let builder = BatchBuilder::new(0).compression(codec);
+                let records = 1 + random.pick(6) as i64;
+                filled(builder, &mut random, number, records)
+            }
+        };
+        let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
+        log.append(checked, (number / 20) as i32, 0)
+            .expect("an append");
+        if number == 30 {
+            log.flush().expect("a flush");
+            dir.checkpoint().expect("a checkpoint");
+        }
+    }
+    let mut records = Records::new();
+    let mut stored = BTreeMap::new();
+    let error = for_each_batch(&log.reader(), 0, |batch| {
+        records.extend(records_of(batch));
+        stored.insert(batch.header().base_offset, batch.bytes().to_vec());
+    });
+    assert_eq!(error, None);
+    assert!(log.reader().segment_count() >= 3, "several segments");
+    if clean {
+        log.close().expect("a clean stop");
+        drop(log);
+        dir.close(1).expect("a clean stop");
+    } else {
+        drop((log, dir));
+    }
+    // Whatever is there is on disk; the damage comes after.
+    let disk = sim.crash(&mut KeepAll);
+    let files: Vec<(String, u64)> = disk
+        .contents(Path::new(ROOT))
+        .into_iter()
+        .map(|(name, content)| (format!("{ROOT}{name}"), content.len() as u64))
+        .filter(|(_, len)| *len > 0)
+        .collect();
+    let bytes = files.iter().map(|(_, len)| len).sum();
+    Original {
+        name,
+        disk,
+        records,
+        batches: stored,
+        files,
+        bytes,
+    }
+}
+
+fn filled(mut builder: BatchBuilder, random: &mut Seeded, number: i64, records: i64) -> Vec<u8> {
+    for index in 0..records {
+        let size = 20 + random.pick(200) as usize;
+        let value: Vec<u8> = (0..size).map(|_| random.pick(256) as u8).collect();
+        let key = [number as u8, index as u8];
+        let headers = [(&b"h"[..], Some(&value[..5])), (&b"none"[..], None)];
+        // Time goes forth and back a little.
+        let timestamp = 1_000 + number * 10 + (index * 7) % 25;
+        builder
+            .append(index, timestamp, Some(&key), Some(&value), headers)
+            .expect("a record that fits");
+    }
+    builder.finish()
+}
+
+/// The records of a batch with a right checksum.
+fn records_of(batch: &BatchView<'_>) -> Records {
+    let mut scratch = Vec::new();
+    let owned = |bytes: &[u8]| bytes.to_vec();
+    batch
+        .records(&mut scratch, 1 << 20)
+        .expect("a right checksum")
+        .map(|record| record.expect("a right checksum"))
+        .map(|record| {
+            let headers = record.headers.clone();
+            let seen = Record {
+                timestamp: record.timestamp,
+                key: record.key.map(owned),
+                value: record.value.map(owned),
+                headers: headers
+                    .map(|(key, value)| (key.to_vec(), value.map(owned)))
+                    .collect(),
+            };
+            (record.offset, seen)
+        })
+        .collect()
+}
+
+/// Calls `take` with each batch from an offset on; the error that ended it, if one did.
+fn for_each_batch(
+    reader: &LogReader,
+    from: i64,
+    mut take: impl FnMut(&BatchView<'_>),
+) -> Option<String> {
+    let mut next = from;
+    loop {
+        let slice = match reader.read(next, 1 << 20, i64::MAX) {
+            Ok(Some(slice)) => slice,
+            Ok(None) => return None,
+            Err(error) => return Some(error.to_string()),
+        };
+        let bytes = match slice.bytes() {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(error.to_string()),
+        };
+        for batch in batches(&bytes) {
+            take(&batch.expect("a read returns whole batches"));
+        }
+        assert!(slice.next_offset > next, "a read must advance");
+        next = slice.next_offset;
+    }
+}
+
+/// One thing that happens to a file.
+#[derive(Clone, Debug)]
+enum Damage {
+    Flip { file: String, bit: u64 },
+    Swap { a: (String, u64), b: (String, u64) },
+    Truncate { file: String, len: u64 },
+    Zero { file: String, from: u64, len: u64 },
+}
+
+impl Damage {
+    fn choose(original: &Original, random: &mut Seeded) -> Damage {
+        let (file, len) = original.pick(random);
+        match random.pick(8) {
+            0 => Damage::Truncate {
+                len: random.pick(len),
+                file,
+            },
+            1 => {
+                let (other, other_len) = original.pick(random);
+                Damage::Swap {
+                    a: (file, random.pick(len.div_ceil(BLOCK)) * BLOCK),
+                    b: (other, random.pick(other_len.div_ceil(BLOCK)) * BLOCK),
+                }
+            }
+            2 => {
+                let size = [BLOCK, 512][random.pick(2) as usize];
+                Damage::Zero {
+                    from: random.pick(len.div_ceil(size)) * size,
+                    len: size,
+                    file,
+                }
+            }
+            _ => Damage::Flip {
+                bit: random.pick(len * 8),
+                file,
+            },
+        }
+    }
+
+    fn apply(&self, disk: &SimDisk) {
+        let open = |path: &str| {
+            disk.open(Path::new(path), OpenMode::Existing)
+                .expect("a file of the directory")
+        };
+        let block = |path: &str, at: u64| {
+            let mut block = vec![0; BLOCK as usize];
+            let read = open(path).read_at(&mut block, at).expect("a read");
+            block.truncate(read);
+            block
+        };
+        let put = |path: &str, at: u64, bytes: &[u8]| {
+            open(path).write_at(bytes, at).expect("a write");
+        };
+        match self {
+            Damage::Flip { file, bit } => {
+                let mut byte = block(file, bit / 8);
+                byte.truncate(1);
+                // An earlier truncation may have cut it off.
+                if let Some(flipped) = byte.first_mut() {
+                    *flipped ^= 1 << (bit % 8);
+                    put(file, bit / 8, &byte);
+                }
+            }
+            Damage::Swap { a, b } => {
+                let (mut of_a, mut of_b) = (block(&a.0, a.1), block(&b.0, b.1));
+                let len = of_a.len().min(of_b.len());
+                of_a.truncate(len);
+                of_b.truncate(len);
+                put(&a.0, a.1, &of_b);
+                put(&b.0, b.1, &of_a);
+            }
+            Damage::Truncate { file, len } => open(file).set_len(*len).expect("a cut"),
+            Damage::Zero { file, from, len } => open(file).zero(*from, *len).expect("zeros"),
+        }
+    }
+}
+
+impl Original {
+    /// Any file, and data files as often as all others together.
+    fn pick(&self, random: &mut Seeded) -> (String, u64) {
+        let data = |(name, _): &&(String, u64)| name.ends_with(".log");
+        let of_data: Vec<_> = self.files.iter().filter(data).collect();
+        match random.pick(2) {
+            0 => of_data[random.pick(of_data.len() as u64) as usize].clone(),
+            _ => self.files[random.pick(self.files.len() as u64) as usize].clone(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    states: u64,
+    refused_dir: u64,
+    refused_log: u64,
+    refused_reads: u64,
+    records: u64,
+}
+
+impl Original {
+    /// Opens a damaged directory and reads all of it, in every way there is.
+    fn judge(&self, disk: &SimDisk, random: &mut Seeded, tally: &mut Tally) {
+        tally.states += 1;
+        let Ok(dir) = open_dir(disk) else {
+            tally.refused_dir += 1;
+            return;
+        };
+        let Ok(log) = open_log(&dir) else {
+            tally.refused_log += 1;
+            return;
+        };
+        let reader = log.reader();
+        let (start, end) = (reader.log_start(), reader.log_end());
+        let (mut seen, error) = self.consume(&reader, start);
+        let mut from = start;
+        if error.is_some() {
+            tally.refused_reads += 1;
+            // What lies behind the damage, segment by segment and in between.
+            while let Some(next) = self.records.range(from + 1..).nth(7) {
+                from = *next.0;
+                let (more, _) = self.consume(&reader, from);
+                seen.extend(more);
+            }
+        }
+        if end > start {
+            let from = start + (random.pick(1 << 40) as i64) % (end - start);
+            self.consume(&reader, from);
+        }
+        tally.records += seen.len() as u64;
+
+        for timestamp in [0, 1_000 + random.pick(600) as i64, 1_530] {
+            let Ok(found) = reader.find_timestamp(timestamp, i64::MAX) else {
+                continue;
+            };
+            let first = seen.iter().find(|(_, time)| **time >= timestamp);
+            let first = first.map(|(offset, _)| *offset);
+            match found {
+                None => assert_eq!(first, None, "nothing found for {timestamp}"),
+                Some(found) => {
+                    let there = self
+                        .records
+                        .get(&found.offset)
+                        .map(|record| record.timestamp);
+                    assert_eq!(there, Some(found.timestamp), "found {found:?}");
+                    assert!(found.timestamp >= timestamp, "found {found:?}");
+                    assert!(
+                        first.is_none_or(|first| first >= found.offset),
+                        "found {found:?} for {timestamp}, {first:?} is before it"
+                    );
+                }
+            }
+        }
+        if let Ok(Some(found)) = reader.max_timestamp(i64::MAX) {
+            let there = self
+                .records
+                .get(&found.offset)
+                .map(|record| record.timestamp);
+            assert_eq!(there, Some(found.timestamp), "latest {found:?}");
+        }
+        // No checksum covers the index of aborted transactions: it must only be read safely.
+        let _ = reader.aborted_transactions(start, end);
+    }
+
+    /// The offsets and timestamps a consumer accepts from an offset on, and the first
+    /// error, if any; each record is checked. A batch with a bad checksum is skipped.
+    fn consume(&self, reader: &LogReader, from: i64) -> (BTreeMap<i64, i64>, Option<String>) {
+        let mut seen = BTreeMap::new();
+        let error = for_each_batch(reader, from, |batch| {
+            let header = batch.header();
+            let stored = self.batches.get(&header.base_offset);
+            if stored.is_none_or(|stored| stored != batch.bytes()) {
+                if batch.verify_crc().is_err() {
+                    return;
+                }
+                for (offset, record) in records_of(batch) {
+                    let expected = self.records.get(&offset);
+                    assert_eq!(Some(&record), expected, "offset {offset}");
+                }
+            }
+            for (offset, record) in self.records.range(header.base_offset..header.next_offset()) {
+                let again = *offset >= from && seen.insert(*offset, record.timestamp).is_some();
+                assert!(!again, "offset {offset} twice");
+            }
+        });
+        (seen, error)
+    }
+}
+
+/// Says which state it was when a check fails.
+struct Context<'a>(&'a dyn Fn() -> String);
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "in {}", (self.0)());
+        }
+    }
+}
+
+fn judge_state(original: &Original, seed: u64, state: u64, tally: &mut Tally) {
+    let mut random = Seeded(seed.wrapping_mul(0x1_0000_0001).wrapping_add(state << 20));
+    let disk = original.disk.snapshot();
+    let damages: Vec<Damage> = (0..=random.pick(2))
+        .map(|_| Damage::choose(original, &mut random))
+        .collect();
+    for damage in &damages {
+        damage.apply(&disk);
+    }
+    let what = || {
+        format!(
+            "{:?}, seed {seed}, state {state}: {damages:?}",
+            original.name
+        )
+    };
+    let context = Context(&what);
+    let used = allocation_counter::measure(|| original.judge(&disk, &mut random, tally));
+    // The engine's share is judged file by file by the fuzz bodies; this is disk and all.
+    let bound = 64 * original.bytes + (1 << 20);
+    assert!(used.bytes_max <= bound, "{} bytes held", used.bytes_max);
+    drop(context);
+}
+
+fn env_number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn damage_at_random(original: &Original) {
+    let states = env_number("CORRUPTION_STATES", 50_000);
+    let seed = env_number("CORRUPTION_SEED", 1);
+    let mut total = Tally::default();
+    judge_state_undamaged(original);
+    for state in 0..states {
+        judge_state(original, seed, state, &mut total);
+    }
+    // Straight to the descriptor: a passing test's output is not shown otherwise.
+    let _ = writeln!(
+        std::io::stderr(),
+        "corruption, {}: {} files, {} bytes, seed {seed}: {total:?}",
+        original.name,
+        original.files.len(),
+        original.bytes,
+    );
+    assert_eq!(total.states, states);
+}
+
+fn judge_state_undamaged(original: &Original) {
+    let mut tally = Tally::default();
+    original.judge(&original.disk.snapshot(), &mut Seeded(1), &mut tally);
+    assert_eq!(tally.records, original.records.len() as u64, "all is there");
+}
+
+#[test]
+fn damage_after_a_clean_stop_never_serves_a_wrong_record() {
+    damage_at_random(&original("a clean stop", true));
+}
+
+#[test]
+fn damage_after_a_crash_never_serves_a_wrong_record() {
+    damage_at_random(&original("a crash", false));
+}
+
+/// States that failed before; a new one goes here with what was wrong.
+#[test]
+fn states_that_failed_before_serve_no_wrong_record() {
+    let originals = [original("a clean stop", true), original("a crash", false)];
+    let known = [
+        // Blocks swapped between segments: a lookup by timestamp skipped records.
+        (0, 1, 1_494),
+        (1, 1, 207),
+        // A base offset 2^31 away from its segment: an index entry overflowed.
+        (1, 1, 1_264),
+        // The base offset of the last batch, after a clean stop: its records moved.
+        (0, 1, 7_299),
+        // A zeroed block inside a segment: what lay behind it was passed over.
+        (0, 1, 16_529),
+        (1, 1, 16_529),
+    ];
+    for (which, seed, state) in known {
+        judge_state(&originals[which], seed, state, &mut Tally::default());
+    }
+}
+
+/// A log of three batches left by a crash, the first two below the stored recovery
+/// point, with a flipped bit in batch number `broken`.
+fn broken_batch(broken: usize) -> (SimDisk, u64, Vec<u8>) {
+    let sim = SimDisk::new();
+    Disk::new(sim.clone())
+        .create_dir(Path::new(ROOT))
+        .expect("a fresh disk");
+    let dir = open_dir(&sim).expect("a fresh directory");
+    let mut log = open_log(&dir).expect("a fresh log");
+    let mut starts = Vec::new();
+    for number in 0..3_u8 {
+        starts.push(log.reader().size());
+        let bytes = batch(&[&[number; 30], &[number; 40]], 1_000, Compression::None);
+        append(&mut log, bytes);
+        if number == 1 {
+            log.flush().expect("a flush");
+            dir.checkpoint().expect("a checkpoint");
+        }
+    }
+    drop((log, dir));
+    let damage = Damage::Flip {
+        file: format!("{ROOT}/t-0/{:020}.log", 0),
+        bit: (starts[broken] + 80) * 8,
+    };
+    damage.apply(&sim);
+    let content = data_file(&sim);
+    (sim, starts[broken], content)
+}
+
+fn data_file(sim: &SimDisk) -> Vec<u8> {
+    let name = format!("/t-0/{:020}.log", 0);
+    sim.contents(Path::new(ROOT))
+        .remove(&name)
+        .expect("a segment")
+}
+
+#[test]
+fn a_bad_batch_past_the_recovery_point_is_a_torn_tail_and_is_cut() {
+    let (sim, position, content) = broken_batch(2);
+    let dir = open_dir(&sim).expect("a directory of ours");
+    let (mut log, report) = dir.open_log(partition(), config(), 0).expect("a log");
+    let (offset, why) = report.cut.expect("a cut");
+    assert_eq!((offset, report.damage), (4, None));
+    assert!(why.contains("crc") || why.contains("checksum"), "{why}");
+    assert_eq!(data_file(&sim), content[..position as usize]);
+    let next = append(&mut log, batch(&[b"on"], 1_000, Compression::None));
+    assert_eq!(next, 4, "appends go on");
+}
+
+#[test]
+fn a_bad_batch_below_the_recovery_point_is_damage_and_is_never_cut() {
+    for (broken, offset) in [(0, 0), (1, 2)] {
+        let (sim, position, content) = broken_batch(broken);
+        for opening in 0..3 {
+            let dir = open_dir(&sim).expect("a directory of ours");
+            let (mut log, report) = dir.open_log(partition(), config(), 0).expect("a log");
+            let damage = report.damage.expect("damage");
+            let text = format!(
+                "/data/t-0/00000000000000000000.log is damaged at position {position}: offset \
+                 {offset} was on disk (recovery point 4), found {}; nothing was cut; restore the \
+                 partition from a replica or a backup",
+                damage.found
+            );
+            assert_eq!(damage.to_string(), text, "opening {opening}");
+            assert_eq!(report.cut, None);
+
+            let readable = read_all(&log.reader()).expect("what lies below reads");
+            assert_eq!(readable.len() as i64, offset);
+            let mut bytes = batch(&[b"no"], 1_000, Compression::None);
+            let checked = CheckedBatches::check(&mut bytes).expect("a valid batch");
+            let refused = log.append(checked, 0, 0).expect_err("no appends");
+            assert_eq!(
+                refused.to_string(),
+                format!("the log takes no appends: {text}")
+            );
+            log.flush().expect("nothing to flush");
+            // Once by a crash, then by clean stops.
+            if opening > 0 {
+                log.close().expect("a clean stop");
+                drop(log);
+                dir.close(1).expect("a clean stop");
+            }
+            assert_eq!(data_file(&sim), content, "opening {opening}");
+        }
+    }
+}

@@ -52,9 +52,8 @@ impl<'a> Transactions<'a> {
         while let Some((next, rest)) = self.ahead.split_first()
             && next.first_offset <= last_offset
         {
-            self.aborted
-                .entry(next.producer_id)
-                .or_insert((*next, false));
+            // A producer has one transaction at a time, so an earlier one is over.
+            self.aborted.insert(next.producer_id, (*next, false));
             self.ahead = rest;
         }
     }
@@ -67,11 +66,12 @@ impl<'a> Transactions<'a> {
             return false;
         }
         match self.aborted.get_mut(&header.producer_id) {
-            Some((_, met)) => {
+            // What the producer wrote behind the marker is another transaction's.
+            Some((txn, met)) if header.last_offset() < txn.last_offset => {
                 *met = true;
                 true
             }
-            None => {
+            _ => {
                 self.committed.insert(header.producer_id);
                 false
             }
@@ -87,14 +87,10 @@ impl<'a> Transactions<'a> {
     ) -> (bool, Option<AbortedTxn>) {
         self.advance(header.last_offset());
         match result {
-            TransactionResult::Abort => {
-                let ended = self.aborted.remove(&header.producer_id);
-                // A later transaction of the producer may have been waiting behind it.
-                match ended {
-                    Some((txn, true)) => (false, Some(txn)),
-                    _ => (true, None),
-                }
-            }
+            TransactionResult::Abort => match self.aborted.remove(&header.producer_id) {
+                Some((txn, true)) => (false, Some(txn)),
+                _ => (true, None),
+            },
             TransactionResult::Commit => (!self.committed.remove(&header.producer_id), None),
         }
     }
@@ -124,6 +120,9 @@ impl Filter<'_> {
             .delete_horizon()
             .is_some_and(|horizon| horizon <= self.now_ms);
         if header.is_control() {
+            if header.record_count == 0 {
+                return Ok(self.empty_or_nothing(header));
+            }
             let Some(marker) = end_txn_marker(batch).ok().flatten() else {
                 return Ok(Keep::AsIs);
             };

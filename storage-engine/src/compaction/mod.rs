@@ -155,7 +155,7 @@ impl CompactionPlan {
         let mut map = OffsetMap::new(limits.map_bytes, self.first_dirty);
         let mut transactions = Transactions::new(&self.aborted);
         let mut scratch = Vec::new();
-        for segment in &self.segments {
+        for (index, segment) in self.segments.iter().enumerate() {
             let dirty = map.end_offset();
             let complete = for_each_batch(segment, |position, batch| {
                 let header = batch.header();
@@ -186,8 +186,16 @@ impl CompactionPlan {
             if !complete {
                 break;
             }
+            // Up to the next one, whether or not there are batches up to there.
+            map.reached(self.end_of(index));
         }
         Ok(map)
+    }
+
+    /// Where the segment with this index ends: there the next one begins.
+    fn end_of(&self, index: usize) -> i64 {
+        let next = self.segments.get(index + 1);
+        next.map_or(self.upper, |next| next.base_offset())
     }
 
     /// Consecutive segments that fit into one.
@@ -205,11 +213,7 @@ impl CompactionPlan {
                     .map(|segment| segment.len())
                     .sum();
                 let base = self.segments[from].base_offset();
-                let next = self
-                    .segments
-                    .get(index + 1)
-                    .map_or(self.upper, |next| next.base_offset());
-                bytes <= bytes_max && next - base <= i64::from(i32::MAX)
+                bytes <= bytes_max && self.end_of(index) - base <= i64::from(i32::MAX)
             };
             if !fits {
                 groups.push(&self.segments[from..index]);

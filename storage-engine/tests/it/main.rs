@@ -1,5 +1,6 @@
 //! The engine's tests, one binary. Each file is one way of looking at it.
 
+mod compaction;
 mod crash;
 mod kafka_files;
 mod model;

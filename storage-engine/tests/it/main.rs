@@ -2,6 +2,7 @@
 
 mod compaction;
 mod crash;
+mod golden;
 mod kafka_files;
 mod model;
 #[path = "../../examples/write-kafka-dir/seen.rs"]

@@ -2,6 +2,7 @@
 
 mod compaction;
 mod crash;
+mod documentation;
 mod golden;
 mod kafka_files;
 mod model;

@@ -667,6 +667,66 @@ fn readers_of_old_segments_go_on_reading_them() {
     assert_eq!(after, before);
 }
 
+/// Names, not bytes: the process dies, the machine does not. What a power cut leaves is
+/// for the crash test.
+#[test]
+fn a_process_killed_at_any_step_of_the_swap_finds_the_old_segments_or_the_new() {
+    let mut bench = Bench::new(config());
+    for sequence in 0..20 {
+        let builder = BatchBuilder::new(0).producer(7, 0, sequence);
+        let key = format!("key-{}", sequence % 7);
+        append(&mut bench.log, records(builder, &[(&key, Some("1"))], 5));
+        bench.log.roll(5).expect("a roll");
+    }
+    let newest: Vec<_> = (13..20).map(|offset| (offset, some("1"))).collect();
+    let plan = bench.plan(10).expect("something dirty");
+    bench.sim.record();
+    bench.finish(plan, &ROOMY, 10);
+    let steps = bench.sim.recorded();
+    assert!(steps.len() > 50);
+    for sim in steps {
+        let disk = Disk::new(sim.clone());
+        let env = support::env(&disk, Path::new(DIR));
+        let (log, report) = support::open(&env, &config(), false);
+        assert_eq!((report.cut, report.damage), (None, None));
+        let killed = Bench {
+            sim,
+            disk,
+            env,
+            log,
+        };
+        let values = killed.values();
+        assert!(values.ends_with(&newest), "{values:?}");
+        assert_eq!(killed.log.log_end(), 20);
+        let known = killed.log.producers().get(7).expect("the producer");
+        assert_eq!(known.last_sequence(), 19);
+        let names = killed.names();
+        let known_suffix = |name: &String| {
+            [".log", "index", ".snapshot", "checkpoint"]
+                .iter()
+                .any(|suffix| name.ends_with(suffix))
+        };
+        assert!(names.iter().all(known_suffix), "{names:?}");
+    }
+}
+
+#[test]
+fn every_sealed_segment_has_both_its_indexes() {
+    let mut bench = three_segments();
+    for cleaned in [false, true] {
+        if cleaned {
+            bench.pass(10);
+        }
+        bench.log.close().expect("a clean stop");
+        let names = bench.names();
+        for name in names.iter().filter_map(|name| name.strip_suffix(".log")) {
+            for index in ["index", "timeindex"] {
+                assert!(names.contains(&format!("{name}.{index}")), "{names:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn snapshots_of_merged_segments_do_not_pile_up() {
     let mut bench = Bench::new(config());

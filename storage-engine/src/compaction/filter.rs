@@ -8,7 +8,9 @@
 //!   (attribute bit 6) the first time it is cleaned;
 //! - data of an aborted transaction goes; a marker goes once none of its
 //!   transaction's data is left and its own horizon has passed;
-//! - the last batch of an active producer stays, empty if need be.
+//! - the last batch of an active producer stays, empty if need be, and so does the last
+//!   batch of the pass: a replica that reads up to a gap could not tell that it is at
+//!   the end.
 
 use std::collections::{HashMap, HashSet};
 
@@ -101,6 +103,8 @@ pub(super) struct Filter<'a> {
     pub(super) map: &'a OffsetMap,
     pub(super) transactions: Transactions<'a>,
     pub(super) last_of_producers: &'a HashMap<i64, LastOfProducer>,
+    /// Where the pass ends.
+    pub(super) cleaned_to: i64,
     pub(super) now_ms: i64,
     pub(super) delete_retention_ms: i64,
     pub(super) decompressed_bytes_max: usize,
@@ -207,16 +211,17 @@ impl Filter<'_> {
     }
 
     /// A batch without records left: nothing, or its header alone if it is the
-    /// last of an active producer.
+    /// last of an active producer or of the pass.
     fn empty_or_nothing(&self, header: &BatchHeader) -> Keep {
-        let is_last =
+        let is_last_of_producer =
             self.last_of_producers
                 .get(&header.producer_id)
                 .is_some_and(|last| match last.data_offset {
                     Some(offset) => offset == header.last_offset(),
                     None => header.is_control() && header.producer_epoch == last.epoch,
                 });
-        if !is_last {
+        let is_last_of_pass = header.next_offset() == self.cleaned_to;
+        if !is_last_of_producer && !is_last_of_pass {
             return Keep::Nothing;
         }
         let builder = match header.compression() {

@@ -13,7 +13,8 @@
 //!
 //! Offsets never change. Batches keep the offsets they span, so a reader sees a gap
 //! where a whole batch went. The last batch of each active producer stays, emptied
-//! if need be, so that its sequence is not forgotten.
+//! if need be, so that its sequence is not forgotten, and the last batch of a pass, so
+//! that replicas get to its end.
 
 mod cleaned;
 mod filter;
@@ -127,6 +128,7 @@ impl CompactionPlan {
             map: &map,
             transactions: Transactions::new(&self.aborted),
             last_of_producers: &self.last_of_producers,
+            cleaned_to,
             now_ms,
             delete_retention_ms: self.config.delete_retention_ms,
             decompressed_bytes_max: limits.decompressed_bytes_max,

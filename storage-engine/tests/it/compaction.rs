@@ -401,6 +401,23 @@ fn the_last_batch_of_a_producer_stays_emptied_and_its_retry_is_recognised() {
     assert_eq!(bench.batches()[0].header.base_offset, 6);
 }
 
+/// A replica has the end of the log only when it has read a batch that ends there.
+#[test]
+fn the_last_batch_of_a_pass_stays_so_that_replicas_get_to_its_end() {
+    let mut bench = Bench::new(config());
+    append(&mut bench.log, plain(&[("a", Some("1"))], 5));
+    append(&mut bench.log, plain(&[("a", None)], 5));
+    bench.pass(10);
+    bench.pass(2_000);
+    assert_eq!(bench.values(), []);
+    let slice = bench.log.reader().read(0, 1, 2).expect("a read");
+    assert_eq!(slice.expect("a batch").next_offset, 2);
+
+    append(&mut bench.log, plain(&[("b", Some("2"))], 5));
+    bench.pass(2_010);
+    assert_eq!(bench.batches()[0].header.base_offset, 2);
+}
+
 #[test]
 fn an_emptied_marker_goes_when_its_producer_has_moved_on() {
     let mut bench = Bench::new(config());
@@ -973,7 +990,7 @@ impl Model {
             assert_eq!(batch.header.last_offset(), was.header.last_offset());
             assert!(batch.rows.iter().all(|row| was.rows.contains(row)));
             if batch.rows.is_empty() {
-                self.check_emptied(bench, batch);
+                self.check_emptied(bench, batch, cleaned_to);
             } else {
                 let codec = |batch: &Batch| batch.header.compression().expect("a codec");
                 assert_eq!(codec(batch), codec(was));
@@ -1035,9 +1052,13 @@ impl Model {
             .collect()
     }
 
-    /// Only the last that is known of a producer stays without records.
-    fn check_emptied(&self, bench: &Bench, batch: &Batch) {
+    /// Only the last that is known of a producer stays without records, or the last of
+    /// the pass.
+    fn check_emptied(&self, bench: &Bench, batch: &Batch, cleaned_to: i64) {
         let header = batch.header;
+        if header.next_offset() == cleaned_to {
+            return;
+        }
         let entry = bench.log.producers().get(header.producer_id);
         let entry = entry.expect("an emptied batch of an active producer");
         match entry.batches().last() {

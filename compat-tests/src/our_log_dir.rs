@@ -1,7 +1,8 @@
 //! A log directory written by our storage engine, for Apache Kafka to judge.
 //!
 //! The contract: `cargo run -p reka-storage --example write-kafka-dir -- DIR` writes partitions
-//! `DIR/<topic>-0/` as cleanly closed logs leave them (every codec, committed and aborted
+//! `DIR/<topic>-0/` as cleanly closed logs leave them, or with a second argument `killed` as a process
+//! leaves them that dies after its checkpoints were stored (every codec, committed and aborted
 //! transactions, several segments, a compacted topic), all in leader epoch 0, and
 //!
 //! - `DIR/manifest.json`, see [`crate::dump::manifest`];
@@ -15,6 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::context::Context;
+use crate::dump::judge::Stop;
 use crate::error::Result;
 use crate::process::Process;
 
@@ -31,7 +33,7 @@ pub fn missing(ctx: &Context) -> Option<PathBuf> {
 }
 
 /// Builds and runs it; gives the folder it filled.
-pub fn write(ctx: &Context) -> Result<PathBuf> {
+pub fn write(ctx: &Context, stop: Stop) -> Result<PathBuf> {
     let dir = ctx.work().join("reka");
     let log = ctx.work().join("write.log");
     let mut cargo = Command::new("cargo");
@@ -40,6 +42,9 @@ pub fn write(ctx: &Context) -> Result<PathBuf> {
         .args(["run", "--locked", "-q", "-p", "reka-storage"])
         .args(["--example", EXAMPLE, "--"])
         .arg(&dir);
+    if stop == Stop::Killed {
+        cargo.arg("killed");
+    }
     let step = "write a log directory with our storage engine";
     Process::start(step, &mut cargo, Path::new(&log), &log)?.finish(WRITE_TIME_MAX)?;
     Ok(dir)

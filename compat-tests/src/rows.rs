@@ -55,6 +55,7 @@ pub const ROWS: &[Row] = &[
     kafka_serves_kafka::ROW,
     dump_log::ROW,
     kafka_serves_ours::ROW,
+    kafka_serves_ours::AFTER_A_KILL,
     // a new row: its file, its `mod` line above, one line here
 ];
 

@@ -2,8 +2,10 @@
 //!
 //! A KRaft broker keeps only partitions whose topic id its metadata knows. So the topics are
 //! created first, the broker is stopped, every file but `partition.metadata` (which holds the id)
-//! is replaced, and it is started again. Its clean-shutdown marker stays: it trusts the indexes
-//! and producer snapshots it finds after its sanity check, which is what they are to be tested by.
+//! is replaced, and it is started again. If the other broker stopped cleanly, the clean-shutdown
+//! marker stays: Kafka trusts the indexes and producer snapshots it finds after its sanity check,
+//! which is what they are to be tested by. If it was killed the marker goes, and Kafka recovers the
+//! logs before it serves them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::control::java::Java;
 use crate::control::kafka::Kafka;
+use crate::dump::judge::Stop;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -19,10 +22,17 @@ const CLIENT_TIME_MAX: Duration = Duration::from_secs(300);
 const TOPIC_ID: &str = "partition.metadata";
 /// Where a log begins if not at its first segment; Kafka reads it on every start.
 const LOG_START: &str = "log-start-offset-checkpoint";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 
 /// Serves `topics` out of `log_dir` and writes down what clients see, as `Expect.java` does.
 /// Gives the folder it wrote.
-pub fn serve(ctx: &Context, java: &Java, log_dir: &Path, topics: &[String]) -> Result<PathBuf> {
+pub fn serve(
+    ctx: &Context,
+    java: &Java,
+    log_dir: &Path,
+    stop: Stop,
+    topics: &[String],
+) -> Result<PathBuf> {
     let home = ctx.work().join("serve");
     let kafka = Kafka::start(java, &home, &[])?;
     let mut args = vec![kafka.address().to_string()];
@@ -37,6 +47,11 @@ pub fn serve(ctx: &Context, java: &Java, log_dir: &Path, topics: &[String]) -> R
     }
     if log_dir.join(LOG_START).exists() {
         files::copy(&log_dir.join(LOG_START), &theirs.join(LOG_START))?;
+    }
+
+    if stop == Stop::Killed {
+        let mark = theirs.join(CLEAN_SHUTDOWN);
+        fs::remove_file(&mark).map_err(Error::io(format!("remove {}", mark.display())))?;
     }
 
     let kafka = Kafka::start(java, &home, &[])?;

@@ -1,8 +1,8 @@
 //! Writes a log directory for Apache Kafka to judge: `cargo run -p reka-storage --example
-//! write-kafka-dir -- DIR`.
+//! write-kafka-dir -- DIR [killed]`.
 //!
 //! The contract is in `compat-tests/src/our_log_dir.rs`: partitions as a clean stop leaves
-//! them, `manifest.json` with how much was written, `expected/` with the records as our own
+//! them, or with `killed` as a process that dies leaves them, `manifest.json` with how much was written, `expected/` with the records as our own
 //! reader gives them. One function per topic; all in leader epoch 0.
 
 #[path = "write-kafka-dir/seen.rs"]
@@ -35,8 +35,12 @@ const CODECS: [(&str, Compression); 5] = [
 ];
 
 fn main() -> Result {
-    let target = std::env::args_os().nth(1).map(PathBuf::from);
-    let target = target.ok_or("usage: write-kafka-dir DIR")?;
+    let mut args = std::env::args_os().skip(1);
+    let (target, stop) = match (args.next(), args.next()) {
+        (Some(target), None) => (PathBuf::from(target), Stop::Clean),
+        (Some(target), Some(word)) if word == "killed" => (PathBuf::from(target), Stop::Killed),
+        _ => return Err("usage: write-kafka-dir DIR [killed]".into()),
+    };
     fs::create_dir_all(&target)?;
     let identity = Identity {
         cluster_id: "MkU3OEVBNTcwNTJENDM2Qg".into(),
@@ -59,7 +63,16 @@ fn main() -> Result {
     writer.truncated()?;
     writer.trimmed()?;
     writer.compacted()?;
-    writer.leave(&target)
+    writer.leave(&target, stop)
+}
+
+/// How the directory is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// Every log closed, then the mark that says so.
+    Clean,
+    /// Right after the checkpoints were stored, as they are now and then.
+    Killed,
 }
 
 /// Near the present, since a broker forgets producers it has not heard of for a day.
@@ -380,13 +393,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes down what is there and stops cleanly.
-    fn leave(mut self, target: &Path) -> Result {
+    /// Writes down what is there and stops.
+    fn leave(mut self, target: &Path, stop: Stop) -> Result {
         let expected = target.join("expected");
         fs::create_dir_all(&expected)?;
         let mut manifest = Map::new();
         for log in &mut self.logs {
-            log.close()?;
+            if stop == Stop::Clean {
+                log.close()?;
+            }
             let partition = log.partition();
             let lines: String = seen::records(&log.reader(), 1 << 20)?
                 .iter()
@@ -398,7 +413,11 @@ impl Writer {
         }
         let manifest = serde_json::to_vec_pretty(&Value::Object(manifest))?;
         fs::write(target.join("manifest.json"), manifest)?;
-        Ok(self.dir.close(1)?)
+        match stop {
+            Stop::Clean => self.dir.close(1)?,
+            Stop::Killed => self.dir.checkpoint()?,
+        }
+        Ok(())
     }
 }
 
@@ -416,8 +435,11 @@ fn counts(dir: &Path, gaps: bool) -> Result<Value> {
             continue;
         }
         segments += 1;
-        for batch in batches(&fs::read(&path)?) {
-            let batch = batch?;
+        let bytes = fs::read(&path)?;
+        let mut found = batches(&bytes);
+        // A log that was truncated and not closed ends in zeros.
+        while bytes[found.bytes_read()..].iter().any(|byte| *byte != 0) {
+            let batch = found.next().ok_or("no batch where bytes are left")??;
             batch_count += 1;
             if !batch.header().is_control() {
                 records += i64::from(batch.header().record_count);

@@ -483,10 +483,18 @@ impl Log {
         }
     }
 
-    /// `segment.ms` less a jitter of up to `segment.jitter.ms` that differs between
-    /// segments, so that not all partitions of a broker roll in one moment.
+    /// `segment.ms`, or `max.compaction.lag.ms` if that is less on a compacted log (an
+    /// active segment is never cleaned), less a jitter of up to `segment.jitter.ms` that
+    /// differs between segments, so that not all partitions of a broker roll in one moment.
     fn roll_after_ms(&self) -> i64 {
-        let jitter = match self.config.segment_jitter_ms.min(self.config.segment_ms) {
+        let most_ms = match self.config.compact {
+            true => self
+                .config
+                .segment_ms
+                .min(self.config.max_compaction_lag_ms),
+            false => self.config.segment_ms,
+        };
+        let jitter = match self.config.segment_jitter_ms.min(most_ms) {
             ..=0 => 0,
             most => {
                 let name = self.partition.dir_name();
@@ -498,7 +506,7 @@ impl Log {
                 (seed % most as u64) as i64
             }
         };
-        self.config.segment_ms - jitter
+        most_ms - jitter
     }
 
     /// Begins a new segment, unless the active one is empty.

@@ -46,6 +46,9 @@ pub fn plan(
         _ => 0,
     };
     let mut reasons = Vec::new();
+    // Compaction may leave a segment without a batch: it has no age and no size of its
+    // own, and goes with the next one that has.
+    let mut emptied = 0;
     for segment in segments {
         let expired = config.delete
             && config.retention_ms >= 0
@@ -59,6 +62,9 @@ pub fn plan(
             Reason::Time
         } else if segment.bytes > 0 && excess >= segment.bytes {
             Reason::Size
+        } else if segment.bytes == 0 && segment.base_offset < segment.end_offset {
+            emptied += 1;
+            continue;
         } else {
             break;
         };
@@ -66,7 +72,8 @@ pub fn plan(
             break;
         }
         excess = excess.saturating_sub(segment.bytes);
-        reasons.push(reason);
+        reasons.extend(std::iter::repeat_n(reason, emptied + 1));
+        emptied = 0;
     }
     reasons
 }
@@ -159,6 +166,22 @@ mod tests {
     fn nothing_at_or_above_the_high_watermark_goes() {
         check(config(0, -1), 0, 25, &[Reason::Time; 2]);
         check(config(0, -1), 0, 0, &[]);
+    }
+
+    #[test]
+    fn segments_that_compaction_emptied_go_with_the_next_one() {
+        let emptied = |emptied: &[usize]| {
+            let mut segments = segments();
+            for index in emptied {
+                segments[*index].bytes = 0;
+                segments[*index].largest_timestamp = None;
+            }
+            plan(&segments, &config(3_500, -1), 0, 40, 5_000).len()
+        };
+        assert_eq!(emptied(&[]), 2);
+        assert_eq!(emptied(&[0]), 2);
+        assert_eq!(emptied(&[1]), 1);
+        assert_eq!(emptied(&[0, 1]), 0);
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn run(ctx: &Context) -> Result<Verdict> {
             source.display()
         )));
     }
-    let dir = our_log_dir::write(ctx)?;
+    let dir = our_log_dir::write(ctx, Stop::Clean)?;
     let java = Java::kafka(ctx)?;
     let manifest: Manifest = files::read_json(&dir.join("manifest.json"))?;
     let work = ctx.work().join("judge");

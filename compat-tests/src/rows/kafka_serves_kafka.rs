@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::control::java::Java;
+use crate::dump::judge::Stop;
 use crate::dump::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::files;
@@ -26,7 +27,7 @@ fn run(ctx: &Context) -> Result<Verdict> {
         .into_keys()
         .filter(|topic| !topic.starts_with("__"))
         .collect();
-    let seen = serve::serve(ctx, &java, &life.join("log-dir"), &topics)?;
+    let seen = serve::serve(ctx, &java, &life.join("log-dir"), Stop::Clean, &topics)?;
     let records = serve::compare(&expected, &seen, &topics)?;
     notices_a_change(&expected, &seen, &topics)?;
     Ok(Verdict::Passed(format!(

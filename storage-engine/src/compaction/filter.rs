@@ -8,7 +8,9 @@
 //!   (attribute bit 6) the first time it is cleaned;
 //! - data of an aborted transaction goes; a marker goes once none of its
 //!   transaction's data is left and its own horizon has passed;
-//! - the last batch of an active producer stays, empty if need be.
+//! - the last batch of an active producer stays, empty if need be, and so does the last
+//!   batch of the pass: a replica that reads up to a gap could not tell that it is at
+//!   the end.
 
 use std::collections::{HashMap, HashSet};
 
@@ -52,9 +54,8 @@ impl<'a> Transactions<'a> {
         while let Some((next, rest)) = self.ahead.split_first()
             && next.first_offset <= last_offset
         {
-            self.aborted
-                .entry(next.producer_id)
-                .or_insert((*next, false));
+            // A producer has one transaction at a time, so an earlier one is over.
+            self.aborted.insert(next.producer_id, (*next, false));
             self.ahead = rest;
         }
     }
@@ -67,11 +68,12 @@ impl<'a> Transactions<'a> {
             return false;
         }
         match self.aborted.get_mut(&header.producer_id) {
-            Some((_, met)) => {
+            // What the producer wrote behind the marker is another transaction's.
+            Some((txn, met)) if header.last_offset() < txn.last_offset => {
                 *met = true;
                 true
             }
-            None => {
+            _ => {
                 self.committed.insert(header.producer_id);
                 false
             }
@@ -87,14 +89,10 @@ impl<'a> Transactions<'a> {
     ) -> (bool, Option<AbortedTxn>) {
         self.advance(header.last_offset());
         match result {
-            TransactionResult::Abort => {
-                let ended = self.aborted.remove(&header.producer_id);
-                // A later transaction of the producer may have been waiting behind it.
-                match ended {
-                    Some((txn, true)) => (false, Some(txn)),
-                    _ => (true, None),
-                }
-            }
+            TransactionResult::Abort => match self.aborted.remove(&header.producer_id) {
+                Some((txn, true)) => (false, Some(txn)),
+                _ => (true, None),
+            },
             TransactionResult::Commit => (!self.committed.remove(&header.producer_id), None),
         }
     }
@@ -105,6 +103,8 @@ pub(super) struct Filter<'a> {
     pub(super) map: &'a OffsetMap,
     pub(super) transactions: Transactions<'a>,
     pub(super) last_of_producers: &'a HashMap<i64, LastOfProducer>,
+    /// Where the pass ends.
+    pub(super) cleaned_to: i64,
     pub(super) now_ms: i64,
     pub(super) delete_retention_ms: i64,
     pub(super) decompressed_bytes_max: usize,
@@ -124,6 +124,9 @@ impl Filter<'_> {
             .delete_horizon()
             .is_some_and(|horizon| horizon <= self.now_ms);
         if header.is_control() {
+            if header.record_count == 0 {
+                return Ok(self.empty_or_nothing(header));
+            }
             let Some(marker) = end_txn_marker(batch).ok().flatten() else {
                 return Ok(Keep::AsIs);
             };
@@ -208,16 +211,17 @@ impl Filter<'_> {
     }
 
     /// A batch without records left: nothing, or its header alone if it is the
-    /// last of an active producer.
+    /// last of an active producer or of the pass.
     fn empty_or_nothing(&self, header: &BatchHeader) -> Keep {
-        let is_last =
+        let is_last_of_producer =
             self.last_of_producers
                 .get(&header.producer_id)
                 .is_some_and(|last| match last.data_offset {
                     Some(offset) => offset == header.last_offset(),
                     None => header.is_control() && header.producer_epoch == last.epoch,
                 });
-        if !is_last {
+        let is_last_of_pass = header.next_offset() == self.cleaned_to;
+        if !is_last_of_producer && !is_last_of_pass {
             return Keep::Nothing;
         }
         let builder = match header.compression() {

@@ -13,7 +13,8 @@
 //!
 //! Offsets never change. Batches keep the offsets they span, so a reader sees a gap
 //! where a whole batch went. The last batch of each active producer stays, emptied
-//! if need be, so that its sequence is not forgotten.
+//! if need be, so that its sequence is not forgotten, and the last batch of a pass, so
+//! that replicas get to its end.
 
 mod cleaned;
 mod filter;
@@ -127,6 +128,7 @@ impl CompactionPlan {
             map: &map,
             transactions: Transactions::new(&self.aborted),
             last_of_producers: &self.last_of_producers,
+            cleaned_to,
             now_ms,
             delete_retention_ms: self.config.delete_retention_ms,
             decompressed_bytes_max: limits.decompressed_bytes_max,
@@ -155,7 +157,7 @@ impl CompactionPlan {
         let mut map = OffsetMap::new(limits.map_bytes, self.first_dirty);
         let mut transactions = Transactions::new(&self.aborted);
         let mut scratch = Vec::new();
-        for segment in &self.segments {
+        for (index, segment) in self.segments.iter().enumerate() {
             let dirty = map.end_offset();
             let complete = for_each_batch(segment, |position, batch| {
                 let header = batch.header();
@@ -186,8 +188,16 @@ impl CompactionPlan {
             if !complete {
                 break;
             }
+            // Up to the next one, whether or not there are batches up to there.
+            map.reached(self.end_of(index));
         }
         Ok(map)
+    }
+
+    /// Where the segment with this index ends: there the next one begins.
+    fn end_of(&self, index: usize) -> i64 {
+        let next = self.segments.get(index + 1);
+        next.map_or(self.upper, |next| next.base_offset())
     }
 
     /// Consecutive segments that fit into one.
@@ -205,11 +215,7 @@ impl CompactionPlan {
                     .map(|segment| segment.len())
                     .sum();
                 let base = self.segments[from].base_offset();
-                let next = self
-                    .segments
-                    .get(index + 1)
-                    .map_or(self.upper, |next| next.base_offset());
-                bytes <= bytes_max && next - base <= i64::from(i32::MAX)
+                bytes <= bytes_max && self.end_of(index) - base <= i64::from(i32::MAX)
             };
             if !fits {
                 groups.push(&self.segments[from..index]);

@@ -56,8 +56,9 @@ pub(crate) fn recover(env: &Env, dir: &Path, entries: &[DirEntry]) -> DiskResult
     for base_offset in swapped.iter().copied() {
         let end_offset = end_of(env, dir, base_offset)?;
         let replaced = at(FileStage::Live).filter(|name| {
-            name.kind != FileKind::Snapshot
-                && (base_offset..end_offset.max(base_offset + 1)).contains(&name.offset)
+            // The snapshot where the segment begins is as good as before.
+            let stays = name.kind == FileKind::Snapshot && name.offset == base_offset;
+            !stays && (base_offset..end_offset.max(base_offset + 1)).contains(&name.offset)
         });
         for name in replaced {
             env.disk.remove_file(&name.in_dir(dir))?;

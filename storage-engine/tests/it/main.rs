@@ -1,9 +1,12 @@
 //! The engine's tests, one binary. Each file is one way of looking at it.
 
 mod allocation;
+mod compaction;
 mod corruption;
 mod crash;
+mod documentation;
 mod faults;
+mod golden;
 mod kafka_files;
 mod model;
 #[path = "../../examples/write-kafka-dir/seen.rs"]

@@ -70,6 +70,8 @@ impl Log {
             }
             Err(error) => return Err(error.into()),
         };
+        // What refuses a directory comes before what changes it.
+        let mut epochs = LeaderEpochs::load(env.clone(), &dir)?;
         let mut report = RecoveryReport::default();
         let (files, swapped) = tidy(env, &dir, entries, &mut report)?;
         let recovery_point = env.recovery_points.get(&partition).unwrap_or(0);
@@ -139,7 +141,6 @@ impl Log {
             .map_or(end, |segment| segment.base_offset());
         let log_start = log_start.max(first);
 
-        let mut epochs = LeaderEpochs::load(env.clone(), &dir)?;
         if report.damage.is_none() {
             epochs.truncate_start(log_start)?;
             epochs.truncate_end(end)?;

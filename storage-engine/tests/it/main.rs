@@ -1,5 +1,6 @@
 //! The engine's tests, one binary. Each file is one way of looking at it.
 
+mod bad_input;
 mod corruption;
 mod crash;
 mod faults;

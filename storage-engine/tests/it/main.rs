@@ -5,4 +5,5 @@ mod corruption;
 mod crash;
 mod faults;
 mod model;
+mod real_disk;
 mod support;

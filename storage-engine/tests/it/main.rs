@@ -6,4 +6,5 @@ mod crash;
 mod faults;
 mod model;
 mod real_disk;
+mod replay;
 mod support;

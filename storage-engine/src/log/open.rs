@@ -147,20 +147,8 @@ impl Log {
         }
         // Aborted transactions behind the recovery point are indexed anew from their
         // markers, so the replay has to begin no later than there.
-        let trusted = if clean {
-            end
-        } else {
-            end.min(recovery_point)
-        };
-        let producers = restore_producers(
-            env,
-            &dir,
-            &segments,
-            trusted,
-            end,
-            clean,
-            &mut report,
-        )?;
+        let trusted = if clean { end } else { end.min(recovery_point) };
+        let producers = restore_producers(env, &dir, &segments, trusted, end, clean, &mut report)?;
 
         let active = segments
             .last()

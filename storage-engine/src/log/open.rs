@@ -71,6 +71,8 @@ impl Log {
             }
             Err(error) => return Err(error.into()),
         };
+        // What refuses a directory comes before what changes it.
+        let mut epochs = LeaderEpochs::load(env.clone(), &dir)?;
         let mut report = RecoveryReport::default();
         let Found {
             segments: files,
@@ -144,7 +146,6 @@ impl Log {
             .map_or(end, |segment| segment.base_offset());
         let log_start = log_start.max(first);
 
-        let mut epochs = LeaderEpochs::load(env.clone(), &dir)?;
         if report.damage.is_none() {
             epochs.truncate_start(log_start)?;
             epochs.truncate_end(end)?;

@@ -1,6 +1,7 @@
 //! The engine's tests, one binary. Each file is one way of looking at it.
 
 mod allocation;
+mod bad_input;
 mod compaction;
 mod corruption;
 mod crash;
@@ -9,6 +10,8 @@ mod faults;
 mod golden;
 mod kafka_files;
 mod model;
+mod real_disk;
+mod replay;
 #[path = "../../examples/write-kafka-dir/seen.rs"]
 mod seen;
 mod support;

@@ -1,0 +1,193 @@
+#![allow(
+    unreachable_pub,
+    reason = "included as a module by tests and by every target"
+)]
+//! What each fuzz target does with its input, shared with the tests that replay the corpus.
+//!
+//! The input takes the place of one file of a small log directory, which is then opened and
+//! read, after a clean stop and after a crash. A body takes any bytes and must return: an
+//! error is a good answer, a panic is not.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use reka_records::{BatchBuilder, BatchView};
+use reka_storage::fs::sim::SimDisk;
+use reka_storage::fs::{Backend as _, Disk, OpenMode};
+use reka_storage::log_dir::Identity;
+use reka_storage::map_budget::MapBudget;
+use reka_storage::{Appended, CheckedBatches, Log, LogConfig, LogDir, TopicPartition};
+
+/// A body of a fuzz target.
+pub type Body = fn(&[u8]);
+
+/// Every target by the name of its corpus folder.
+pub const TARGETS: [(&str, Body); 9] = [
+    ("log", fuzz_log),
+    ("offset_index", fuzz_offset_index),
+    ("time_index", fuzz_time_index),
+    ("txn_index", fuzz_txn_index),
+    ("snapshot", fuzz_snapshot),
+    ("epochs", fuzz_epochs),
+    ("recovery_points", fuzz_recovery_points),
+    ("log_starts", fuzz_log_starts),
+    ("meta", fuzz_meta),
+];
+
+const ROOT: &str = "/";
+/// Where the second, active segment begins.
+const SECOND: i64 = 12;
+
+/// A data file, as the newest segment of a log.
+pub fn fuzz_log(bytes: &[u8]) {
+    // With a right checksum, or a fuzzer would never get past it.
+    let mut bytes = bytes.to_vec();
+    if let Ok(size) = BatchView::parse(&bytes).map(|batch| batch.bytes().len()) {
+        reka_records::stamp::refresh_crc(&mut bytes[..size]);
+    }
+    open_with(&format!("t-0/{SECOND:020}.log"), &bytes);
+}
+
+pub fn fuzz_offset_index(bytes: &[u8]) {
+    open_with(&format!("t-0/{SECOND:020}.index"), bytes);
+    open_with(&format!("t-0/{:020}.index", 0), bytes);
+}
+
+pub fn fuzz_time_index(bytes: &[u8]) {
+    open_with(&format!("t-0/{SECOND:020}.timeindex"), bytes);
+    open_with(&format!("t-0/{:020}.timeindex", 0), bytes);
+}
+
+pub fn fuzz_txn_index(bytes: &[u8]) {
+    open_with(&format!("t-0/{:020}.txnindex", 0), bytes);
+}
+
+/// Producer state, with a right checksum.
+pub fn fuzz_snapshot(bytes: &[u8]) {
+    let mut bytes = bytes.to_vec();
+    if let Some((head, covered)) = bytes.split_at_mut_checked(6) {
+        let crc = reka_records::crc::crc32c(covered);
+        head[2..].copy_from_slice(&crc.to_be_bytes());
+    }
+    open_with(&format!("t-0/{SECOND:020}.snapshot"), &bytes);
+}
+
+pub fn fuzz_epochs(bytes: &[u8]) {
+    open_with("t-0/leader-epoch-checkpoint", bytes);
+}
+
+pub fn fuzz_recovery_points(bytes: &[u8]) {
+    open_with("recovery-point-offset-checkpoint", bytes);
+}
+
+pub fn fuzz_log_starts(bytes: &[u8]) {
+    open_with("log-start-offset-checkpoint", bytes);
+}
+
+pub fn fuzz_meta(bytes: &[u8]) {
+    open_with("meta.properties", bytes);
+}
+
+fn open_dir(disk: &SimDisk) -> Option<LogDir> {
+    let identity = Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: Some("d".into()),
+    };
+    let maps = Arc::new(MapBudget::new(100));
+    LogDir::open(Disk::new(disk.clone()), Path::new(ROOT), identity, maps).ok()
+}
+
+fn open_log(dir: &LogDir) -> Option<Log> {
+    let config = LogConfig {
+        segment_bytes: 1 << 20,
+        segment_index_bytes: 4_096,
+        index_interval_bytes: 100,
+        ..LogConfig::default()
+    };
+    let partition = TopicPartition::new("t", 0);
+    Some(dir.open_log(partition, config, 0).ok()?.0)
+}
+
+fn open_with(name: &str, bytes: &[u8]) {
+    for original in originals() {
+        let disk = original.snapshot();
+        let file = disk
+            .open(&Path::new(ROOT).join(name), OpenMode::Truncate)
+            .expect("a disk in memory");
+        file.write_at(bytes, 0).expect("a disk in memory");
+        let Some(dir) = open_dir(&disk) else { continue };
+        let Some(log) = open_log(&dir) else { continue };
+        use_all(log, dir);
+    }
+}
+
+/// Every way of reading, one more batch, and a clean stop.
+fn use_all(mut log: Log, dir: LogDir) {
+    let reader = log.reader();
+    let (start, end) = (reader.log_start(), reader.log_end());
+    let mut next = start;
+    while let Ok(Some(slice)) = reader.read(next, 500, end) {
+        assert!(slice.next_offset > next, "a read must advance");
+        assert!(
+            slice
+                .bytes()
+                .is_ok_and(|bytes| bytes.len() as u64 == slice.len())
+        );
+        next = slice.next_offset;
+    }
+    for timestamp in [0, 1_003, i64::MAX] {
+        let _ = reader.find_timestamp(timestamp, end);
+    }
+    let _ = reader.max_timestamp(end);
+    let _ = reader.aborted_transactions(start, end);
+    let mut bytes = filled(3);
+    let checked = CheckedBatches::check(&mut bytes).expect("a valid batch");
+    if let Ok(Appended::New { first_offset, .. }) = log.append(checked, 1, 0) {
+        assert_eq!(first_offset, end);
+    }
+    let closed = log.close();
+    drop(log);
+    if closed.is_ok() {
+        let _ = dir.close(1);
+    }
+}
+
+fn filled(number: i64) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(0).producer(7, 0, number as i32);
+    let value = [number as u8; 60];
+    builder
+        .append(0, 1_000 + number, None, Some(&value), [])
+        .expect("a record that fits");
+    builder.finish()
+}
+
+/// The directory after a clean stop, and as a crash leaves it.
+fn originals() -> &'static [SimDisk; 2] {
+    static ORIGINALS: OnceLock<[SimDisk; 2]> = OnceLock::new();
+    ORIGINALS.get_or_init(|| [original(true), original(false)])
+}
+
+/// Two segments of one producer, the first synced, with a checkpoint between.
+pub fn original(clean: bool) -> SimDisk {
+    let disk = SimDisk::new();
+    let dir = open_dir(&disk).expect("a fresh directory");
+    let mut log = open_log(&dir).expect("a fresh log");
+    for number in 0..2 * SECOND {
+        if number == SECOND {
+            log.roll(0).expect("a roll");
+            log.flush().expect("a flush");
+            dir.checkpoint().expect("a checkpoint");
+        }
+        let mut bytes = filled(number);
+        let checked = CheckedBatches::check(&mut bytes).expect("a valid batch");
+        log.append(checked, (number / 10) as i32, 0)
+            .expect("an append");
+    }
+    if clean {
+        log.close().expect("a clean stop");
+        drop(log);
+        dir.close(1).expect("a clean stop");
+    }
+    disk
+}

@@ -1,0 +1,395 @@
+//! The engine on the operating system's file system.
+//!
+//! The simulated disk knows no mappings that outlive a name, no file descriptors and no
+//! threads; here are the promises about those. `REAL_DISK_SEED` changes the random
+//! choices; it is printed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use reka_records::{Compression, batches};
+use reka_storage::compaction::CompactionLimits;
+use reka_storage::fs::Disk;
+use reka_storage::fs::sim::{Choice as _, Seeded};
+use reka_storage::log_dir::Identity;
+use reka_storage::map_budget::MapBudget;
+use reka_storage::{AppendError, CheckedBatches, Log, LogConfig, LogDir, LogReader, ReadError};
+
+use crate::support::{append, batch, partition, read_all};
+
+fn open_dir(dir: &Path, maps: usize) -> LogDir {
+    let identity = Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: Some("d".into()),
+    };
+    let maps = Arc::new(MapBudget::new(maps));
+    LogDir::open(Disk::real(), dir, identity, maps).expect("a directory of ours")
+}
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 20_000,
+        index_interval_bytes: 500,
+        segment_index_bytes: 4_096,
+        file_delete_delay_ms: 0,
+        delete_retention_ms: 0,
+        retention_ms: -1,
+        compact: true,
+        ..LogConfig::default()
+    }
+}
+
+fn open_log(dir: &LogDir) -> Log {
+    let (log, report) = dir
+        .open_log(partition(), config(), 0)
+        .expect("a log that opens");
+    assert_eq!((report.cut, report.damage), (None, None));
+    log
+}
+
+/// One batch of three records with a few keys.
+fn add(log: &mut Log, number: i64) {
+    let value = |index: i64| vec![((number + index) % 7) as u8; 100 + index as usize];
+    let values: Vec<Vec<u8>> = (0..3).map(value).collect();
+    let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+    append(log, batch(&refs, 1_000 + number, Compression::None));
+}
+
+fn compact(log: &mut Log) {
+    log.flush().expect("a flush");
+    let end = log.log_end();
+    if let Some(plan) = log.plan_compaction(end, 1_000_000).expect("a plan") {
+        let limits = CompactionLimits {
+            map_bytes: 1 << 16,
+            ..CompactionLimits::default()
+        };
+        let compacted = plan.run(&limits, 1_000_000).expect("a compaction");
+        log.finish_compaction(compacted, 0).expect("a swap");
+    }
+}
+
+fn raise_start(log: &mut Log, to: i64) {
+    log.advance_log_start(to).expect("a start inside the log");
+    let end = log.log_end();
+    log.apply_retention(end, 0).expect("a retention pass");
+    log.unlink_deleted(i64::MAX).expect("unlinked files");
+}
+
+/// Whole batches, valid and in order.
+fn check_batches(bytes: &[u8]) {
+    let mut next = 0;
+    for batch in batches(bytes) {
+        let batch = batch.expect("whole batches");
+        batch.verify_crc().expect("a right checksum");
+        assert!(batch.header().base_offset >= next, "in order");
+        next = batch.header().next_offset();
+    }
+}
+
+#[test]
+fn a_log_on_a_real_disk_survives_clean_and_unclean_restarts() {
+    let temp = tempfile::tempdir().expect("a place for files");
+    let mut dir = open_dir(temp.path(), 100);
+    let mut log = open_log(&dir);
+    for number in 0..300 {
+        add(&mut log, number);
+    }
+    assert!(log.reader().segment_count() > 3);
+    log.truncate_to(700, 0).expect("a truncation");
+    raise_start(&mut log, 100);
+    compact(&mut log);
+    for round in 0..4 {
+        let seen = read_all(&log.reader()).expect("a log that reads");
+        let ends = (log.log_start(), log.log_end());
+        if round % 2 == 0 {
+            log.close().expect("a clean stop");
+            drop(log);
+            dir.close(1).expect("a clean stop");
+        } else {
+            // The process dies; what it wrote is still in the cache.
+            dir.checkpoint().expect("a checkpoint");
+            drop((log, dir));
+        }
+        dir = open_dir(temp.path(), 100);
+        assert_eq!(dir.was_clean(), round % 2 == 0);
+        log = open_log(&dir);
+        assert_eq!((log.log_start(), log.log_end()), ends);
+        assert_eq!(read_all(&log.reader()).as_ref(), Ok(&seen));
+        add(&mut log, 1_000 + round);
+    }
+}
+
+#[test]
+fn slices_stay_readable_after_roll_truncation_deletion_compaction_and_close() {
+    let temp = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(temp.path(), 2);
+    let mut log = open_log(&dir);
+    for number in 0..300 {
+        add(&mut log, number);
+    }
+    let slice_at = |log: &Log, offset| {
+        let slice = log.reader().read(offset, 5_000, i64::MAX);
+        let slice = slice.expect("a read").expect("records");
+        slice.bytes().expect("a mapping")
+    };
+    let held: Vec<_> = (0..890).step_by(90).map(|at| slice_at(&log, at)).collect();
+    let copies: Vec<Vec<u8>> = held.iter().map(|slice| slice.to_vec()).collect();
+    let unchanged = || {
+        held.iter()
+            .zip(&copies)
+            .all(|(slice, copy)| slice[..] == copy[..])
+    };
+    log.roll(0).expect("a roll");
+    assert!(unchanged(), "after a roll");
+    compact(&mut log);
+    log.unlink_deleted(i64::MAX).expect("unlinked files");
+    assert!(unchanged(), "after a compaction");
+    raise_start(&mut log, 200);
+    assert!(unchanged(), "after a deletion");
+
+    let tail = slice_at(&log, 880);
+    let copy = tail.to_vec();
+    log.truncate_to(870, 0).expect("a truncation");
+    for number in 0..3 {
+        add(&mut log, number);
+    }
+    // The bytes may be old, zeros, or those appended since; loading them is safe.
+    assert_eq!(tail.to_vec().len(), copy.len());
+    log.close().expect("a clean stop");
+    drop(log);
+    dir.close(1).expect("a clean stop");
+    drop(temp);
+    for slice in &held {
+        check_batches(slice);
+    }
+    assert_eq!(tail.to_vec().len(), copy.len());
+}
+
+#[test]
+fn readers_beside_a_writer_see_whole_batches_in_order() {
+    let seed = std::env::var("REAL_DISK_SEED").map_or(1, |seed| seed.parse().expect("a number"));
+    let temp = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(temp.path(), 3);
+    let mut log = open_log(&dir);
+    let (done, reads) = (AtomicBool::new(false), AtomicU64::new(0));
+    // Raised before and after each truncation.
+    let truncations = AtomicU64::new(0);
+    let reader = log.reader();
+    std::thread::scope(|scope| {
+        for worker in 0..3 {
+            let (reader, done, reads, truncations) = (reader.clone(), &done, &reads, &truncations);
+            scope.spawn(move || {
+                let mut random = Seeded(seed ^ (worker << 32));
+                while !done.load(Ordering::Acquire) {
+                    read_some(&reader, &mut random, truncations);
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        // The readers stop also when the writer fails.
+        let _stop = Stop(&done);
+        let mut random = Seeded(seed);
+        for step in 0..1_500 {
+            match random.pick(40) {
+                0 => log.roll(0).expect("a roll"),
+                1 => {
+                    let to = log.log_end() - random.pick(60) as i64;
+                    truncations.fetch_add(1, Ordering::SeqCst);
+                    log.truncate_to(to.max(log.log_start()), 0)
+                        .expect("a truncation");
+                    truncations.fetch_add(1, Ordering::SeqCst);
+                }
+                2 => {
+                    let to = log.log_start() + random.pick(60) as i64;
+                    let to = to.min(log.log_end());
+                    raise_start(&mut log, to);
+                }
+                3 => {
+                    let end = log.log_end();
+                    log.settle_below(end);
+                    compact(&mut log);
+                }
+                _ => add(&mut log, step),
+            }
+        }
+    });
+    let _ = writeln!(
+        std::io::stderr(),
+        "real disk: {} reads beside 1500 steps, seed {seed}",
+        reads.load(Ordering::Relaxed)
+    );
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+fn read_some(reader: &LogReader, random: &mut Seeded, truncations: &AtomicU64) {
+    let before = truncations.load(Ordering::SeqCst);
+    let (start, end) = (reader.log_start(), reader.log_end());
+    let from = start + random.pick((end - start).max(0) as u64 + 1) as i64;
+    match reader.read(from, 1 + random.pick(5_000), i64::MAX) {
+        Ok(Some(slice)) => {
+            let bytes = slice.bytes().expect("a mapping").to_vec();
+            // Bytes that were truncated away may be zeros by now, or other batches.
+            let settled = before.is_multiple_of(2) && before == truncations.load(Ordering::SeqCst);
+            if settled {
+                check_batches(&bytes);
+            }
+        }
+        Ok(None) | Err(ReadError::OutOfRange { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    match reader.find_timestamp(1_000 + random.pick(1_500) as i64, i64::MAX) {
+        Ok(_) => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn fifty_segments_are_read_with_four_mappings_and_no_descriptor_is_left_open() {
+    let descriptors = || {
+        std::fs::read_dir("/proc/self/fd")
+            .expect("this process")
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .collect::<Vec<PathBuf>>()
+    };
+    let temp = tempfile::tempdir().expect("a place for files");
+    let ours = |path: &PathBuf| path.starts_with(temp.path());
+    for _ in 0..2 {
+        let dir = open_dir(temp.path(), 4);
+        let maps = dir.env().maps.clone();
+        let mut log = open_log(&dir);
+        let from = log.log_end();
+        for number in 0..50 {
+            add(&mut log, number);
+            log.roll(0).expect("a roll");
+            assert!(maps.mapped() <= 4);
+        }
+        assert!(log.reader().segment_count() >= 50);
+        let reader = log.reader();
+        for offset in (from..from + 150).chain((from..from + 150).rev()) {
+            let slice = reader.read(offset, 1, i64::MAX).expect("a read");
+            check_batches(&slice.expect("records").bytes().expect("a mapping"));
+            assert!(maps.mapped() <= 4, "{} files mapped", maps.mapped());
+        }
+        log.close().expect("a clean stop");
+        drop((reader, log));
+        dir.close(1).expect("a clean stop");
+        let left: Vec<PathBuf> = descriptors().into_iter().filter(ours).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// A small file system of its own, gone when this is.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where this process may not mount.
+    fn mount(at: &Path) -> Option<SmallDisk> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "reka-test"])
+            .arg(at)
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then(|| SmallDisk(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
+
+const LIMITED: &str = "REKA_TEST_LIMITED_DIR";
+
+/// A real `ENOSPC` from a small file system; where this process may not mount one, a real
+/// `EFBIG` from a limit on the size of files, in a child with the signal for it ignored.
+#[test]
+fn a_disk_that_is_really_full_refuses_appends_and_everything_else_goes_on() {
+    if let Some(dir) = std::env::var_os(LIMITED) {
+        fill_and_recover(Path::new(&dir), 1 << 30, |log| {
+            log.roll(0).expect("a new file");
+        });
+        return;
+    }
+    let temp = tempfile::tempdir().expect("a place for files");
+    if let Some(_disk) = SmallDisk::mount(temp.path()) {
+        fill_and_recover(temp.path(), 256 << 10, |log| {
+            let to = log.log_end() - 10;
+            raise_start(log, to);
+        });
+        return;
+    }
+    let child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 512; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().expect("this test"))
+        .args([
+            "--exact",
+            "real_disk::a_disk_that_is_really_full_refuses_appends_and_everything_else_goes_on",
+        ])
+        .env(LIMITED, temp.path())
+        .output()
+        .expect("a child");
+    assert!(
+        child.status.success(),
+        "{}",
+        String::from_utf8_lossy(&child.stdout)
+    );
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+}
+
+fn fill_and_recover(root: &Path, segment_bytes: u64, free_space: impl Fn(&mut Log)) {
+    let dir = open_dir(root, 100);
+    let config = LogConfig {
+        segment_bytes,
+        ..config()
+    };
+    let (mut log, _) = dir.open_log(partition(), config, 0).expect("a fresh log");
+    let value = vec![9; 10_000];
+    let large = || batch(&[&value], 1_000, Compression::None);
+    let try_append = |log: &mut Log| {
+        let mut bytes = large();
+        let checked = CheckedBatches::check(&mut bytes).expect("a valid batch");
+        log.append(checked, 0, 0)
+    };
+    let refused = (0..1_000)
+        .find_map(|_| try_append(&mut log).err())
+        .expect("a limit");
+    let AppendError::DirectoryFull {
+        dir: named, needed, ..
+    } = &refused
+    else {
+        panic!("{refused}");
+    };
+    assert_eq!((named.as_path(), *needed), (root, large().len() as u64));
+    let end = log.log_end();
+    assert!(end > 20, "only {end} records fit");
+    assert!(try_append(&mut log).is_err(), "still full");
+    assert_eq!(log.log_end(), end);
+    assert_eq!(
+        read_all(&log.reader()).expect("reads go on").len() as i64,
+        end
+    );
+    log.flush().expect("what was taken is durable");
+
+    free_space(&mut log);
+    let seen = read_all(&log.reader()).expect("reads go on");
+    for _ in 0..10 {
+        try_append(&mut log).expect("appends resume by themselves");
+    }
+    assert_eq!(
+        read_all(&log.reader()).expect("it reads").len(),
+        seen.len() + 10
+    );
+    log.close().expect("a clean stop");
+}

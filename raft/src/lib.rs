@@ -1,0 +1,5 @@
+//! The metadata quorum.
+
+pub mod codec;
+pub mod image;
+pub mod record;

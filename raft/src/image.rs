@@ -19,10 +19,10 @@ mod topics;
 
 pub use acls::Acls;
 pub use brokers::{Broker, Brokers};
-pub use configs::Configs;
+pub use configs::{BROKER, Configs, TOPIC};
 pub use features::Features;
 pub use producer_ids::ProducerIdBlocks;
-pub use quotas::{Quotas, entity_key};
+pub use quotas::{EntityKey, Quotas, entity_key};
 pub use scram::ScramUsers;
 pub use topics::{TopicChange, TopicImage, Topics};
 

@@ -1,0 +1,5 @@
+//! The metadata quorum, from the outside.
+
+mod quorum;
+mod storage_suite;
+mod support;

@@ -98,6 +98,11 @@ impl LogStore {
         lock(&self.committed).map(|id| id.index)
     }
 
+    /// Last entry in the log, or the last purged one.
+    pub fn last_index(&self) -> Option<u64> {
+        lock(&self.index).last().map(|id| id.index)
+    }
+
     /// Returns when all that was asked for has been carried out.
     pub async fn drain(&self) {
         // A writer that is gone has nothing left to do.

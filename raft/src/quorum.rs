@@ -315,7 +315,7 @@ impl MetadataQuorum {
         if pristine && options.voters.keys().next() == Some(&options.voter_id) {
             quorum.bootstrap(&options).await?;
         }
-        if quorum.is_alone() {
+        if quorum.is_alone().await? {
             quorum.lead_alone().await?;
         }
         Ok(quorum)
@@ -336,11 +336,14 @@ impl MetadataQuorum {
         }
     }
 
-    fn is_alone(&self) -> bool {
-        let metrics = self.shared.raft.metrics();
-        let metrics = metrics.borrow();
-        let mut voters = metrics.membership_config.membership().voter_ids();
-        voters.next() == Some(self.shared.voter_id) && voters.next().is_none()
+    /// Asked of the core itself: the metrics trail behind a bootstrap.
+    async fn is_alone(&self) -> Result<bool, StartError> {
+        let me = self.shared.voter_id;
+        let alone = self.shared.raft.with_raft_state(move |state| {
+            let mut voters = state.membership_state.effective().voter_ids();
+            voters.next() == Some(me) && voters.next().is_none()
+        });
+        alone.await.map_err(|fatal| stopped_starting(&fatal))
     }
 
     /// Elects itself without waiting for an election timeout, and waits until the log
@@ -454,6 +457,7 @@ impl MetadataQuorum {
         let membership = metrics.membership_config.membership();
         let is_leader = metrics.state == ServerState::Leader;
         let me = self.shared.voter_id;
+        let last_log_index = self.shared.log.last_index();
         let leader = metrics
             .current_leader
             .and_then(|id| Some((id, membership.get_node(&id)?.clone())));
@@ -463,7 +467,7 @@ impl MetadataQuorum {
                 id,
                 voter: membership.get_node(&id).cloned().unwrap_or_default(),
                 matched_index: if is_leader && id == me {
-                    metrics.last_log_index
+                    last_log_index
                 } else {
                     let matched = metrics.replication.as_ref().and_then(|all| all.get(&id));
                     matched.copied().flatten().map(|id| id.index)
@@ -477,9 +481,9 @@ impl MetadataQuorum {
             leader,
             epoch: metrics.current_term,
             committed_index: self.shared.log.committed_index(),
-            applied_index: metrics.last_applied.map(|id| id.index),
-            last_log_index: metrics.last_log_index,
-            snapshot_index: metrics.snapshot.map(|id| id.index),
+            applied_index: self.shared.machine.applied_index(),
+            last_log_index,
+            snapshot_index: self.shared.machine.snapshot_index(),
             voters,
             // A quorum of one acknowledges itself all the time.
             millis_since_quorum_ack: if alone {

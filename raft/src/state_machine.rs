@@ -33,6 +33,8 @@ struct Shared {
     /// What the file holds. Locked while the file is replaced, so that a snapshot that
     /// took long to build cannot replace a newer one that was installed meanwhile.
     current: Mutex<Option<SnapshotMeta>>,
+    /// The last entry in `current`, for those who must not wait for a disk.
+    saved: Mutex<Option<LogId>>,
     images: watch::Sender<Arc<MetadataImage>>,
 }
 
@@ -48,6 +50,7 @@ impl StateMachine {
                 file,
                 mode,
                 applied: Mutex::new(state),
+                saved: Mutex::new(current.as_ref().and_then(|meta| meta.last_log_id)),
                 current: Mutex::new(current),
                 images,
             }),
@@ -62,6 +65,16 @@ impl StateMachine {
     /// Woken on each new image.
     pub fn subscribe(&self) -> watch::Receiver<Arc<MetadataImage>> {
         self.shared.images.subscribe()
+    }
+
+    /// Last entry applied.
+    pub fn applied_index(&self) -> Option<u64> {
+        lock(&self.shared.applied).last_log_id.map(|id| id.index)
+    }
+
+    /// Last entry in the current snapshot. Does not wait while one is being written.
+    pub fn snapshot_index(&self) -> Option<u64> {
+        lock(&self.shared.saved).map(|id| id.index)
     }
 
     fn publish(&self, image: Arc<MetadataImage>) {
@@ -101,6 +114,7 @@ impl StateMachine {
         let bytes = snapshot::encode(state);
         self.shared.file.replace(&bytes)?;
         *current = Some(state.meta());
+        *lock(&self.shared.saved) = state.last_log_id;
         Ok(snapshot_of(state.meta(), bytes))
     }
 
@@ -123,6 +137,7 @@ impl StateMachine {
         // On disk before it is seen: what was seen must survive a restart.
         self.shared.file.replace(bytes)?;
         *current = Some(state.meta());
+        *lock(&self.shared.saved) = state.last_log_id;
         let image = state.image.clone();
         *lock(&self.shared.applied) = state;
         self.publish(image);

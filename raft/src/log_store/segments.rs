@@ -224,9 +224,11 @@ impl Segments {
     /// durable on return.
     pub fn truncate(&mut self, since: u64, position: u64) -> Result<(), StoreError> {
         // Newest first: a power cut in between leaves no hole.
+        let mut at_border = false;
         while let Some(last) = self.segments.last()
             && last.first >= since
         {
+            at_border = last.first == since;
             self.disk.remove_file(&self.path(last.first))?;
             self.names_dirty = true;
             self.segments.pop();
@@ -234,9 +236,8 @@ impl Segments {
         // Before the last segment is shortened, or an old successor could come back
         // behind its new end.
         self.sync_names()?;
-        if let Some(last) = self.segments.last_mut()
-            && position < last.end
-        {
+        // At a border `position` was in a file that is gone.
+        if !at_border && let Some(last) = self.segments.last_mut() {
             last.file.set_len(position)?;
             last.end = position;
             last.file.sync()?;

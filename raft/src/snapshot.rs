@@ -132,6 +132,19 @@ pub fn decode(bytes: &[u8]) -> Result<State, (u64, Damage)> {
         })
 }
 
+/// The stored form of an image alone, as a snapshot of a log without entries.
+pub fn encode_image(image: &MetadataImage) -> Bytes {
+    encode(&State {
+        image: std::sync::Arc::new(image.clone()),
+        ..State::default()
+    })
+}
+
+/// The image in a snapshot: for tools that look into one.
+pub fn decode_image(bytes: &[u8]) -> Result<std::sync::Arc<MetadataImage>, (u64, Damage)> {
+    decode(bytes).map(|state| state.image)
+}
+
 enum ContentError {
     Decode(DecodeError),
     Refused { offset: u64, reason: String },

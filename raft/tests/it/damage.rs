@@ -52,7 +52,7 @@ async fn damage_names_file_position_expected_and_found() {
     for (name, position, expected) in [
         ("vote", 12, "/metadata/vote at byte 27: checksum"),
         ("committed", 12, "/metadata/committed at byte 27: checksum"),
-        ("identity", 20, "/metadata/identity at byte 4"),
+        ("identity", 20, "/metadata/identity at byte 38: checksum"),
         ("snapshot", 100, "/metadata/snapshot at byte "),
         (
             "00000000000000000000.log",

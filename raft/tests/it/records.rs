@@ -93,7 +93,7 @@ fn golden() -> Vec<(Record, &'static str)> {
                 in_controlled_shutdown: false,
             }
             .into(),
-            "06 00 38 02 ID 01 0150 0168 8447 06 01 0172 01 0166 02 01 01 ID 01 00",
+            "06 00 34 02 ID 01 0150 0168 8447 06 01 0172 01 0166 02 01 01 ID 01 00",
         ),
         (
             BrokerChange {
@@ -453,7 +453,7 @@ proptest! {
         let (_, image) = applied(records);
         let stored = reka_raft::snapshot::encode_image(&image);
         let back = reka_raft::snapshot::decode_image(&stored).unwrap();
-        prop_assert_eq!(&back, &image);
+        prop_assert_eq!(&*back, &image);
         back.check_invariants();
     }
 }

@@ -10,6 +10,7 @@ use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
+use crate::codec::DecodeError;
 use crate::error::StoreError;
 use crate::image::MetadataImage;
 use crate::log_store::WriterMode;
@@ -158,7 +159,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Applies one entry. Bytes that cannot be read stop the node: it would go on with
 /// another image than its peers. A batch that is refused is refused by all.
-fn apply_entry(state: &mut State, entry: Entry) -> Result<Outcome, StorageError> {
+fn apply_entry(state: &mut State, entry: Entry) -> Result<Outcome, DecodeError> {
     let offset = entry.log_id.index;
     let mut outcome = Ok(());
     let mut next = None;
@@ -167,15 +168,10 @@ fn apply_entry(state: &mut State, entry: Entry) -> Result<Outcome, StorageError>
         EntryPayload::Membership(membership) => {
             state.membership = StoredMembership::new(Some(entry.log_id), membership);
         }
-        EntryPayload::Normal(batch) => {
-            let records = batch
-                .unpack()
-                .map_err(|error| StorageIoError::apply(entry.log_id, &error))?;
-            match state.image.apply(offset, &records) {
-                Ok(image) => next = Some(image),
-                Err(refusal) => outcome = Err(refusal),
-            }
-        }
+        EntryPayload::Normal(batch) => match state.image.apply(offset, &batch.unpack()?) {
+            Ok(image) => next = Some(image),
+            Err(refusal) => outcome = Err(refusal),
+        },
     }
     state.image = Arc::new(next.unwrap_or_else(|| state.image.at(offset)));
     state.last_log_id = Some(entry.log_id);
@@ -197,10 +193,12 @@ impl RaftStateMachine<Types> for StateMachine {
     {
         let (outcomes, image) = {
             let mut state = lock(&self.shared.applied);
-            let outcomes = entries
-                .into_iter()
-                .map(|entry| apply_entry(&mut state, entry))
-                .collect::<Result<Vec<_>, _>>()?;
+            let mut outcomes = Vec::new();
+            for entry in entries {
+                let id = entry.log_id;
+                let outcome = apply_entry(&mut state, entry);
+                outcomes.push(outcome.map_err(|error| StorageIoError::apply(id, &error))?);
+            }
             (outcomes, state.image.clone())
         };
         self.publish(image);

@@ -1,7 +1,6 @@
 //! Topics by name and by id, with their partitions.
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
@@ -288,10 +287,10 @@ fn check(partition: &Partition) -> Result<(), PartitionProblem> {
         ("elr", &partition.elr),
     ];
     for (list, brokers) in lists {
-        let mut seen = BTreeSet::new();
-        for &broker_id in brokers {
+        for (at, &broker_id) in brokers.iter().enumerate() {
             let list = || list.to_owned();
-            if !seen.insert(broker_id) {
+            // Lists are short: looking through them costs less than a set.
+            if brokers[..at].contains(&broker_id) {
                 return Err(PartitionProblem::Twice {
                     list: list(),
                     broker_id,

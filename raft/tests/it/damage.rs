@@ -80,7 +80,7 @@ async fn a_damaged_last_entry_that_was_committed_is_not_cut() {
         let logs = entries
             .into_iter()
             .filter(|entry| entry.name.ends_with(".log"));
-        logs.last().unwrap()
+        logs.max().unwrap()
     };
     let error = error_after(|disk| {
         let last = last_log(disk);

@@ -204,6 +204,18 @@ fn each_kind_has_these_bytes() {
     }
 }
 
+/// The page and the code list the same kinds.
+#[test]
+fn the_page_lists_each_kind() {
+    let page = include_str!("../../../docs/format/metadata-log.md");
+    for (record, _) in golden() {
+        let debug = format!("{record:?}");
+        let name = debug.split('(').next().unwrap();
+        let row = format!("| {} | {name} | {} |", record.kind(), record.version());
+        assert!(page.contains(&row), "{row}");
+    }
+}
+
 #[test]
 fn an_unknown_kind_or_version_is_named() {
     let problem = |bytes: &[u8]| Record::take(&mut Reader::new(bytes)).unwrap_err();

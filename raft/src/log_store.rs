@@ -26,7 +26,7 @@ use reka_storage::fs::{Disk, DiskError, Op};
 use tokio::sync::oneshot;
 
 use crate::error::StoreError;
-use crate::types::{Entry, LogId, StorageError, StorageIoError, Types, Vote};
+use crate::types::{Entry, LogId, StorageError, StorageIoError, Types, Vote, VoterId};
 use index::Index;
 use segments::{Place, Segments};
 pub use writer::WriterMode;
@@ -77,13 +77,16 @@ impl LogStore {
         })
     }
 
-    /// Gives up the leadership that the stored vote may speak of.
+    /// Gives up the leadership that the stored vote may speak of, when it is that of
+    /// `voter` itself.
     ///
     /// openraft would resume it in the same term. An entry that was sent to peers but
     /// was lost here in a power cut would then be written a second time, with other
     /// content under the same term and index. A new term cannot collide.
-    pub fn step_down(&self) {
-        if let Some(vote) = lock(&self.vote).as_mut() {
+    pub fn step_down(&self, voter: VoterId) {
+        if let Some(vote) = lock(&self.vote).as_mut()
+            && vote.leader_id.voted_for == Some(voter)
+        {
             vote.committed = false;
         }
     }

@@ -291,7 +291,7 @@ impl MetadataQuorum {
     pub async fn start(options: QuorumOptions) -> Result<MetadataQuorum, StartError> {
         let (lock, log, machine) = open(&options)?;
         let pristine = log.is_pristine();
-        log.step_down();
+        log.step_down(options.voter_id);
         let config = config(&options)?;
         let raft = Raft::new(
             options.voter_id,
@@ -552,6 +552,7 @@ impl MetadataQuorum {
         // An error means that its task panicked: it has stopped all the same.
         let _ = self.shared.raft.shutdown().await;
         self.shared.log.drain().await;
+        self.shared.machine.close().await;
         let mut lock = self
             .shared
             .lock

@@ -72,12 +72,15 @@ pub fn encode(state: &State) -> Bytes {
     put_log_id(*state.membership.log_id(), &mut out);
     put_membership(state.membership.membership(), &mut out);
     state.image.offset().put(&mut out);
-    let count = state.image.records().count() as u64;
-    count.put(&mut out);
+    let mut count = 0_u64;
+    let mut records = Vec::new();
     for (offset, record) in state.image.records() {
-        offset.put(&mut out);
-        record.put(&mut out);
+        offset.put(&mut records);
+        record.put(&mut records);
+        count += 1;
     }
+    count.put(&mut out);
+    out.append(&mut records);
     let checksum = crc_fast::crc32_iscsi(&out);
     out.extend_from_slice(&checksum.to_be_bytes());
     out.into()

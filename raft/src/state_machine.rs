@@ -33,10 +33,28 @@ struct Shared {
     applied: Mutex<State>,
     /// What the file holds. Locked while the file is replaced, so that a snapshot that
     /// took long to build cannot replace a newer one that was installed meanwhile.
-    current: Mutex<Option<SnapshotMeta>>,
+    current: Mutex<Current>,
     /// The last entry in `current`, for those who must not wait for a disk.
     saved: Mutex<Option<LogId>>,
     images: watch::Sender<Arc<MetadataImage>>,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    meta: Option<SnapshotMeta>,
+    /// Nothing may be written any more: someone else may have the directory.
+    closed: bool,
+}
+
+impl Current {
+    fn check_open(&self) -> Result<(), StoreError> {
+        match self.closed {
+            false => Ok(()),
+            true => Err(StoreError::Stopped {
+                reason: "it was shut down".to_owned(),
+            }),
+        }
+    }
 }
 
 impl StateMachine {
@@ -52,7 +70,10 @@ impl StateMachine {
                 mode,
                 applied: Mutex::new(state),
                 saved: Mutex::new(current.as_ref().and_then(|meta| meta.last_log_id)),
-                current: Mutex::new(current),
+                current: Mutex::new(Current {
+                    meta: current,
+                    closed: false,
+                }),
                 images,
             }),
         })
@@ -76,6 +97,17 @@ impl StateMachine {
     /// Last entry in the current snapshot. Does not wait while one is being written.
     pub fn snapshot_index(&self) -> Option<u64> {
         lock(&self.shared.saved).map(|id| id.index)
+    }
+
+    /// Writes no further snapshot; one that is being written is waited for. A builder
+    /// that was under way when consensus stopped ends in an error nobody sees.
+    pub async fn close(&self) {
+        let closed = self.blocking(|machine| {
+            lock(&machine.shared.current).closed = true;
+            Ok(())
+        });
+        // Fails only when the runtime is going down, and every task with it.
+        let _ = closed.await;
     }
 
     fn publish(&self, image: Arc<MetadataImage>) {
@@ -106,7 +138,8 @@ impl StateMachine {
     /// then.
     fn save(&self, state: &State) -> Result<Snapshot, StoreError> {
         let mut current = lock(&self.shared.current);
-        if let Some(meta) = &*current
+        current.check_open()?;
+        if let Some(meta) = &current.meta
             && meta.last_log_id > state.last_log_id
             && let Some(bytes) = self.shared.file.read()?
         {
@@ -114,7 +147,7 @@ impl StateMachine {
         }
         let bytes = snapshot::encode(state);
         self.shared.file.replace(&bytes)?;
-        *current = Some(state.meta());
+        current.meta = Some(state.meta());
         *lock(&self.shared.saved) = state.last_log_id;
         Ok(snapshot_of(state.meta(), bytes))
     }
@@ -135,9 +168,10 @@ impl StateMachine {
             ));
         }
         let mut current = lock(&self.shared.current);
+        current.check_open()?;
         // On disk before it is seen: what was seen must survive a restart.
         self.shared.file.replace(bytes)?;
-        *current = Some(state.meta());
+        current.meta = Some(state.meta());
         *lock(&self.shared.saved) = state.last_log_id;
         let image = state.image.clone();
         *lock(&self.shared.applied) = state;
@@ -231,7 +265,7 @@ impl RaftStateMachine<Types> for StateMachine {
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
         let read = self.blocking(|machine| {
             let current = lock(&machine.shared.current);
-            let Some(meta) = &*current else {
+            let Some(meta) = &current.meta else {
                 return Ok(None);
             };
             let bytes = machine.shared.file.read()?;

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
+use reka_raft::log_store::WriterMode;
 use reka_raft::record::{PartitionChange, RemoveTopic, Topic};
 use reka_raft::{ApplyError, MetadataImage, MetadataQuorum, ProposeError, Record, StartError};
 use reka_storage::fs::Disk;
+use reka_storage::fs::fault::{Fault, FaultDisk, When};
 use reka_storage::fs::sim::SimDisk;
 
 use crate::support::{create_topic, single, topic_id};
@@ -226,4 +228,46 @@ fn two_thousand_topics_one_by_one() {
     }
     println!("2,000 topics applied one by one: {:?}", begun.elapsed());
     assert_eq!(image.topics().len(), 2_000);
+}
+
+/// The disk fails at each of its next calls in turn. Whatever is acknowledged survives a
+/// restart on the healed disk, and a quorum that could not write says that it stopped.
+#[tokio::test]
+async fn a_failing_disk_stops_the_quorum_and_loses_nothing_acknowledged() {
+    let mut stopped = 0;
+    for nth in 0..40 {
+        let faulty = FaultDisk::new(SimDisk::new());
+        let disk = Disk::new(faulty.clone());
+        let dir = Path::new("/metadata");
+        let mut options = single(&disk, dir);
+        options.writer = WriterMode::Inline;
+        options.segment_bytes_max = 400;
+        let quorum = MetadataQuorum::start(options.clone()).await.unwrap();
+        faulty.plan(When::Nth(nth), Fault::Errno(5));
+        let mut acknowledged = Vec::new();
+        for number in 0..8 {
+            match quorum.propose(create_topic(number)).await {
+                Ok(_) => acknowledged.push(number),
+                Err(ProposeError::Stopped { .. }) => {
+                    quorum.stopped().await;
+                    stopped += 1;
+                    break;
+                }
+                Err(other) => panic!("call {nth}: {other:?}"),
+            }
+        }
+        quorum.shutdown().await;
+        faulty.heal();
+        let again = MetadataQuorum::start(options).await.unwrap();
+        for number in &acknowledged {
+            let name = format!("topic-{number:05}");
+            assert!(
+                again.image().topics().get(&name).is_some(),
+                "call {nth}: {name}"
+            );
+        }
+        again.shutdown().await;
+    }
+    println!("{stopped} of 40 failed calls stopped the quorum");
+    assert!(stopped > 20);
 }

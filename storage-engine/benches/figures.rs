@@ -20,7 +20,7 @@ use reka_storage::compaction::CompactionLimits;
 use reka_storage::env::Env;
 use reka_storage::fs::Disk;
 use reka_storage::log::OpenOptions;
-use reka_storage::log_dir::{Identity, LogDir};
+use reka_storage::log_dir::{Identity, LogDir, ToOpen};
 use reka_storage::map_budget::MapBudget;
 use reka_storage::{CheckedBatches, Log, LogConfig, TopicPartition};
 
@@ -127,6 +127,7 @@ fn log(dir: &Path, name: &str, config: LogConfig) -> Log {
     let env = Env::new(Disk::real(), dir);
     let options = OpenOptions {
         config,
+        topic_id: None,
         clean: false,
         now_ms: 0,
     };
@@ -348,7 +349,11 @@ fn open(dir: &Path) {
     };
     let partitions = || {
         (0..PARTITIONS)
-            .map(|n| (TopicPartition::new("topic", n), LogConfig::default()))
+            .map(|n| ToOpen {
+                partition: TopicPartition::new("topic", n),
+                topic_id: None,
+                config: LogConfig::default(),
+            })
             .collect::<Vec<_>>()
     };
     let log_dir = take();
@@ -367,7 +372,9 @@ fn open(dir: &Path) {
         append_batch(log, &mut template);
     }
     let start = Instant::now();
-    log_dir.close_logs(&mut logs).expect("a clean stop");
+    log_dir
+        .close_logs(&mut logs.iter_mut().collect::<Vec<_>>())
+        .expect("a clean stop");
     figure("close_10000_partitions", start.elapsed().as_secs_f64(), "s");
     drop(logs);
     log_dir.close(1).expect("a clean stop");
@@ -427,6 +434,7 @@ fn recovery(dir: &Path) {
         let start = cpu();
         let options = OpenOptions {
             config: config.clone(),
+            topic_id: None,
             clean: false,
             now_ms: 0,
         };

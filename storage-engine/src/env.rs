@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::checkpoint::{self, CheckpointError, Offsets};
 use crate::format::{
-    CLEANER_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, TopicPartition,
+    CLEANER_CHECKPOINT, LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
+    TopicPartition,
 };
 use crate::fs::{Disk, DiskResult};
 use crate::health::DirHealth;
@@ -30,6 +31,8 @@ pub struct Env {
     pub log_starts: DirCheckpoint,
     /// Below which offset compacted partitions are clean.
     pub cleaner_points: DirCheckpoint,
+    /// Below which offset partitions are replicated; the broker keeps these.
+    pub high_watermarks: DirCheckpoint,
 }
 
 impl Env {
@@ -47,6 +50,7 @@ impl Env {
             recovery_points: checkpoint(RECOVERY_POINT_CHECKPOINT),
             log_starts: checkpoint(LOG_START_CHECKPOINT),
             cleaner_points: checkpoint(CLEANER_CHECKPOINT),
+            high_watermarks: checkpoint(REPLICATION_CHECKPOINT),
         })
     }
 
@@ -60,6 +64,7 @@ impl Env {
         let recovery_points = load(RECOVERY_POINT_CHECKPOINT)?;
         let log_starts = load(LOG_START_CHECKPOINT)?;
         let cleaner_points = load(CLEANER_CHECKPOINT)?;
+        let high_watermarks = load(REPLICATION_CHECKPOINT)?;
         Ok(Arc::new(Env {
             health: DirHealth::online(dir),
             damaged: AtomicBool::new(false),
@@ -67,6 +72,7 @@ impl Env {
             recovery_points,
             log_starts,
             cleaner_points,
+            high_watermarks,
             disk,
         }))
     }

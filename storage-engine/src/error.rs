@@ -7,6 +7,7 @@ use reka_records::BatchError;
 use crate::checkpoint::CheckpointError;
 use crate::fs::DiskError;
 use crate::health::DirOffline;
+use crate::partition_metadata::PartitionMetadataError;
 use crate::producer_state::ProducerError;
 use crate::recovery::Damage;
 
@@ -185,6 +186,9 @@ pub enum OpenError {
     /// A checkpoint of the partition is malformed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The directory's topic id is malformed, or another topic's.
+    #[error(transparent)]
+    PartitionMetadata(#[from] PartitionMetadataError),
     /// A data file is damaged where its end must be found.
     #[error(transparent)]
     Corrupt(#[from] Corruption),

@@ -33,6 +33,7 @@ pub mod log_dir;
 pub mod map_budget;
 mod mapped;
 mod offset_index;
+pub mod partition_metadata;
 mod producer_snapshot;
 pub mod producer_state;
 pub mod reader;

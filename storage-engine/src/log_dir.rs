@@ -48,6 +48,27 @@ pub struct Identity {
     pub directory_id: Option<String>,
 }
 
+impl Identity {
+    /// Who `dir` belongs to; `None` when it is new.
+    pub fn read(disk: &Disk, dir: &Path) -> Result<Option<Identity>, LogDirError> {
+        let path = dir.join(META_PROPERTIES);
+        let content = disk.read_small(&path, META_BYTES_MAX)?;
+        content
+            .map(|content| parse_meta(&path, &content))
+            .transpose()
+    }
+
+    /// The directory's id as a number, if it has one of the form we write.
+    pub fn directory_uuid(&self) -> Option<uuid::Uuid> {
+        use base64::Engine as _;
+        let text = self.directory_id.as_ref()?;
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()?;
+        uuid::Uuid::from_slice(&bytes).ok()
+    }
+}
+
 /// Why a directory cannot be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogDirError {
@@ -91,6 +112,17 @@ pub enum LogDirError {
     /// A disk operation failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+}
+
+/// A partition to be opened.
+#[derive(Clone, Debug)]
+pub struct ToOpen {
+    /// Which.
+    pub partition: TopicPartition,
+    /// The id of its topic: a directory that names another is refused.
+    pub topic_id: Option<uuid::Uuid>,
+    /// The settings in force.
+    pub config: LogConfig,
 }
 
 /// What became of opening a partition.
@@ -211,6 +243,23 @@ impl LogDir {
         config: LogConfig,
         now_ms: i64,
     ) -> Result<(Log, RecoveryReport), OpenError> {
+        let topic_id = None;
+        self.open_one(
+            ToOpen {
+                partition,
+                topic_id,
+                config,
+            },
+            now_ms,
+        )
+    }
+
+    fn open_one(&self, wanted: ToOpen, now_ms: i64) -> Result<(Log, RecoveryReport), OpenError> {
+        let ToOpen {
+            partition,
+            topic_id,
+            config,
+        } = wanted;
         // A partition without a checkpoint is new, or its checkpoint was lost: it is
         // scanned whole, which is free for a new one.
         let clean = self.clean && self.env.recovery_points.get(&partition).is_some();
@@ -219,6 +268,7 @@ impl LogDir {
             partition,
             OpenOptions {
                 config,
+                topic_id,
                 clean,
                 now_ms,
             },
@@ -228,7 +278,7 @@ impl LogDir {
     /// Opens many partitions on as many threads as `parallelism`, in any order.
     pub fn open_logs(
         &self,
-        partitions: Vec<(TopicPartition, LogConfig)>,
+        partitions: Vec<ToOpen>,
         parallelism: usize,
         now_ms: i64,
     ) -> Vec<(TopicPartition, Opened)> {
@@ -241,8 +291,9 @@ impl LogDir {
         };
         let open_some = || {
             let mut opened = Vec::new();
-            while let Some((partition, config)) = next() {
-                let result = self.open_log(partition.clone(), config, now_ms);
+            while let Some(wanted) = next() {
+                let partition = wanted.partition.clone();
+                let result = self.open_one(wanted, now_ms);
                 opened.push((partition, result));
             }
             opened
@@ -264,7 +315,7 @@ impl LogDir {
     }
 
     /// Closes many logs with one sync for all of them.
-    pub fn close_logs(&self, logs: &mut [Log]) -> Result<(), LogError> {
+    pub fn close_logs(&self, logs: &mut [&mut Log]) -> Result<(), LogError> {
         let mut changed = Vec::new();
         for log in logs {
             if log.complete_files()? {
@@ -283,7 +334,7 @@ impl LogDir {
 
     /// Takes a partition out of use: its directory is renamed, so that the name is
     /// free at once, and waits for [`LogDir::unlink`]. The new name.
-    pub fn delete(&self, log: Log) -> Result<String, LogError> {
+    pub fn delete(&self, log: &Log) -> Result<String, LogError> {
         self.env.health.check()?;
         for segment in log.segments().iter() {
             segment.open_for_good()?;
@@ -303,6 +354,7 @@ impl LogDir {
         self.env.recovery_points.remove(log.partition());
         self.env.log_starts.remove(log.partition());
         self.env.cleaner_points.remove(log.partition());
+        self.env.high_watermarks.remove(log.partition());
         Ok(renamed)
     }
 
@@ -323,7 +375,8 @@ impl LogDir {
             .recovery_points
             .store(&self.env.disk)
             .and_then(|()| self.env.log_starts.store(&self.env.disk))
-            .and_then(|()| self.env.cleaner_points.store(&self.env.disk));
+            .and_then(|()| self.env.cleaner_points.store(&self.env.disk))
+            .and_then(|()| self.env.high_watermarks.store(&self.env.disk));
         // On a full disk the old checkpoints stand: the next start scans more.
         Ok(stored.inspect_err(|error| {
             if !error.is_full() {
@@ -335,6 +388,12 @@ impl LogDir {
     /// A clean stop, after every log was closed: the next start scans nothing. With a
     /// damaged log in the directory it scans the tails, or it would not find the damage.
     pub fn close(self, broker_epoch: i64) -> Result<(), LogError> {
+        self.mark_clean(broker_epoch)
+    }
+
+    /// [`LogDir::close`] for a directory that others still hold. Nothing may be appended
+    /// behind it.
+    pub fn mark_clean(&self, broker_epoch: i64) -> Result<(), LogError> {
         self.checkpoint()?;
         if self.env.damaged.load(std::sync::atomic::Ordering::Acquire) {
             return Ok(());
@@ -367,7 +426,8 @@ pub struct Contents {
     pub unknown: Vec<String>,
 }
 
-fn random_id() -> String {
+/// A new id as Kafka writes them: sixteen random bytes in URL-safe base64.
+pub fn random_id() -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())
 }

@@ -17,6 +17,7 @@ use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
 use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
 use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
+use crate::partition_metadata::{self, PartitionMetadataError};
 use crate::producer_snapshot;
 use crate::producer_state::ProducerState;
 use crate::reader::Shared;
@@ -28,6 +29,8 @@ use crate::segment::{FileSizes, Segment};
 pub struct OpenOptions {
     /// The settings in force.
     pub config: LogConfig,
+    /// The id of its topic; `None` leaves `partition.metadata` as it is.
+    pub topic_id: Option<uuid::Uuid>,
     /// The process that last had the directory stopped cleanly.
     pub clean: bool,
     /// The time.
@@ -45,8 +48,11 @@ impl Log {
     ) -> Result<(Log, RecoveryReport), OpenError> {
         env.health.check()?;
         let opened = Log::recover_and_open(env, partition, options);
-        if let Err(OpenError::Disk(error) | OpenError::Checkpoint(CheckpointError::Disk(error))) =
-            &opened
+        if let Err(
+            OpenError::Disk(error)
+            | OpenError::Checkpoint(CheckpointError::Disk(error))
+            | OpenError::PartitionMetadata(PartitionMetadataError::Disk(error)),
+        ) = &opened
             && error.is_failed_sync()
         {
             // A second attempt would find the lost pages in the cache and believe them.
@@ -73,6 +79,9 @@ impl Log {
         };
         // What refuses a directory comes before what changes it.
         let mut epochs = LeaderEpochs::load(env.clone(), &dir)?;
+        if let Some(topic_id) = options.topic_id {
+            partition_metadata::claim(&env.disk, &dir, topic_id)?;
+        }
         let mut report = RecoveryReport::default();
         let Found {
             segments: files,

@@ -835,7 +835,7 @@ impl World {
                 let (Some(dir), Some(log)) = (&self.dir, self.log.take()) else {
                     return Ok(());
                 };
-                let renamed = dir.delete(log).map_err(refused)?;
+                let renamed = dir.delete(&log).map_err(refused)?;
                 self.shadow.visible.clear();
                 self.shadow.possible.clear();
                 dir.unlink(&renamed).map_err(refused)

@@ -10,6 +10,7 @@ mod faults;
 mod golden;
 mod kafka_files;
 mod model;
+mod policy;
 mod real_disk;
 mod replay;
 #[path = "../../examples/write-kafka-dir/seen.rs"]

@@ -119,6 +119,7 @@ pub(crate) fn partition() -> TopicPartition {
 pub(crate) fn open(env: &Arc<Env>, config: &LogConfig, clean: bool) -> (Log, RecoveryReport) {
     let options = OpenOptions {
         config: config.clone(),
+        topic_id: None,
         clean,
         now_ms: 0,
     };

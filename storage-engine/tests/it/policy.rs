@@ -1,0 +1,223 @@
+//! When a segment is begun, when a sync is due, whose directory it is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use reka_records::Compression;
+use reka_storage::fs::{Disk, fault, sim::SimDisk};
+use reka_storage::log::OpenOptions;
+use reka_storage::log_dir::{Identity, LogDir, ToOpen};
+use reka_storage::map_budget::MapBudget;
+use reka_storage::{CheckedBatches, Log, LogConfig, TopicPartition, partition_metadata};
+use uuid::Uuid;
+
+use crate::support::{DIR, append, batch, env, open, partition};
+
+fn log(config: &LogConfig) -> Log {
+    open(
+        &env(&Disk::new(SimDisk::new()), Path::new(DIR)),
+        config,
+        false,
+    )
+    .0
+}
+
+/// Appends one record at a record time and a clock time.
+fn append_at(log: &mut Log, timestamp: i64, now_ms: i64) {
+    let mut bytes = batch(&[b"value"], timestamp, Compression::None);
+    let checked = CheckedBatches::check(&mut bytes).expect("a valid batch");
+    log.append(checked, 0, now_ms).expect("room");
+}
+
+fn segments(log: &Log) -> usize {
+    log.reader().segment_count()
+}
+
+#[test]
+fn a_segment_rolls_by_the_time_of_its_records_and_without_any_by_the_clock() {
+    let config = LogConfig {
+        segment_ms: 1_000,
+        ..LogConfig::default()
+    };
+    let mut by_records = log(&config);
+    append_at(&mut by_records, 5_000, 0);
+    append_at(&mut by_records, 6_000, 999_999);
+    assert_eq!(segments(&by_records), 1);
+    append_at(&mut by_records, 6_001, 0);
+    assert_eq!(segments(&by_records), 2);
+    let mut by_clock = log(&config);
+    append_at(&mut by_clock, -1, 0);
+    append_at(&mut by_clock, -1, 1_000);
+    assert_eq!(segments(&by_clock), 1);
+    append_at(&mut by_clock, -1, 1_001);
+    assert_eq!(segments(&by_clock), 2);
+}
+
+#[test]
+fn jitter_rolls_earlier_and_not_all_partitions_at_once() {
+    let config = LogConfig {
+        segment_ms: 10_000,
+        segment_jitter_ms: 5_000,
+        ..LogConfig::default()
+    };
+    let env = env(&Disk::new(SimDisk::new()), Path::new(DIR));
+    let mut rolled_after = std::collections::BTreeSet::new();
+    for index in 0..20 {
+        let options = OpenOptions {
+            config: config.clone(),
+            topic_id: None,
+            clean: false,
+            now_ms: 0,
+        };
+        let mut log = Log::open(&env, TopicPartition::new("t", index), options)
+            .expect("a log")
+            .0;
+        append_at(&mut log, 0, 0);
+        let rolled = (0..=10_001).step_by(100).chain([10_001]).find(|age| {
+            append_at(&mut log, *age, 0);
+            segments(&log) == 2
+        });
+        rolled_after.insert(rolled.expect("rolled by segment.ms at the latest"));
+    }
+    assert!(*rolled_after.first().expect("twenty logs") >= 5_000);
+    assert!(rolled_after.len() > 5, "{rolled_after:?}");
+}
+
+#[test]
+fn a_segment_rolls_when_its_index_is_full() {
+    let config = LogConfig {
+        index_interval_bytes: 0,
+        segment_index_bytes: 10 * 8,
+        ..LogConfig::default()
+    };
+    let mut log = log(&config);
+    for _ in 0..40 {
+        append(&mut log, batch(&[b"value"], 1, Compression::None));
+    }
+    assert!(segments(&log) >= 3, "{} segments", segments(&log));
+}
+
+#[test]
+fn a_segment_rolls_before_its_offsets_pass_31_bits() {
+    let mut log = log(&LogConfig::default());
+    let at = |offset: i64| {
+        let mut bytes = batch(&[b"value"], 1, Compression::None);
+        reka_records::stamp::set_base_offset(&mut bytes, offset);
+        reka_records::stamp::set_leader_epoch(&mut bytes, 0);
+        bytes
+    };
+    for (offset, expected) in [
+        (0, 1),
+        (i64::from(i32::MAX), 1),
+        (i64::from(i32::MAX) + 1, 2),
+    ] {
+        let mut bytes = at(offset);
+        let checked = CheckedBatches::check(&mut bytes).expect("a valid batch");
+        log.append_replicated(checked, 0).expect("room");
+        assert_eq!(segments(&log), expected, "offset {offset}");
+    }
+}
+
+#[test]
+fn a_sync_is_due_by_records_or_by_age_and_not_after_it_was_done() {
+    let config = LogConfig {
+        flush_messages: 3,
+        flush_ms: 100,
+        ..LogConfig::default()
+    };
+    let mut log = log(&config);
+    log.flush().expect("a flush");
+    assert!(!log.flush_is_due(i64::MAX));
+    append_at(&mut log, 1, 1_000);
+    assert!(!log.flush_is_due(1_099));
+    assert!(log.flush_is_due(1_100));
+    append_at(&mut log, 1, 1_000);
+    append_at(&mut log, 1, 1_000);
+    assert!(log.flush_is_due(1_000));
+    log.flush().expect("a flush");
+    assert!(!log.flush_is_due(i64::MAX));
+    assert_eq!(log.recovery_point(), 3);
+}
+
+fn dir_on(disk: &Disk, dir: &Path) -> LogDir {
+    let identity = Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: None,
+    };
+    LogDir::open(disk.clone(), dir, identity, Arc::new(MapBudget::new(100))).expect("a directory")
+}
+
+#[test]
+fn a_directory_that_fails_leaves_the_others_in_use() {
+    let sim = SimDisk::new();
+    let faults = fault::FaultDisk::new(sim);
+    let disk = Disk::new(faults.clone());
+    for dir in ["/a", "/b"] {
+        disk.create_dir(Path::new(dir)).expect("a fresh disk");
+    }
+    let (a, b) = (
+        dir_on(&disk, Path::new("/a")),
+        dir_on(&disk, Path::new("/b")),
+    );
+    let open = |dir: &LogDir| {
+        dir.open_log(partition(), LogConfig::default(), 0)
+            .expect("a log")
+            .0
+    };
+    let (mut in_a, mut in_b) = (open(&a), open(&b));
+    append(&mut in_a, batch(&[b"x"], 1, Compression::None));
+    append(&mut in_b, batch(&[b"x"], 1, Compression::None));
+    faults.plan(
+        fault::When::Every(reka_storage::fs::Op::Sync),
+        fault::Fault::Errno(5),
+    );
+    in_a.flush().expect_err("the disk fails");
+    faults.heal();
+    in_a.flush().expect_err("a failed sync is final");
+    assert!(
+        in_a.reader().read(0, 100, 1).is_err(),
+        "nothing is served from there"
+    );
+    in_b.flush().expect("the other directory works");
+    append(&mut in_b, batch(&[b"y"], 1, Compression::None));
+}
+
+#[test]
+fn the_directory_of_a_deleted_topic_is_not_taken_for_a_new_one_of_its_name() {
+    let disk = Disk::new(SimDisk::new());
+    let root = Path::new("/data");
+    disk.create_dir(root).expect("a fresh disk");
+    let dir = dir_on(&disk, root);
+    let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let open = |topic_id| {
+        let wanted = ToOpen {
+            partition: partition(),
+            topic_id: Some(topic_id),
+            config: LogConfig::default(),
+        };
+        dir.open_logs(vec![wanted], 1, 0).remove(0).1
+    };
+    drop(open(old).expect("a new directory"));
+    assert_eq!(
+        partition_metadata::read(&disk, &root.join("t-0")).expect("a file of ours"),
+        Some(old)
+    );
+    drop(open(old).expect("the same topic"));
+    let error = open(new).expect_err("another topic");
+    assert_eq!(
+        error.to_string(),
+        "/data/t-0/partition.metadata says topic id 00000000-0000-0000-0000-000000000001, the topic of \
+         this name has 00000000-0000-0000-0000-000000000002: the directory is of a topic that was \
+         deleted; move it away"
+    );
+    let path = root.join("t-0/partition.metadata");
+    disk.replace_small(&path, b"version: 1\n").expect("a file");
+    let error = open(old).expect_err("an unknown version");
+    assert!(
+        error
+            .to_string()
+            .contains("expected version: 0, found \"version: 1\""),
+        "{error}"
+    );
+}

@@ -1,8 +1,8 @@
 //! The bounds guard: one walk over a request before anything decodes it.
 //!
 //! The codec crate reserves what a count promises, so an eight-byte request can ask it for 300 GB
-//! and abort the process; it lets varints overflow, ignores the declared size of tagged fields
-//! and leaves trailing bytes. The guard refuses all of that by the shape of the message
+//! and abort the process; it lets varints overflow and ignores the declared size of
+//! tagged fields. The guard refuses all of that by the shape of the message
 //! (`schema.rs`) and charges what decoding will allocate to a budget. It allocates nothing itself
 //! unless it refuses.
 //!
@@ -14,7 +14,7 @@
 //! | known tagged fields fill their declared size; tags ascend | no second meaning for bytes |
 //! | elements up to `Limits::elements_max` | work per request is bounded |
 //! | memory up to 16 x frame + 64 KiB | a small frame cannot become a large allocation |
-//! | nothing left over | a frame is one message |
+//! | bytes behind the message are ignored | Kafka ignores them, and librdkafka 2.16 sends three |
 
 pub mod schema;
 
@@ -60,6 +60,8 @@ pub struct Charge {
     pub elements: usize,
     /// Bytes: decoding allocates at most this much.
     pub memory: usize,
+    /// Bytes behind the message, which are ignored.
+    pub unread: usize,
 }
 
 /// An unknown tagged field goes into the codec crate's B-tree: the first of a struct takes a leaf
@@ -94,12 +96,13 @@ fn check(layout: &Layout, frame: &[u8], body_at: usize, limits: &Limits) -> Read
         charge: Charge {
             elements: 0,
             memory: SHARED_MEMORY,
+            unread: 0,
         },
         elements_max: limits.elements_max,
         memory_max: limits.memory_max(frame.len()),
     };
     walk.fields(layout, &mut reader)?;
-    reader.finish()?;
+    walk.charge.unread = reader.left();
     Ok(walk.charge)
 }
 

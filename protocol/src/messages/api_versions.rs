@@ -39,7 +39,6 @@ impl ApiVersionsRequest {
             request.client_software_version = slice_text(frame, software_version);
         }
         reader.skip_tags()?;
-        reader.finish()?;
         Ok(request)
     }
 

@@ -78,7 +78,6 @@ impl ProduceRequest {
         };
         check_topics().field("topic_data")?;
         reader.skip_tags()?;
-        reader.finish()?;
         Ok(ProduceRequest {
             version,
             transactional_id,

@@ -24,7 +24,6 @@ impl SaslHandshakeRequest {
             let flexible = SASL_HANDSHAKE.is_flexible(version);
             let mut reader = Reader::new(frame, body_at, flexible);
             let mechanism = reader.string().field("mechanism")?;
-            reader.finish()?;
             Ok(SaslHandshakeRequest {
                 mechanism: slice_text(frame, mechanism),
             })
@@ -77,7 +76,6 @@ impl SaslAuthenticateRequest {
             let mut reader = Reader::new(frame, body_at, flexible);
             let auth_bytes = frame.slice(reader.bytes().field("auth_bytes")?);
             reader.skip_tags()?;
-            reader.finish()?;
             Ok(SaslAuthenticateRequest { auth_bytes })
         };
         read().map_err(|fault| fault.of("SaslAuthenticate request", version))

@@ -76,14 +76,13 @@ fn a_body_cut_at_any_byte_is_refused() {
     }
 }
 
+/// As with Kafka: librdkafka 2.16 sends three bytes too many with Metadata 13.
 #[test]
-fn a_byte_too_many_is_refused() {
+fn bytes_behind_the_message_are_ignored() {
     each_version(|_, api, version, layout| {
         let mut body = generate::body(layout, &mut Random::new(1)).to_vec();
-        body.push(0);
-        let error = check(api, version, &body).expect_err(api.name);
-        assert_eq!(error.problem, Problem::Trailing(1), "{error}");
-        assert_eq!(error.at, body.len() - 1);
+        body.extend([0, 1, 2]);
+        check(api, version, &body).expect(api.name);
     });
 }
 
@@ -113,7 +112,7 @@ fn mutated_bodies_are_refused_or_decode_within_their_charge() {
             });
             assert!(decodes, "{context}: {body:02x?}");
             let decoded = (codec.decode)(body.clone(), codec_version).expect("decoded before");
-            assert_eq!(decoded.left, 0, "{context}");
+            assert_eq!(decoded.left, charge.unread, "{context}");
             assert!(
                 allocated.bytes_total <= charge.memory as u64,
                 "{context}: {allocated:?} above {charge:?}: {body:02x?}"

@@ -177,19 +177,14 @@ fn header_fields_are_checked_one_by_one() {
     refuses(&long, "tagged_fields", Problem::VarintTooLong);
 }
 
-/// The body of version 3 behind the header of version 2, and the reverse.
+/// The body of version 3 behind the header of version 1. (The reverse leaves one byte over, which
+/// is ignored, as with Kafka.)
 #[test]
 fn a_header_of_the_wrong_version_is_refused() {
-    let flexible_header_on_old_version = [0, 18, 0, 2, 0, 0, 0, 1, 0xff, 0xff, 0];
-    let old_header_on_flexible_version = [0, 18, 0, 3, 0, 0, 0, 1, 0xff, 0xff, 2, b'a', 2, b'1', 0];
-    for bytes in [
-        &flexible_header_on_old_version[..],
-        &old_header_on_flexible_version,
-    ] {
-        match decode(Bytes::copy_from_slice(bytes)) {
-            Err(RequestError::Malformed(_)) => {}
-            other => panic!("{bytes:02x?}: {other:?}"),
-        }
+    let old_header = [0, 18, 0, 3, 0, 0, 0, 1, 0xff, 0xff, 2, b'a', 2, b'1', 0];
+    match decode(Bytes::copy_from_slice(&old_header)) {
+        Err(RequestError::Malformed(_)) => {}
+        other => panic!("{other:?}"),
     }
 }
 

@@ -128,7 +128,6 @@ impl FetchRequest {
             1 => Err(Fault::new(reader.at(), Problem::TagVersion(tag))),
             _ => Ok(false),
         })?;
-        reader.finish()?;
         Ok(FetchRequest {
             version,
             cluster_id,

@@ -1,0 +1,61 @@
+//! DescribeCluster (60), versions 0-2.
+//!
+//! | version | adds |
+//! |---|---|
+//! | 1 | brokers or controllers (KIP-919): controllers are on their own listener |
+//! | 2 | fenced brokers (KIP-1073) |
+
+use std::rc::Rc;
+
+use reka_protocol::ErrorCode;
+use reka_protocol::kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use reka_protocol::kafka_protocol::messages::{
+    BrokerId, DescribeClusterRequest, DescribeClusterResponse,
+};
+use reka_protocol::kafka_protocol::protocol::StrBytes;
+
+use super::{Call, Context, Handler};
+
+const BROKERS: i8 = 1;
+
+/// The cluster's id and brokers.
+#[derive(Debug)]
+pub struct DescribeCluster;
+
+impl Handler for DescribeCluster {
+    type Request = DescribeClusterRequest;
+
+    async fn handle(
+        context: Rc<Context>,
+        call: Call,
+        request: DescribeClusterRequest,
+    ) -> DescribeClusterResponse {
+        let response =
+            DescribeClusterResponse::default().with_cluster_authorized_operations(i32::MIN);
+        if call.version >= 1 && request.endpoint_type != BROKERS {
+            return response
+                .with_error_code(ErrorCode::MismatchedEndpointType.code())
+                .with_error_message(Some(StrBytes::from_static_str(
+                    "the request was sent to an endpoint of type broker, but its endpoint type is another",
+                )));
+        }
+        let image = context.services.quorum.image();
+        let (host, port) = context.advertised();
+        let brokers = image
+            .brokers()
+            .iter()
+            .map(|broker| {
+                DescribeClusterBroker::default()
+                    .with_broker_id(BrokerId(broker.id()))
+                    .with_host(StrBytes::from_string(host.clone()))
+                    .with_port(i32::from(port))
+                    .with_rack(broker.registration.rack.clone().map(StrBytes::from_string))
+            })
+            .collect();
+        response
+            .with_endpoint_type(if call.version >= 1 { BROKERS } else { 1 })
+            .with_cluster_id(StrBytes::from_string(context.services.cluster_id.clone()))
+            .with_controller_id(BrokerId(context.services.broker_id))
+            .with_brokers(brokers)
+    }
+}

@@ -1,0 +1,68 @@
+//! One file per API, and the one table that lists them.
+//!
+//! ApiVersions is derived from the table: what is not in it is not advertised. Produce, Fetch and
+//! ApiVersions are decoded by hand and dispatched before the table is asked.
+
+mod handler;
+
+pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod fetch;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+
+pub use handler::{Call, Context, Handler, Start};
+
+use std::sync::OnceLock;
+
+use reka_protocol::Api;
+use reka_protocol::messages::api_versions::ApiRange;
+use reka_protocol::versions;
+
+use handler::entry;
+
+/// Handlers by API key.
+fn table() -> &'static [(i16, Start)] {
+    static TABLE: OnceLock<Vec<(i16, Start)>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        vec![
+            entry::<list_offsets::ListOffsets>(),
+            entry::<metadata::Metadata>(),
+            entry::<create_topics::CreateTopics>(),
+            entry::<delete_topics::DeleteTopics>(),
+            entry::<init_producer_id::InitProducerId>(),
+            entry::<describe_cluster::DescribeCluster>(),
+            // A new API: its file, then one line here.
+        ]
+    })
+}
+
+/// The handler of an API.
+pub(crate) fn handler_of(key: i16) -> Option<Start> {
+    table()
+        .iter()
+        .find(|(known, _)| *known == key)
+        .map(|(_, start)| *start)
+}
+
+/// What is advertised, by key.
+pub fn advertised() -> &'static [ApiRange] {
+    static ADVERTISED: OnceLock<Vec<ApiRange>> = OnceLock::new();
+    ADVERTISED.get_or_init(|| {
+        let by_hand = [
+            versions::PRODUCE.key,
+            versions::FETCH.key,
+            versions::API_VERSIONS.key,
+        ];
+        let served = |api: &&Api| by_hand.contains(&api.key) || handler_of(api.key).is_some();
+        versions::APIS
+            .iter()
+            .filter(served)
+            .map(ApiRange::from)
+            .collect()
+    })
+}

@@ -1,0 +1,201 @@
+//! What happens by the clock, off the shards.
+//!
+//! | Every | What |
+//! |---|---|
+//! | new image | the partitions here follow the metadata |
+//! | `group_commit_ms` | logs that were appended to are synced, all in one round |
+//! | 60 s | checkpoints are stored |
+//! | 5 min | retention, expiry of producers, unlinking of what was deleted |
+//! | 15 s | compaction of logs that are due |
+//!
+//! All of it blocks, so it runs on the blocking pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reka_storage::compaction::CompactionLimits;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::metadata::follow::Follower;
+use crate::node::Services;
+use crate::partition::Partition;
+
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+const RETENTION_EVERY: Duration = Duration::from_secs(300);
+const COMPACTION_EVERY: Duration = Duration::from_secs(15);
+
+/// The tasks.
+#[derive(Debug)]
+pub struct Background {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Starts them all.
+    pub fn start(runtime: &Runtime, services: Arc<Services>, follower: Follower) -> Background {
+        let (stop, stopped) = watch::channel(false);
+        let commit_every = Duration::from_millis(services.config.group_commit_ms.max(1));
+        let tasks = vec![
+            runtime.spawn(follow(services.clone(), follower, stopped.clone())),
+            runtime.spawn(every(
+                commit_every,
+                services.clone(),
+                stopped.clone(),
+                flush,
+            )),
+            runtime.spawn(every(
+                CHECKPOINT_EVERY,
+                services.clone(),
+                stopped.clone(),
+                checkpoint,
+            )),
+            runtime.spawn(every(
+                RETENTION_EVERY,
+                services.clone(),
+                stopped.clone(),
+                expire,
+            )),
+            runtime.spawn(every(COMPACTION_EVERY, services, stopped, compact)),
+        ];
+        Background { stop, tasks }
+    }
+
+    /// Ends them, letting what is under way finish.
+    pub fn stop(self, runtime: &Runtime) {
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            if runtime.block_on(task).is_err() {
+                tracing::error!("a background task ended by a panic");
+            }
+        }
+    }
+}
+
+async fn follow(
+    services: Arc<Services>,
+    mut follower: Follower,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut images = services.quorum.subscribe();
+    loop {
+        let image = images.borrow_and_update().clone();
+        let followed = tokio::task::spawn_blocking(move || {
+            follower.follow(&image);
+            follower
+        });
+        follower = match followed.await {
+            Ok(follower) => follower,
+            Err(error) => {
+                tracing::error!("following the metadata failed: {error}");
+                return;
+            }
+        };
+        tokio::select! {
+            changed = images.changed() => if changed.is_err() { return },
+            () = told(&mut stopped) => return,
+        }
+    }
+}
+
+/// Returns when the tasks are to end.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn every(
+    period: Duration,
+    services: Arc<Services>,
+    mut stopped: watch::Receiver<bool>,
+    work: fn(&Services),
+) {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                let services = services.clone();
+                if tokio::task::spawn_blocking(move || work(&services)).await.is_err() {
+                    tracing::error!("a background task panicked; it is tried again");
+                }
+            }
+            () = told(&mut stopped) => return,
+        }
+    }
+}
+
+/// Syncs what was appended since the last round. The log's lock is not held meanwhile.
+fn flush(services: &Services) {
+    for partition in services.partitions.all() {
+        if partition.reader().log_end() == partition.flushed() {
+            continue;
+        }
+        let Some(flush) = partition.log().begin_flush() else {
+            continue;
+        };
+        match flush.run() {
+            Ok(flushed) => {
+                let mut log = partition.log();
+                log.finish_flush(flushed);
+                partition.note_flushed(log.recovery_point());
+            }
+            Err(error) => tracing::error!("{}: {error}", name(&partition)),
+        }
+    }
+}
+
+fn checkpoint(services: &Services) {
+    services.note_high_watermarks();
+    if let Err(error) = services.log_dir().checkpoint() {
+        tracing::error!("checkpoints were not stored: {error}");
+    }
+}
+
+fn expire(services: &Services) {
+    let now_ms = services.clock.now_ms();
+    for partition in services.partitions.all() {
+        let high_watermark = partition.high_watermark();
+        let mut log = partition.log();
+        log.expire_producers(now_ms);
+        let expired = log.apply_retention(high_watermark, now_ms);
+        let unlinked = log.unlink_deleted(now_ms);
+        drop(log);
+        match expired {
+            Ok(reasons) if reasons.is_empty() => {}
+            Ok(reasons) => tracing::info!("{}: segments went: {reasons:?}", name(&partition)),
+            Err(error) => tracing::error!("{}: retention failed: {error}", name(&partition)),
+        }
+        if let Err(error) = unlinked {
+            tracing::error!("{}: unlinking failed: {error}", name(&partition));
+        }
+    }
+}
+
+fn compact(services: &Services) {
+    let now_ms = services.clock.now_ms();
+    for partition in services.partitions.all() {
+        let high_watermark = partition.high_watermark();
+        let log = partition.log();
+        if !log.config().compact {
+            continue;
+        }
+        let plan = log.plan_compaction(high_watermark, now_ms);
+        drop(log);
+        let outcome = match plan {
+            Ok(Some(plan)) if plan.is_due(now_ms) => plan
+                .run(&CompactionLimits::default(), now_ms)
+                .and_then(|compacted| partition.log().finish_compaction(compacted, now_ms)),
+            Ok(_) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            tracing::error!("{}: compaction failed: {error}", name(&partition));
+        }
+    }
+}
+
+fn name(partition: &Partition) -> String {
+    format!("{}-{}", partition.topic, partition.index)
+}

@@ -1,0 +1,153 @@
+//! What goes back on a connection: bytes, interleaved with ranges of data files.
+
+use std::collections::VecDeque;
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+use reka_storage::LogSlice;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// From here up a range leaves through `sendfile`; below, a copy in one `write` costs less than a
+/// system call of its own.
+const SENDFILE_BYTES_MIN: u64 = 4096;
+/// One `sendfile` call at most, so that one reader does not hold the shard.
+const SENDFILE_BYTES_MAX: u64 = 1 << 20;
+
+/// An answer, whole: one frame.
+#[derive(Debug, Default)]
+pub struct Answer {
+    pieces: Vec<Piece>,
+}
+
+/// A part of an answer.
+#[derive(Debug)]
+pub enum Piece {
+    /// As they are.
+    Bytes(Bytes),
+    /// Batches where they lie on disk.
+    Records(LogSlice),
+}
+
+impl From<BytesMut> for Answer {
+    fn from(frame: BytesMut) -> Answer {
+        Answer {
+            pieces: vec![Piece::Bytes(frame.freeze())],
+        }
+    }
+}
+
+impl FromIterator<Piece> for Answer {
+    fn from_iter<I: IntoIterator<Item = Piece>>(pieces: I) -> Answer {
+        Answer {
+            pieces: pieces.into_iter().collect(),
+        }
+    }
+}
+
+/// What a connection still has to send.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Small things, copied together so that they leave in one call.
+    buffer: BytesMut,
+    /// What follows the buffer.
+    queue: VecDeque<Piece>,
+    /// How much of the first file range is out.
+    sent: u64,
+    bytes: u64,
+}
+
+impl Outbox {
+    /// Adds an answer behind those before it.
+    pub fn push(&mut self, answer: Answer) -> io::Result<()> {
+        for piece in answer.pieces {
+            match piece {
+                Piece::Bytes(bytes) => self.push_bytes(bytes),
+                Piece::Records(slice) if slice.len() < SENDFILE_BYTES_MIN => {
+                    let bytes = slice.bytes().map_err(io::Error::other)?;
+                    self.push_bytes(bytes);
+                }
+                Piece::Records(slice) => {
+                    self.bytes += slice.len();
+                    self.queue.push_back(Piece::Records(slice));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push_bytes(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len() as u64;
+        if self.queue.is_empty() {
+            self.buffer.extend_from_slice(&bytes);
+        } else {
+            self.queue.push_back(Piece::Bytes(bytes));
+        }
+    }
+
+    /// Bytes not sent yet.
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether all is sent.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Sends until all is out (`true`) or the socket is full (`false`).
+    pub fn send(&mut self, socket: &TcpStream) -> io::Result<bool> {
+        loop {
+            let sent = if !self.buffer.is_empty() {
+                let sent = socket.try_write(&self.buffer);
+                if let Ok(sent) = sent {
+                    self.buffer.advance(sent);
+                }
+                sent.map(|sent| sent as u64)
+            } else {
+                match self.queue.front_mut() {
+                    None => return Ok(true),
+                    Some(Piece::Bytes(bytes)) => {
+                        self.buffer.extend_from_slice(bytes);
+                        self.queue.pop_front();
+                        continue;
+                    }
+                    Some(Piece::Records(slice)) => {
+                        let sent = send_file(socket, slice, self.sent);
+                        if let Ok(sent) = sent {
+                            self.sent += sent;
+                            if self.sent == slice.len() {
+                                self.queue.pop_front();
+                                self.sent = 0;
+                            }
+                        }
+                        sent
+                    }
+                }
+            };
+            match sent {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => self.bytes -= sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn send_file(socket: &TcpStream, slice: &LogSlice, skip: u64) -> io::Result<u64> {
+    let (file, position) = slice.file_range().map_err(io::Error::other)?;
+    let Some(fd) = file.fd() else {
+        // A disk in memory has no descriptor.
+        let bytes = slice.bytes().map_err(io::Error::other)?;
+        return socket
+            .try_write(&bytes[skip as usize..])
+            .map(|sent| sent as u64);
+    };
+    let count = (slice.len() - skip).min(SENDFILE_BYTES_MAX) as usize;
+    socket.try_io(Interest::WRITABLE, || {
+        let mut from = position + skip;
+        Ok(rustix::fs::sendfile(socket, fd, Some(&mut from), count)? as u64)
+    })
+}

@@ -1,0 +1,7 @@
+//! Sockets: accept, read frames, answer in order.
+
+pub mod answer;
+pub mod budget;
+pub mod connection;
+pub mod listener;
+pub mod shard;

@@ -1,0 +1,483 @@
+//! The one place where parts are built and joined, and shut down in reverse order.
+//!
+//! What the process starts, in order: the data directory is locked and its identity read, the
+//! metadata quorum leads, this broker registers, its partitions are opened, and only then sockets
+//! are bound: a client that gets in is served.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reka_protocol::ErrorCode;
+use reka_protocol::messages::TopicRef;
+use reka_protocol::messages::api_versions::{FinalizedFeature, SupportedFeature};
+use reka_raft::record::{
+    BrokerEndpoint, FeatureLevel, FeatureRange, ProducerIds, Record, RegisterBroker,
+};
+use reka_raft::{MetadataImage, MetadataQuorum, ProposeError, QuorumOptions, StartError, Voter};
+use reka_records::validate::Rules;
+use reka_storage::fs::Disk;
+use reka_storage::log_dir::{Identity, LogDirError};
+use reka_storage::map_budget::{MAPS_MAX, MapBudget};
+use reka_storage::{LogDir, LogError, TopicPartition};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::background::Background;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metadata::follow::{Follower, TopicNames};
+use crate::metadata::topics::{self, NewTopic, Refusal};
+use crate::net::budget::Budget;
+use crate::net::listener::{BindError, Front, bind};
+use crate::partition::Partition;
+use crate::partition::table::PartitionTable;
+
+/// Where the quorum keeps its files, inside the data directory.
+const METADATA_DIR: &str = "reka-metadata";
+/// Producer ids are taken from the quorum in blocks of this size.
+const PRODUCER_ID_BLOCK: i64 = 1000;
+/// How long a change of metadata may take to reach the partitions here.
+const FOLLOW_MAX: Duration = Duration::from_secs(30);
+/// What the process does by the clock runs on this many threads.
+const BACKGROUND_THREADS: usize = 2;
+
+/// Where clients come in.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// What it is bound to.
+    pub bound: SocketAddr,
+}
+
+/// What every connection can reach.
+#[derive(Debug)]
+pub struct Services {
+    /// What the broker was told.
+    pub config: Config,
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// This broker's id.
+    pub broker_id: i32,
+    /// The metadata.
+    pub quorum: MetadataQuorum,
+    /// The partitions here.
+    pub partitions: Arc<PartitionTable>,
+    /// Memory of requests in flight.
+    pub memory: Budget,
+    /// The clock.
+    pub clock: Clock,
+    log_dir: Arc<LogDir>,
+    names: Arc<TopicNames>,
+    followed: watch::Receiver<u64>,
+    broker_epoch: i64,
+    directory_id: Uuid,
+    producer_ids: tokio::sync::Mutex<std::ops::Range<i64>>,
+}
+
+/// Why a topic was not created or deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// It may not be.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// The quorum did not take it.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// It was taken, and its partitions are not here yet.
+    #[error("the change was made, but did not take effect within {FOLLOW_MAX:?}")]
+    Slow,
+}
+
+impl CreateError {
+    /// Kafka's code and a sentence.
+    pub fn to_kafka(&self) -> (ErrorCode, String) {
+        let error_code = match self {
+            CreateError::Refused(refusal) => refusal.error_code,
+            CreateError::Propose(ProposeError::NotLeader { .. }) => ErrorCode::NotController,
+            CreateError::Propose(ProposeError::TooLarge { .. }) => ErrorCode::PolicyViolation,
+            // Somebody else was faster: the image it was decided on was not the newest.
+            CreateError::Propose(ProposeError::Refused { .. }) => ErrorCode::TopicAlreadyExists,
+            CreateError::Propose(ProposeError::Stopped { .. } | ProposeError::Timeout { .. })
+            | CreateError::Slow => ErrorCode::RequestTimedOut,
+        };
+        (error_code, self.to_string())
+    }
+}
+
+/// Feature levels to be told to clients.
+#[derive(Debug)]
+pub struct Features {
+    /// Grows with each change.
+    pub epoch: i64,
+    levels: Vec<(String, i16)>,
+}
+
+/// What this release can do, by feature.
+const SUPPORTED_FEATURES: &[SupportedFeature<'static>] = &[SupportedFeature {
+    name: "metadata.version",
+    min: 7,
+    max: 29,
+}];
+
+impl Features {
+    /// What this release can do.
+    pub fn supported(&self) -> &'static [SupportedFeature<'static>] {
+        SUPPORTED_FEATURES
+    }
+
+    /// What the cluster has agreed on.
+    pub fn finalized(&self) -> Vec<FinalizedFeature<'_>> {
+        self.levels
+            .iter()
+            .map(|(name, level)| FinalizedFeature {
+                name,
+                level: *level,
+            })
+            .collect()
+    }
+}
+
+impl Services {
+    /// The features in force.
+    pub fn features(&self) -> Features {
+        let image = self.quorum.image();
+        Features {
+            epoch: image.features().epoch() as i64,
+            levels: image
+                .features()
+                .iter()
+                .map(|(name, level)| (name.to_owned(), level))
+                .collect(),
+        }
+    }
+
+    /// Name and id as far as a request gives them: by name without the id, by id with the name,
+    /// which is empty when no topic has the id.
+    pub fn name_topic(&self, topic: TopicRef<'_>) -> (String, Uuid) {
+        match topic {
+            TopicRef::Name(name) => (name.to_owned(), Uuid::nil()),
+            TopicRef::Id(id) => (self.names.get(id).unwrap_or_default(), id),
+        }
+    }
+
+    /// What a partition asks of a batch.
+    pub fn rules_of(&self, _partition: &Partition, now_ms: i64) -> Rules {
+        Rules::new(now_ms)
+    }
+
+    /// Creates a topic as nobody asked for anything particular.
+    pub async fn create_topic_by_default(&self, name: &str) -> Result<(Uuid, i32), CreateError> {
+        let topic = NewTopic {
+            name: name.to_owned(),
+            id: Uuid::new_v4(),
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        };
+        self.create_topic(topic, false).await
+    }
+
+    /// Creates a topic, or says why not; its id and number of partitions once it can be used.
+    pub async fn create_topic(
+        &self,
+        topic: NewTopic,
+        validate_only: bool,
+    ) -> Result<(Uuid, i32), CreateError> {
+        let image = self.quorum.image();
+        let records = topics::create(
+            &image,
+            &topic,
+            self.broker_id,
+            self.directory_id,
+            self.config.num_partitions,
+        )
+        .map_err(CreateError::Refused)?;
+        let partitions = records
+            .iter()
+            .filter(|record| matches!(record, Record::Partition(_)))
+            .count();
+        if !validate_only {
+            let applied = self.quorum.propose(records).await?;
+            self.wait_followed(applied.offset).await?;
+        }
+        Ok((topic.id, partitions as i32))
+    }
+
+    /// Deletes a topic; its partitions are gone when this returns.
+    pub async fn delete_topic(&self, id: Uuid) -> Result<(), CreateError> {
+        let applied = self.quorum.propose(topics::remove(id)).await?;
+        self.wait_followed(applied.offset).await
+    }
+
+    async fn wait_followed(&self, offset: u64) -> Result<(), CreateError> {
+        let mut followed = self.followed.clone();
+        let wait = followed.wait_for(|followed| *followed >= offset);
+        match tokio::time::timeout(FOLLOW_MAX, wait).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(CreateError::Slow),
+        }
+    }
+
+    /// A producer id that was never handed out before.
+    pub async fn next_producer_id(&self) -> Result<i64, ProposeError> {
+        let mut block = self.producer_ids.lock().await;
+        if block.is_empty() {
+            let first = self.quorum.image().producer_ids().next();
+            let next_producer_id = first + PRODUCER_ID_BLOCK;
+            let record = ProducerIds {
+                broker_id: self.broker_id,
+                broker_epoch: self.broker_epoch,
+                next_producer_id,
+            };
+            self.quorum
+                .propose(vec![Record::ProducerIds(record)])
+                .await?;
+            *block = first..next_producer_id;
+        }
+        Ok(block.next().unwrap_or_default())
+    }
+
+    /// Hands the high watermarks to the checkpoint that is stored next.
+    pub fn note_high_watermarks(&self) {
+        for partition in self.partitions.all() {
+            let name = TopicPartition::new(partition.topic.clone(), partition.index);
+            self.log_dir
+                .env()
+                .high_watermarks
+                .set(&name, partition.high_watermark());
+        }
+    }
+
+    /// The data directory.
+    pub fn log_dir(&self) -> &Arc<LogDir> {
+        &self.log_dir
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory cannot be created.
+    #[error("cannot create the data directory {}: {source}", .dir.display())]
+    CreateDir {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    LogDir(#[from] LogDirError),
+    /// The metadata quorum did not start.
+    #[error(transparent)]
+    Quorum(#[from] StartError),
+    /// The metadata quorum did not take this broker's registration.
+    #[error("the metadata quorum did not take this broker's registration: {0}")]
+    Register(#[from] ProposeError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Threads cannot be started.
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
+}
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Node {
+    services: Arc<Services>,
+    front: Front,
+    background: Background,
+    runtime: Runtime,
+    listener: Arc<Listener>,
+}
+
+impl Node {
+    /// Starts a broker of one node. It is ready when this returns.
+    pub fn start(config: Config) -> Result<Node, NodeError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(BACKGROUND_THREADS)
+            .thread_name("background")
+            .enable_all()
+            .build()
+            .map_err(NodeError::Threads)?;
+        let dir = config.log_dir.clone();
+        std::fs::create_dir_all(&dir).map_err(|source| NodeError::CreateDir {
+            dir: dir.clone(),
+            source,
+        })?;
+        let disk = Disk::real();
+        let log_dir = Arc::new(take_log_dir(&disk, &dir, &config)?);
+        let cluster_id = log_dir.identity().cluster_id.clone();
+        let directory_id = directory_id(&log_dir);
+
+        let socket = bind(config.listen)?;
+        let bound = socket.local_addr().unwrap_or(config.listen);
+        let listener = Arc::new(Listener {
+            name: "PLAINTEXT".to_owned(),
+            bound,
+        });
+
+        let voter = Voter {
+            kafka_id: config.node_id,
+            directory_id,
+            endpoints: Vec::new(),
+        };
+        let options =
+            QuorumOptions::single(disk, dir.join(METADATA_DIR), cluster_id.clone(), voter);
+        let quorum = runtime.block_on(MetadataQuorum::start(options))?;
+        let broker_epoch = runtime.block_on(register(&quorum, &config, directory_id, bound))?;
+
+        let partitions = Arc::new(PartitionTable::default());
+        let names = Arc::new(TopicNames::default());
+        let clock = Clock;
+        let (mut follower, followed) =
+            Follower::new(log_dir.clone(), partitions.clone(), names.clone(), clock);
+        follower.follow(&quorum.image());
+        let services = Arc::new(Services {
+            memory: Budget::new(config.queued_max_request_bytes),
+            broker_id: config.node_id,
+            config,
+            cluster_id,
+            partitions,
+            clock,
+            log_dir,
+            names,
+            followed,
+            broker_epoch,
+            directory_id,
+            producer_ids: tokio::sync::Mutex::new(0..0),
+            quorum,
+        });
+        let background = Background::start(&runtime, services.clone(), follower);
+        let front = serve(&services, listener.clone(), socket)?;
+        Ok(Node {
+            services,
+            front,
+            background,
+            runtime,
+            listener,
+        })
+    }
+
+    /// Where clients come in.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.bound
+    }
+
+    /// What connections reach; for the executable's banner and for tests.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Stops accepting, ends what is under way, leaves everything on disk as a clean stop does.
+    pub fn stop(self) -> Result<(), LogError> {
+        let Node {
+            services,
+            front,
+            background,
+            runtime,
+            listener: _,
+        } = self;
+        front.stop();
+        background.stop(&runtime);
+        services.note_high_watermarks();
+        let partitions = services.partitions.all();
+        let mut guards: Vec<_> = partitions.iter().map(|partition| partition.log()).collect();
+        let mut logs: Vec<_> = guards.iter_mut().map(|log| &mut **log).collect();
+        let closed = services.log_dir.close_logs(&mut logs);
+        drop(logs);
+        drop(guards);
+        let marked = closed.and_then(|()| services.log_dir.mark_clean(services.broker_epoch));
+        runtime.block_on(services.quorum.shutdown());
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        marked
+    }
+}
+
+fn serve(
+    services: &Arc<Services>,
+    listener: Arc<Listener>,
+    socket: TcpListener,
+) -> Result<Front, NodeError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Front::start(services, vec![(listener, socket)], cores).map_err(NodeError::Threads)
+}
+
+/// Locks the data directory. A new one gets the cluster id that was asked for, or a new one.
+fn take_log_dir(disk: &Disk, dir: &Path, config: &Config) -> Result<LogDir, LogDirError> {
+    let maps = Arc::new(MapBudget::new(MAPS_MAX));
+    let known = Identity::read(disk, dir)?.map(|identity| identity.cluster_id);
+    let cluster_id = match (&config.cluster_id, known) {
+        (Some(asked), _) => asked.clone(),
+        (None, Some(known)) => known,
+        (None, None) => reka_storage::log_dir::random_id(),
+    };
+    LogDir::open(
+        disk.clone(),
+        dir,
+        Identity {
+            cluster_id,
+            node_id: config.node_id,
+            directory_id: None,
+        },
+        maps,
+    )
+}
+
+/// The directory's id as sixteen bytes.
+fn directory_id(log_dir: &LogDir) -> Uuid {
+    log_dir
+        .identity()
+        .directory_uuid()
+        .unwrap_or_else(Uuid::nil)
+}
+
+async fn register(
+    quorum: &MetadataQuorum,
+    config: &Config,
+    directory_id: Uuid,
+    bound: SocketAddr,
+) -> Result<i64, ProposeError> {
+    let mut records = vec![Record::RegisterBroker(RegisterBroker {
+        broker_id: config.node_id,
+        incarnation: Uuid::new_v4(),
+        endpoints: vec![BrokerEndpoint {
+            name: "PLAINTEXT".to_owned(),
+            host: bound.ip().to_string(),
+            port: bound.port(),
+            security_protocol: 0,
+        }],
+        rack: None,
+        features: SUPPORTED_FEATURES
+            .iter()
+            .map(|feature| FeatureRange {
+                name: feature.name.to_owned(),
+                min: feature.min,
+                max: feature.max,
+            })
+            .collect(),
+        directories: vec![directory_id],
+        fenced: false,
+        in_controlled_shutdown: false,
+    })];
+    let image: Arc<MetadataImage> = quorum.image();
+    let missing: BTreeMap<&str, i16> = SUPPORTED_FEATURES
+        .iter()
+        .filter(|feature| image.features().level(feature.name).is_none())
+        .map(|feature| (feature.name, feature.max))
+        .collect();
+    records.extend(missing.into_iter().map(|(name, level)| {
+        Record::FeatureLevel(FeatureLevel {
+            name: name.to_owned(),
+            level,
+        })
+    }));
+    Ok(quorum.propose(records).await?.offset as i64)
+}

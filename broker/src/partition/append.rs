@@ -1,0 +1,147 @@
+//! May these records be written, and where did they go?
+//!
+//! What does not need the partition is checked before its lock is taken, while the bytes are still
+//! in the cache: structure, checksum, timestamps, what the topic demands of records.
+
+use reka_protocol::ErrorCode;
+use reka_records::validate::{Accepted, Change, Rejection, Rules, validate};
+use reka_records::{ErrorKind, TimestampType};
+use reka_storage::producer_state::ProducerError;
+use reka_storage::{AppendError, Appended, CheckedBatches};
+
+use super::Partition;
+
+/// Where a batch was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Offset of its first record.
+    pub base_offset: i64,
+    /// When the topic stamps records itself: the time it stamped; -1 otherwise.
+    pub log_append_time_ms: i64,
+    /// First offset of the log.
+    pub log_start_offset: i64,
+}
+
+/// Why nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Kafka's code.
+    pub error_code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// Records that are wrong each for itself: index in the batch and reason.
+    pub records: Vec<(i32, String)>,
+}
+
+impl Refused {
+    /// Without records to blame.
+    pub fn new(error_code: ErrorCode, message: impl ToString) -> Refused {
+        Refused {
+            error_code,
+            message: message.to_string(),
+            records: Vec::new(),
+        }
+    }
+}
+
+impl Partition {
+    /// Appends one client's batch. `scratch` is the shard's, for bodies that must be opened.
+    pub fn append(
+        &self,
+        records: &mut [u8],
+        rules: &Rules,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Written, Refused> {
+        let accepted =
+            validate(records, rules, scratch).map_err(|rejection| rejected(&rejection))?;
+        let mut rebuilt = Vec::new();
+        let batch = prepare(&accepted, records, scratch, &mut rebuilt)?;
+        let log_append_time_ms = match accepted.timestamp_type {
+            TimestampType::LogAppendTime => accepted.max_timestamp,
+            TimestampType::CreateTime => -1,
+        };
+
+        let mut log = self.log();
+        let checked = CheckedBatches::accepted(batch, &accepted);
+        let appended = log
+            .append(checked, self.leader_epoch(), rules.now_ms)
+            .map_err(|error| refused(&error))?;
+        let base_offset = match appended {
+            Appended::New { first_offset, .. } => {
+                self.advance_high_watermark(&mut log);
+                first_offset
+            }
+            Appended::Duplicate(known) => known.first_offset(),
+        };
+        let log_start_offset = log.log_start();
+        drop(log);
+        self.waiters.wake();
+        Ok(Written {
+            base_offset,
+            log_append_time_ms,
+            log_start_offset,
+        })
+    }
+}
+
+/// The batch with every change made that its topic calls for: in place where that is possible.
+fn prepare<'a>(
+    accepted: &Accepted,
+    records: &'a mut [u8],
+    scratch: &mut Vec<u8>,
+    rebuilt: &'a mut Vec<u8>,
+) -> Result<&'a mut [u8], Refused> {
+    match accepted.change {
+        Change::Nothing | Change::Timestamps => {
+            accepted.stamp(records);
+            Ok(&mut records[..accepted.size()])
+        }
+        Change::Recompress | Change::Renumber => {
+            accepted
+                .rebuild(records, scratch, rebuilt)
+                .map_err(|rejection| rejected(&rejection))?;
+            Ok(rebuilt)
+        }
+    }
+}
+
+fn rejected(rejection: &Rejection) -> Refused {
+    let error_code = match rejection.kind() {
+        ErrorKind::CorruptMessage => ErrorCode::CorruptMessage,
+        ErrorKind::InvalidRecord => ErrorCode::InvalidRecord,
+        ErrorKind::InvalidTimestamp => ErrorCode::InvalidTimestamp,
+        ErrorKind::MessageTooLarge => ErrorCode::MessageTooLarge,
+        ErrorKind::UnsupportedCompressionType => ErrorCode::UnsupportedCompressionType,
+        ErrorKind::UnsupportedForMessageFormat => ErrorCode::UnsupportedForMessageFormat,
+    };
+    let records = rejection
+        .record_errors()
+        .iter()
+        .map(|error| (error.index as i32, error.reason.to_string()))
+        .collect();
+    Refused {
+        error_code,
+        message: rejection.to_string(),
+        records,
+    }
+}
+
+fn refused(error: &AppendError) -> Refused {
+    let error_code = match error {
+        AppendError::Batch { .. } | AppendError::Empty => ErrorCode::InvalidRecord,
+        AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+        AppendError::OffsetSpan { .. } | AppendError::OutOfOrder { .. } => ErrorCode::InvalidRecord,
+        AppendError::Producer(error) => match error {
+            ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            ProducerError::Fenced { .. } => ErrorCode::InvalidProducerEpoch,
+            ProducerError::NotTransactional { .. } => ErrorCode::InvalidTxnState,
+            ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
+        },
+        AppendError::DirectoryFull { .. }
+        | AppendError::Offline(_)
+        | AppendError::Damaged(_)
+        | AppendError::Corrupt(_)
+        | AppendError::Disk(_) => ErrorCode::KafkaStorageError,
+    };
+    Refused::new(error_code, error)
+}

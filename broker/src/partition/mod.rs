@@ -1,0 +1,115 @@
+//! A partition this broker leads: its log, how far it is visible, and who waits for more.
+//!
+//! Shared by all shards. An append holds the log's lock for a few microseconds and publishes the
+//! ends through atomics; readers take no lock. With one node the in-sync replicas are the leader
+//! itself, so the high watermark follows the log end.
+
+pub mod append;
+pub mod read;
+pub mod table;
+pub mod waiters;
+
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use reka_storage::{Log, LogReader};
+use uuid::Uuid;
+
+use self::waiters::Waiters;
+
+/// A partition this broker leads.
+#[derive(Debug)]
+pub struct Partition {
+    /// Name of its topic.
+    pub topic: String,
+    /// Id of its topic.
+    pub topic_id: Uuid,
+    /// Its number.
+    pub index: i32,
+    log: Mutex<Log>,
+    reader: LogReader,
+    leader_epoch: AtomicI32,
+    high_watermark: AtomicI64,
+    /// Records below this are on disk; what the flusher looks at before it takes the lock.
+    flushed: AtomicI64,
+    waiters: Waiters,
+}
+
+impl Partition {
+    /// Takes the lead over `log` in `leader_epoch`.
+    pub fn lead(
+        topic: String,
+        topic_id: Uuid,
+        index: i32,
+        log: Log,
+        leader_epoch: i32,
+    ) -> Partition {
+        let reader = log.reader();
+        let flushed = AtomicI64::new(log.recovery_point());
+        let partition = Partition {
+            topic,
+            topic_id,
+            index,
+            high_watermark: AtomicI64::new(reader.log_end()),
+            reader,
+            log: Mutex::new(log),
+            leader_epoch: AtomicI32::new(leader_epoch),
+            flushed,
+            waiters: Waiters::default(),
+        };
+        partition.log().settle_below(partition.high_watermark());
+        partition
+    }
+
+    /// The writer's side of the log. Held briefly, never across an await.
+    pub fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The reader's side of the log.
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
+    /// The epoch this broker leads in.
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch.load(Ordering::Acquire)
+    }
+
+    /// Consumers see records below this.
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// Readers of committed data see records below this.
+    pub fn last_stable_offset(&self) -> i64 {
+        let high_watermark = self.high_watermark();
+        self.reader
+            .first_unstable()
+            .map_or(high_watermark, |first| first.min(high_watermark))
+    }
+
+    /// Records below this are on disk.
+    pub fn flushed(&self) -> i64 {
+        self.flushed.load(Ordering::Acquire)
+    }
+
+    /// Records below `offset` are on disk now.
+    pub fn note_flushed(&self, offset: i64) {
+        self.flushed.store(offset, Ordering::Release);
+    }
+
+    /// Those who wait for this partition to grow.
+    pub fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Everything appended is replicated: there is nobody else. Called with the log's lock held.
+    fn advance_high_watermark(&self, log: &mut Log) {
+        let end = log.log_end();
+        self.high_watermark.store(end, Ordering::Release);
+        if self.reader.first_unstable().is_some() {
+            log.settle_below(end);
+        }
+    }
+}

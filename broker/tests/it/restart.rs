@@ -1,0 +1,69 @@
+//! What was acknowledged is there after a restart.
+
+use reka_protocol::ErrorCode;
+use reka_protocol::kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest};
+
+use crate::support::{Client, batch, start, values};
+
+#[test]
+fn topics_records_producers_and_ids_survive_a_clean_stop() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let init = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(60_000);
+    let mut ids = Vec::new();
+    let mut cluster_ids = Vec::new();
+    for round in 0..3 {
+        let node = start(dir.path());
+        let mut client = Client::connect(&node);
+        // Created by the first round, found by the others.
+        let metadata = client.call(9, &MetadataRequest::default().with_topics(Some(vec![
+            reka_protocol::kafka_protocol::messages::metadata_request::MetadataRequestTopic::default()
+                .with_name(Some(crate::support::topic_name("t"))),
+        ])).with_allow_auto_topic_creation(true));
+        cluster_ids.push(metadata.cluster_id.expect("a cluster id"));
+        ids.push(client.call(4, &init).producer_id.0);
+        let producer = Some((ids[0], round));
+        let answer = client.produce(9, "t", batch(&[&format!("round {round}")], producer));
+        assert_eq!(
+            (answer.error_code, answer.base_offset),
+            (0, i64::from(round))
+        );
+        // The batch of the round before is still known.
+        if round > 0 {
+            let retry = batch(
+                &[&format!("round {}", round - 1)],
+                Some((ids[0], round - 1)),
+            );
+            assert_eq!(
+                client.produce(9, "t", retry).base_offset,
+                i64::from(round - 1)
+            );
+        }
+        let seen = values(&client.fetch(11, "t", 0, 0));
+        assert_eq!(seen.len(), round as usize + 1);
+        node.stop().expect("a clean stop");
+    }
+    assert!(ids[0] < ids[1] && ids[1] < ids[2], "{ids:?}");
+    assert!(cluster_ids.iter().all(|id| *id == cluster_ids[0]));
+}
+
+#[test]
+fn a_data_directory_that_is_in_use_is_refused_by_name() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = start(dir.path());
+    let config = reka_broker::Config {
+        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        log_dir: dir.path().to_owned(),
+        ..reka_broker::Config::default()
+    };
+    let error = reka_broker::Node::start(config).expect_err("the directory is taken");
+    assert!(
+        error.to_string().contains("is in use by another process"),
+        "{error}"
+    );
+    // The first one is unharmed.
+    let mut client = Client::connect(&node);
+    let answer = client.produce(9, "missing", batch(&["x"], None));
+    assert_eq!(answer.error_code, ErrorCode::UnknownTopicOrPartition.code());
+}

@@ -4,7 +4,7 @@
 //! [`context`] and uses the pieces below it. [`control`] is Apache Kafka as a process, with its
 //! tools; [`dump`] lets its `DumpLogSegments` judge a directory of partitions; [`kafka_data`] makes
 //! the test data that the storage engine is held against; [`serve`] lets it serve a directory that
-//! another broker wrote, as [`our_log_dir`] is. [`process`], [`wait`], [`interrupt`] and
+//! another broker wrote, as [`our_log_dir`] is; [`reka`] is our broker as a process. [`process`], [`wait`], [`interrupt`] and
 //! [`ports`] are what every started process needs.
 //!
 //! Nothing here is a broker or a client of ours: this crate starts programs, reads what they wrote
@@ -20,6 +20,7 @@ pub mod control;
 pub mod dump;
 pub mod kafka_data;
 pub mod our_log_dir;
+pub mod reka;
 pub mod serve;
 
 pub mod files;

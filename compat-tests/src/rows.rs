@@ -5,6 +5,7 @@ mod dump_log;
 mod kafka_log_dir;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
+mod kafka_tools;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -56,6 +57,7 @@ pub const ROWS: &[Row] = &[
     dump_log::ROW,
     kafka_serves_ours::ROW,
     kafka_serves_ours::AFTER_A_KILL,
+    kafka_tools::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
 

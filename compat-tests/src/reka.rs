@@ -1,0 +1,83 @@
+//! Our broker as a process: built by cargo, started on a free port, stopped, killed, started again.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::control::probe;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::ports;
+use crate::process::Process;
+use crate::wait;
+
+const BUILD_TIME_MAX: Duration = Duration::from_secs(1800);
+const START_TIME_MAX: Duration = Duration::from_secs(30);
+const STOP_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A running broker. Dropping it kills it.
+#[derive(Debug)]
+pub struct Reka {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Reka {
+    /// Builds the server if it is not; where it is.
+    pub fn build(ctx: &Context) -> Result<PathBuf> {
+        let log = ctx.work().join("build.log");
+        let mut cargo = Command::new("cargo");
+        cargo
+            .current_dir(ctx.checkout())
+            .args(["build", "--locked", "-q", "-p", "reka"]);
+        Process::start("build reka", &mut cargo, &log, &log)?.finish(BUILD_TIME_MAX)?;
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| ctx.checkout().join("target"), PathBuf::from);
+        Ok(target.join("debug").join("reka"))
+    }
+
+    /// Starts `server` with everything below `home`, and waits until it serves. A `home` used before
+    /// is a restart.
+    pub fn start(server: &Path, home: &Path) -> Result<Self> {
+        files::make_dir(home)?;
+        let [port] = ports::free().map_err(Error::io("find a free port"))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let log = home.join("reka.log");
+        let mut command = Command::new(server);
+        command
+            .args(["--listen", &address.to_string(), "--log-dir"])
+            .arg(home.join("data"));
+        let mut process = Process::start("run reka", &mut command, &log, &log)?;
+        let step = format!("wait for reka, log {}", log.display());
+        wait::until(&step, START_TIME_MAX, || {
+            process.expect_running()?;
+            Ok(matches!(probe::brokers(address), Ok(1..)).then_some(()))
+        })?;
+        Ok(Self { process, address })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// SIGTERM; it must leave with status 0.
+    pub fn stop(self) -> Result<()> {
+        let status = self.process.terminate(STOP_TIME_MAX)?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::refused(
+            "stop reka",
+            format!("it left with {status}"),
+        ))
+    }
+
+    /// `kill -9`.
+    pub fn kill(self) -> Result<()> {
+        self.process.kill(STOP_TIME_MAX)
+    }
+}

@@ -1,0 +1,199 @@
+//! Apache Kafka's own command line tools, unchanged, against a broker: topics are created, listed and
+//! deleted, records go in through the performance tool and the console producer and come out of the
+//! console consumer, offsets add up; and all of it is there after a clean stop and after a kill.
+//!
+//! The same steps run against Apache Kafka first: a step that fails there is a wrong step.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::context::Context;
+use crate::control::java::{Java, Output};
+use crate::control::kafka::Kafka;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::reka::Reka;
+use crate::rows::{Row, Tier, Verdict};
+
+pub(super) const ROW: Row = Row {
+    name: "kafka-tools",
+    tiers: &[Tier::Ci],
+    about: "Apache Kafka's own tools create topics, produce and consume, across a stop and a kill",
+    run,
+};
+
+const TOOL_TIME_MAX: Duration = Duration::from_secs(60);
+const RECORDS: usize = 20_000;
+const PARTITIONS: usize = 3;
+
+fn run(ctx: &Context) -> Result<Verdict> {
+    let java = Java::kafka(ctx)?;
+    let control = Kafka::start(&java, &ctx.work().join("kafka"), &[])?;
+    let tools = Tools {
+        java: &java,
+        work: ctx.work().join("against-kafka"),
+        address: control.address(),
+    };
+    tools.write_and_read()?;
+    tools.check_what_was_written("again")?;
+    control.stop()?;
+
+    let server = Reka::build(ctx)?;
+    let home = ctx.work().join("reka");
+    let first = Reka::start(&server, &home)?;
+    let tools = |reka: &Reka| Tools {
+        java: &java,
+        work: ctx.work().join("against-reka"),
+        address: reka.address(),
+    };
+    tools(&first).write_and_read()?;
+    first.stop()?;
+    let second = Reka::start(&server, &home)?;
+    tools(&second).check_what_was_written("after-a-stop")?;
+    second.kill()?;
+    let third = Reka::start(&server, &home)?;
+    tools(&third).check_what_was_written("after-a-kill")?;
+    tools(&third).delete()?;
+    third.stop()?;
+    Ok(Verdict::Passed(format!(
+        "{RECORDS} records in {PARTITIONS} partitions, a stop and a kill"
+    )))
+}
+
+struct Tools<'a> {
+    java: &'a Java,
+    work: std::path::PathBuf,
+    address: SocketAddr,
+}
+
+impl Tools<'_> {
+    fn tool(&self, name: &str, main: &str, args: &[&str]) -> Result<Output> {
+        files::make_dir(&self.work)?;
+        let address = self.address.to_string();
+        let mut all = vec!["--bootstrap-server", &address];
+        all.extend(args);
+        let main = format!("org.apache.kafka.tools.{main}");
+        self.java.run(name, &main, all, &self.work, TOOL_TIME_MAX)
+    }
+
+    fn write_and_read(&self) -> Result<()> {
+        let partitions = PARTITIONS.to_string();
+        let create = [
+            "--create",
+            "--topic",
+            "perf",
+            "--partitions",
+            &partitions,
+            "--replication-factor",
+            "1",
+        ];
+        self.tool("create", "TopicCommand", &create)?;
+        let again = self.tool("create-again", "TopicCommand", &create);
+        if again.is_ok() {
+            return Err(Error::refused(
+                "create a topic twice",
+                "the second time succeeded",
+            ));
+        }
+        self.tool(
+            "create-lines",
+            "TopicCommand",
+            &["--create", "--topic", "lines"],
+        )?;
+        let records = RECORDS.to_string();
+        self.tool(
+            "produce",
+            "ProducerPerformance",
+            &[
+                "--topic",
+                "perf",
+                "--num-records",
+                &records,
+                "--record-size",
+                "200",
+                "--throughput",
+                "-1",
+                "--command-property",
+                "acks=all",
+                "compression.type=lz4",
+            ],
+        )?;
+        self.check_what_was_written("first")
+    }
+
+    /// Names of topics, sums of offsets, and records one by one.
+    fn check_what_was_written(&self, when: &str) -> Result<()> {
+        let step = |what: &str| format!("{what} {when}, {}", self.address);
+        let topics = self.tool(&format!("list-{when}"), "TopicCommand", &["--list"])?;
+        for topic in ["perf", "lines"] {
+            expect(&step("list topics"), &topics.out, |line| line == topic)?;
+        }
+        let offsets = self.tool(
+            &format!("offsets-{when}"),
+            "GetOffsetShell",
+            &["--topic", "perf"],
+        )?;
+        let ends: Vec<usize> = offsets
+            .out
+            .lines()
+            .filter_map(|line| line.strip_prefix("perf:")?.split_once(':')?.1.parse().ok())
+            .collect();
+        if ends.len() != PARTITIONS || ends.iter().sum::<usize>() != RECORDS {
+            let finding = format!("{RECORDS} records were written, the ends are {ends:?}");
+            return Err(Error::refused(step("sum up the offsets"), finding));
+        }
+        for (partition, end) in ends.iter().enumerate() {
+            let (partition, end) = (partition.to_string(), end.to_string());
+            let read = self.tool(
+                &format!("consume-{partition}-{when}"),
+                "consumer.ConsoleConsumer",
+                &[
+                    "--topic",
+                    "perf",
+                    "--partition",
+                    &partition,
+                    "--offset",
+                    "earliest",
+                    "--max-messages",
+                    &end,
+                    "--timeout-ms",
+                    "15000",
+                    "--formatter-property",
+                    "print.offset=true",
+                    "--formatter-property",
+                    "print.value=false",
+                ],
+            )?;
+            let offsets: Vec<&str> = read.out.lines().collect();
+            let expected =
+                (0..end.parse().unwrap_or(0)).map(|offset: usize| format!("Offset:{offset}"));
+            if !expected.eq(offsets.iter().map(|line| (*line).to_owned())) {
+                let finding = format!(
+                    "partition {partition}: {} lines, {end} offsets",
+                    offsets.len()
+                );
+                return Err(Error::refused(
+                    step("consume every record in order"),
+                    finding,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&self) -> Result<()> {
+        self.tool("delete", "TopicCommand", &["--delete", "--topic", "perf"])?;
+        let left = self.tool("list-after-delete", "TopicCommand", &["--list"])?;
+        if left.out.lines().any(|line| line == "perf") {
+            return Err(Error::refused("delete a topic", "it is still listed"));
+        }
+        Ok(())
+    }
+}
+
+fn expect(step: &str, text: &str, line: impl Fn(&str) -> bool) -> Result<()> {
+    if text.lines().any(line) {
+        return Ok(());
+    }
+    Err(Error::refused(step, format!("not among:\n{text}")))
+}

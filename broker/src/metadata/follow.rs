@@ -178,7 +178,7 @@ impl Follower {
             match deleted.map(|name| self.log_dir.unlink(&name)) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!("a deleted partition's files stay behind: {error}")
+                    tracing::warn!("a deleted partition's files stay behind: {error}");
                 }
                 Err(error) => tracing::error!(
                     "{}-{} is not deleted: {error}",

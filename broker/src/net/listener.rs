@@ -145,7 +145,9 @@ fn log_accept_error(error: &io::Error) {
         | io::ErrorKind::WouldBlock => {}
         // EMFILE and friends: the pause in `is_readable` keeps this from spinning.
         _ => {
-            tracing::error!("accepting a connection failed: {error}; raise the limit of open files")
+            tracing::error!(
+                "accepting a connection failed: {error}; raise the limit of open files"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use reka_protocol::guard::schema::{Layout, REQUESTS};
 use reka_protocol::guard::{Charge, check_request};
 use reka_protocol::versions::{APIS, Api};
-use reka_protocol::{DecodeError, Limits, Problem};
+use reka_protocol::{DecodeError, Limits};
 
 use crate::codec::{self, Codec};
 use crate::generate::{self, Random, seeds};

@@ -3,10 +3,10 @@
 //! | Every | What |
 //! |---|---|
 //! | new image | the partitions here follow the metadata |
-//! | `group_commit_ms` | logs that were appended to are synced, all in one round |
-//! | 60 s | checkpoints are stored |
-//! | 5 min | retention, expiry of producers, unlinking of what was deleted |
-//! | 15 s | compaction of logs that are due |
+//! | `reka.flush.group.ms` | logs that were appended to are synced, all in one round |
+//! | `log.flush.offset.checkpoint.interval.ms` | checkpoints are stored |
+//! | `log.retention.check.interval.ms` | retention, expiry of producers, unlinking of what was deleted |
+//! | `log.cleaner.backoff.ms` | compaction of logs that are due |
 //!
 //! All of it blocks, so it runs on the blocking pool.
 
@@ -22,9 +22,8 @@ use crate::metadata::follow::Follower;
 use crate::node::Services;
 use crate::partition::Partition;
 
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
-const RETENTION_EVERY: Duration = Duration::from_secs(300);
-const COMPACTION_EVERY: Duration = Duration::from_secs(15);
+/// Between two looks for logs to compact, at least.
+const CLEANER_PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// The tasks.
 #[derive(Debug)]
@@ -35,31 +34,25 @@ pub struct Background {
 
 impl Background {
     /// Starts them all.
-    pub fn start(runtime: &Runtime, services: Arc<Services>, follower: Follower) -> Background {
+    pub fn start(runtime: &Runtime, services: &Arc<Services>, follower: Follower) -> Background {
         let (stop, stopped) = watch::channel(false);
-        let commit_every = Duration::from_millis(services.config.group_commit_ms.max(1));
-        let tasks = vec![
+        let logs = &services.config.logs;
+        let spawn =
+            |period, work| runtime.spawn(every(period, services.clone(), stopped.clone(), work));
+        let mut tasks = vec![
             runtime.spawn(follow(services.clone(), follower, stopped.clone())),
-            runtime.spawn(every(
-                commit_every,
-                services.clone(),
-                stopped.clone(),
-                flush,
-            )),
-            runtime.spawn(every(
-                CHECKPOINT_EVERY,
-                services.clone(),
-                stopped.clone(),
-                checkpoint,
-            )),
-            runtime.spawn(every(
-                RETENTION_EVERY,
-                services.clone(),
-                stopped.clone(),
-                expire,
-            )),
-            runtime.spawn(every(COMPACTION_EVERY, services, stopped, compact)),
+            spawn(
+                logs.recovery_checkpoint_interval,
+                checkpoint as fn(&Services),
+            ),
+            spawn(logs.retention_check_interval, expire),
         ];
+        if let Some(period) = logs.flush_group_interval {
+            tasks.push(spawn(period, flush));
+        }
+        if logs.cleaner.enabled {
+            tasks.push(spawn(logs.cleaner.backoff.max(CLEANER_PAUSE_MIN), compact));
+        }
         Background { stop, tasks }
     }
 
@@ -174,6 +167,11 @@ fn expire(services: &Services) {
 }
 
 fn compact(services: &Services) {
+    let map_bytes = services.config.logs.cleaner.map_bytes;
+    let limits = CompactionLimits {
+        map_bytes: usize::try_from(map_bytes).unwrap_or(usize::MAX),
+        ..CompactionLimits::default()
+    };
     let now_ms = services.clock.now_ms();
     for partition in services.partitions.all() {
         let high_watermark = partition.high_watermark();
@@ -185,7 +183,7 @@ fn compact(services: &Services) {
         drop(log);
         let outcome = match plan {
             Ok(Some(plan)) if plan.is_due(now_ms) => plan
-                .run(&CompactionLimits::default(), now_ms)
+                .run(&limits, now_ms)
                 .and_then(|compacted| partition.log().finish_compaction(compacted, now_ms)),
             Ok(_) => continue,
             Err(error) => Err(error),

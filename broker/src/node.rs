@@ -4,7 +4,6 @@
 //! metadata quorum leads, this broker registers, its partitions are opened, and only then sockets
 //! are bound: a client that gets in is served.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +27,9 @@ use uuid::Uuid;
 
 use crate::background::Background;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{
+    Config, HostPort, ListenerConfig, Overrides, SecurityProtocol, validate_topic_overrides,
+};
 use crate::metadata::follow::{Follower, TopicNames};
 use crate::metadata::topics::{self, NewTopic, Refusal};
 use crate::net::budget::Budget;
@@ -42,6 +43,8 @@ const METADATA_DIR: &str = "reka-metadata";
 const PRODUCER_ID_BLOCK: i64 = 1000;
 /// How long a change of metadata may take to reach the partitions here.
 const FOLLOW_MAX: Duration = Duration::from_secs(30);
+/// What a listener without a host is bound to.
+const EVERY_ADDRESS: &str = "0.0.0.0";
 /// What the process does by the clock runs on this many threads.
 const BACKGROUND_THREADS: usize = 2;
 
@@ -52,13 +55,15 @@ pub struct Listener {
     pub name: String,
     /// What it is bound to.
     pub bound: SocketAddr,
+    /// What clients are told; `None` is the address they connected to.
+    pub advertised: Option<HostPort>,
 }
 
 /// What every connection can reach.
 #[derive(Debug)]
 pub struct Services {
     /// What the broker was told.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The cluster's id.
     pub cluster_id: String,
     /// This broker's id.
@@ -166,8 +171,8 @@ impl Services {
     }
 
     /// What a partition asks of a batch.
-    pub fn rules_of(&self, _partition: &Partition, now_ms: i64) -> Rules {
-        Rules::new(now_ms)
+    pub fn rules_of(&self, partition: &Partition, now_ms: i64) -> Rules {
+        partition.settings().to_rules(now_ms)
     }
 
     /// Creates a topic as nobody asked for anything particular.
@@ -189,13 +194,21 @@ impl Services {
         topic: NewTopic,
         validate_only: bool,
     ) -> Result<(Uuid, i32), CreateError> {
+        let overrides: Overrides = topic
+            .configs
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+            .collect();
+        validate_topic_overrides(&overrides).map_err(|error| {
+            CreateError::Refused(Refusal::new(ErrorCode::InvalidConfig, error.to_string()))
+        })?;
         let image = self.quorum.image();
         let records = topics::create(
             &image,
             &topic,
             self.broker_id,
             self.directory_id,
-            self.config.num_partitions,
+            &self.config.topics,
         )
         .map_err(CreateError::Refused)?;
         let partitions = records
@@ -211,6 +224,13 @@ impl Services {
 
     /// Deletes a topic; its partitions are gone when this returns.
     pub async fn delete_topic(&self, id: Uuid) -> Result<(), CreateError> {
+        if !self.config.topics.deletable {
+            let why = "delete.topic.enable is false";
+            return Err(CreateError::Refused(Refusal::new(
+                ErrorCode::TopicDeletionDisabled,
+                why,
+            )));
+        }
         let applied = self.quorum.propose(topics::remove(id)).await?;
         self.wait_followed(applied.offset).await
     }
@@ -283,6 +303,12 @@ pub enum NodeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The configuration asks for something this release has not learnt.
+    #[error("not supported yet: {what}")]
+    NotYet {
+        /// What was asked for.
+        what: String,
+    },
     /// Threads cannot be started.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
@@ -295,7 +321,7 @@ pub struct Node {
     front: Front,
     background: Background,
     runtime: Runtime,
-    listener: Arc<Listener>,
+    listeners: Vec<Arc<Listener>>,
 }
 
 impl Node {
@@ -307,7 +333,7 @@ impl Node {
             .enable_all()
             .build()
             .map_err(NodeError::Threads)?;
-        let dir = config.log_dir.clone();
+        let dir = served_by_one_node(&config)?.clone();
         std::fs::create_dir_all(&dir).map_err(|source| NodeError::CreateDir {
             dir: dir.clone(),
             source,
@@ -316,33 +342,45 @@ impl Node {
         let log_dir = Arc::new(take_log_dir(&disk, &dir, &config)?);
         let cluster_id = log_dir.identity().cluster_id.clone();
         let directory_id = directory_id(&log_dir);
-
-        let socket = bind(config.listen)?;
-        let bound = socket.local_addr().unwrap_or(config.listen);
-        let listener = Arc::new(Listener {
-            name: "PLAINTEXT".to_owned(),
-            bound,
-        });
+        let mut sockets = Vec::new();
+        for listener in &config.listeners.broker {
+            sockets.push(open_listener(listener)?);
+        }
+        let listeners: Vec<_> = sockets
+            .iter()
+            .map(|(listener, _)| listener.clone())
+            .collect();
 
         let voter = Voter {
-            kafka_id: config.node_id,
+            kafka_id: config.node.id,
             directory_id,
             endpoints: Vec::new(),
         };
         let options =
             QuorumOptions::single(disk, dir.join(METADATA_DIR), cluster_id.clone(), voter);
         let quorum = runtime.block_on(MetadataQuorum::start(options))?;
-        let broker_epoch = runtime.block_on(register(&quorum, &config, directory_id, bound))?;
+        let registration = registration(&config, directory_id, &listeners);
+        let broker_epoch = runtime.block_on(register(&quorum, registration))?;
 
+        let config = Arc::new(config);
         let partitions = Arc::new(PartitionTable::default());
         let names = Arc::new(TopicNames::default());
         let clock = Clock;
-        let (mut follower, followed) =
-            Follower::new(log_dir.clone(), partitions.clone(), names.clone(), clock);
+        let (mut follower, followed) = Follower::new(
+            config.clone(),
+            log_dir.clone(),
+            partitions.clone(),
+            names.clone(),
+            clock,
+        );
         follower.follow(&quorum.image());
+        let memory = config
+            .socket
+            .queued_request_bytes_max
+            .unwrap_or_else(quarter_of_memory);
         let services = Arc::new(Services {
-            memory: Budget::new(config.queued_max_request_bytes),
-            broker_id: config.node_id,
+            memory: Budget::new(usize::try_from(memory).unwrap_or(usize::MAX)),
+            broker_id: config.node.id,
             config,
             cluster_id,
             partitions,
@@ -355,20 +393,20 @@ impl Node {
             producer_ids: tokio::sync::Mutex::new(0..0),
             quorum,
         });
-        let background = Background::start(&runtime, services.clone(), follower);
-        let front = serve(&services, listener.clone(), socket)?;
+        let background = Background::start(&runtime, &services, follower);
+        let front = serve(&services, sockets)?;
         Ok(Node {
             services,
             front,
             background,
             runtime,
-            listener,
+            listeners,
         })
     }
 
     /// Where clients come in.
-    pub fn address(&self) -> SocketAddr {
-        self.listener.bound
+    pub fn listeners(&self) -> &[Arc<Listener>] {
+        &self.listeners
     }
 
     /// What connections reach; for the executable's banner and for tests.
@@ -383,7 +421,7 @@ impl Node {
             front,
             background,
             runtime,
-            listener: _,
+            listeners: _,
         } = self;
         front.stop();
         background.stop(&runtime);
@@ -403,18 +441,65 @@ impl Node {
 
 fn serve(
     services: &Arc<Services>,
-    listener: Arc<Listener>,
-    socket: TcpListener,
+    sockets: Vec<(Arc<Listener>, TcpListener)>,
 ) -> Result<Front, NodeError> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Front::start(services, vec![(listener, socket)], cores).map_err(NodeError::Threads)
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shards = services.config.node.shards.unwrap_or_else(cores);
+    Front::start(services, sockets, shards).map_err(NodeError::Threads)
+}
+
+/// What this release cannot be yet is refused by name; the one data directory otherwise.
+fn served_by_one_node(config: &Config) -> Result<&PathBuf, NodeError> {
+    let refused = |what: String| Err(NodeError::NotYet { what });
+    if !config.node.is_broker || !config.node.is_controller {
+        return refused("process.roles other than broker,controller".to_owned());
+    }
+    if config.quorum.voters.len() > 1 {
+        return refused(format!(
+            "{} voters in controller.quorum.voters",
+            config.quorum.voters.len()
+        ));
+    }
+    for listener in &config.listeners.broker {
+        if listener.protocol != SecurityProtocol::Plaintext {
+            return refused(format!(
+                "{:?} on listener {}",
+                listener.protocol, listener.name
+            ));
+        }
+    }
+    match config.logs.dirs.as_slice() {
+        [dir] => Ok(dir),
+        dirs => refused(format!("{} directories in log.dirs", dirs.len())),
+    }
+}
+
+fn open_listener(listener: &ListenerConfig) -> Result<(Arc<Listener>, TcpListener), NodeError> {
+    let socket = bind(
+        listener.host.as_deref().unwrap_or(EVERY_ADDRESS),
+        listener.port,
+    )?;
+    let bound = socket.local_addr().map_err(NodeError::Threads)?;
+    let listener = Listener {
+        name: listener.name.clone(),
+        bound,
+        advertised: listener.advertised.clone(),
+    };
+    Ok((Arc::new(listener), socket))
+}
+
+/// `queued.max.request.bytes` when nobody says: a quarter of the memory, between 64 MiB and 512 MiB.
+fn quarter_of_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    let total = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
+    (total / 4).clamp(64 << 20, 512 << 20)
 }
 
 /// Locks the data directory. A new one gets the cluster id that was asked for, or a new one.
 fn take_log_dir(disk: &Disk, dir: &Path, config: &Config) -> Result<LogDir, LogDirError> {
     let maps = Arc::new(MapBudget::new(MAPS_MAX));
     let known = Identity::read(disk, dir)?.map(|identity| identity.cluster_id);
-    let cluster_id = match (&config.cluster_id, known) {
+    let cluster_id = match (&config.node.cluster_id, known) {
         (Some(asked), _) => asked.clone(),
         (None, Some(known)) => known,
         (None, None) => reka_storage::log_dir::random_id(),
@@ -424,7 +509,7 @@ fn take_log_dir(disk: &Disk, dir: &Path, config: &Config) -> Result<LogDir, LogD
         dir,
         Identity {
             cluster_id,
-            node_id: config.node_id,
+            node_id: config.node.id,
             directory_id: None,
         },
         maps,
@@ -439,22 +524,28 @@ fn directory_id(log_dir: &LogDir) -> Uuid {
         .unwrap_or_else(Uuid::nil)
 }
 
-async fn register(
-    quorum: &MetadataQuorum,
+fn registration(
     config: &Config,
     directory_id: Uuid,
-    bound: SocketAddr,
-) -> Result<i64, ProposeError> {
-    let mut records = vec![Record::RegisterBroker(RegisterBroker {
-        broker_id: config.node_id,
-        incarnation: Uuid::new_v4(),
-        endpoints: vec![BrokerEndpoint {
-            name: "PLAINTEXT".to_owned(),
-            host: bound.ip().to_string(),
-            port: bound.port(),
+    listeners: &[Arc<Listener>],
+) -> RegisterBroker {
+    let endpoint = |listener: &Arc<Listener>| {
+        let told = listener.advertised.clone().unwrap_or_else(|| HostPort {
+            host: listener.bound.ip().to_string(),
+            port: listener.bound.port(),
+        });
+        BrokerEndpoint {
+            name: listener.name.clone(),
+            host: told.host,
+            port: told.port,
             security_protocol: 0,
-        }],
-        rack: None,
+        }
+    };
+    RegisterBroker {
+        broker_id: config.node.id,
+        incarnation: Uuid::new_v4(),
+        endpoints: listeners.iter().map(endpoint).collect(),
+        rack: config.node.rack.clone(),
         features: SUPPORTED_FEATURES
             .iter()
             .map(|feature| FeatureRange {
@@ -466,18 +557,23 @@ async fn register(
         directories: vec![directory_id],
         fenced: false,
         in_controlled_shutdown: false,
-    })];
+    }
+}
+
+/// Registers, and finalizes what no earlier release has; the broker epoch.
+async fn register(quorum: &MetadataQuorum, broker: RegisterBroker) -> Result<i64, ProposeError> {
     let image: Arc<MetadataImage> = quorum.image();
-    let missing: BTreeMap<&str, i16> = SUPPORTED_FEATURES
+    let missing = SUPPORTED_FEATURES
         .iter()
         .filter(|feature| image.features().level(feature.name).is_none())
-        .map(|feature| (feature.name, feature.max))
+        .map(|feature| {
+            Record::FeatureLevel(FeatureLevel {
+                name: feature.name.to_owned(),
+                level: feature.max,
+            })
+        });
+    let records = std::iter::once(Record::RegisterBroker(broker))
+        .chain(missing)
         .collect();
-    records.extend(missing.into_iter().map(|(name, level)| {
-        Record::FeatureLevel(FeatureLevel {
-            name: name.to_owned(),
-            level,
-        })
-    }));
     Ok(quorum.propose(records).await?.offset as i64)
 }

@@ -47,8 +47,11 @@ impl Reka {
         let log = home.join("reka.log");
         let mut command = Command::new(server);
         command
-            .args(["--listen", &address.to_string(), "--log-dir"])
-            .arg(home.join("data"));
+            .args(["--override", &format!("listeners=PLAINTEXT://{address}")])
+            .args([
+                "--override",
+                &format!("log.dirs={}", home.join("data").display()),
+            ]);
         let mut process = Process::start("run reka", &mut command, &log, &log)?;
         let step = format!("wait for reka, log {}", log.display());
         wait::until(&step, START_TIME_MAX, || {

@@ -1,49 +1,79 @@
 //! The server executable: configuration in, a running node, a clean stop on SIGTERM.
+//!
+//! | Exit code | Means |
+//! |---|---|
+//! | 0 | stopped cleanly |
+//! | 1 | the node did not start; standard error says why |
+//! | 2 | the command line or the configuration is wrong |
+//! | 3 | the node ran, and could not leave its data as a clean stop does |
+
+mod command_line;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use reka_broker::{Config, Node};
+use command_line::{Command, USAGE};
+use reka_broker::config::{self, Config, LoggingConfig, Sources};
+use reka_broker::{Node, config::SourceFile};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
-/// The node did not start; what follows on stderr says why.
 const EXIT_START: u8 = 1;
-/// The command line is wrong.
 const EXIT_USAGE: u8 = 2;
-/// The node ran, and could not leave its data as a clean stop does.
 const EXIT_STOP: u8 = 3;
 
-const USAGE: &str = "usage: reka [--listen HOST:PORT] [--log-dir DIR]
-
-Starts a broker of one node: clients on 0.0.0.0:9092, data in ./reka-data.";
-
 fn main() -> ExitCode {
-    let config = match parse(std::env::args().skip(1)) {
-        Ok(Some(config)) => config,
-        Ok(None) => {
+    match command_line::parse(std::env::args().skip(1)) {
+        Ok(Command::Help) => {
             println!("{USAGE}");
-            return ExitCode::SUCCESS;
+            ExitCode::SUCCESS
         }
-        Err(problem) => {
-            eprintln!("reka: {problem}\n{USAGE}");
-            return ExitCode::from(EXIT_USAGE);
+        Ok(Command::ListKeys) => {
+            print!("{}", config::documentation::page());
+            ExitCode::SUCCESS
         }
+        Ok(Command::Check { file, overrides }) => match load(file.as_deref(), overrides) {
+            Ok(_) => {
+                println!("the configuration is good");
+                ExitCode::SUCCESS
+            }
+            Err(problem) => usage(&problem),
+        },
+        Ok(Command::Run { file, overrides }) => match load(file.as_deref(), overrides) {
+            Ok(config) => run(config),
+            Err(problem) => usage(&problem),
+        },
+        Err(problem) => usage(&format!("{problem}\n\n{USAGE}")),
+    }
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprintln!("reka: {problem}");
+    ExitCode::from(EXIT_USAGE)
+}
+
+/// The configuration of file, environment and command line; warnings go to standard error.
+fn load(file: Option<&str>, overrides: Vec<String>) -> Result<Config, String> {
+    let file = file
+        .map(|file| SourceFile::read(file.as_ref()))
+        .transpose()
+        .map_err(|error| error.to_string())?;
+    let sources = Sources {
+        file,
+        environment: std::env::vars().collect(),
+        overrides,
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_env("REKA_LOG")
-                .unwrap_or_else(|_| EnvFilter::new("info,openraft=warn")),
-        )
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    raise_file_limit();
-    run(config)
+    let loaded = Config::load(&sources).map_err(|errors| errors.to_string())?;
+    for warning in loaded.warnings {
+        eprintln!("reka: warning: {warning}");
+    }
+    Ok(loaded.config)
 }
 
 fn run(config: Config) -> ExitCode {
+    log_as(&config.logging);
+    raise_file_limit();
     // Before anything is started, so that no signal is missed.
     let mut signals = match Signals::new([SIGINT, SIGTERM]) {
         Ok(signals) => signals,
@@ -52,7 +82,6 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_START);
         }
     };
-    let log_dir = config.log_dir.clone();
     let node = match Node::start(config) {
         Ok(node) => node,
         Err(error) => {
@@ -60,13 +89,16 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_START);
         }
     };
+    let services = node.services();
     println!(
         "reka {} is ready, node {}",
         env!("CARGO_PKG_VERSION"),
-        node.services().broker_id
+        services.broker_id
     );
-    println!("  kafka  {}", node.address());
-    println!("  data   {}", log_dir.display());
+    for listener in node.listeners() {
+        println!("  kafka  {} ({})", listener.bound, listener.name);
+    }
+    println!("  data   {}", services.log_dir().path().display());
     let _ = signals.forever().next();
     match node.stop() {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,23 +109,18 @@ fn run(config: Config) -> ExitCode {
     }
 }
 
-fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Config>, String> {
-    let mut config = Config::default();
-    while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
-        match word.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--listen" => {
-                let address = value()?;
-                config.listen = address
-                    .parse()
-                    .map_err(|_| format!("{address} is not an address and a port"))?;
-            }
-            "--log-dir" => config.log_dir = value()?.into(),
-            other => return Err(format!("unknown option {other}")),
-        }
+/// Consensus tells more than anybody wants to read at `info`.
+fn log_as(logging: &LoggingConfig) {
+    let filter = EnvFilter::new(format!("{},openraft=warn", logging.level));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    if logging.json {
+        lines.json().init();
+    } else {
+        lines.init();
     }
-    Ok(Some(config))
 }
 
 /// Every partition holds files open; the soft limit is often far below the hard one.

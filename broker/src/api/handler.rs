@@ -79,9 +79,13 @@ impl Context {
         }
     }
 
-    /// Where this broker says it is: the address the client connected to.
+    /// Where this broker says it is: what is configured for the listener, else the address the
+    /// client connected to.
     pub fn advertised(&self) -> (String, u16) {
-        (self.local.ip().to_string(), self.local.port())
+        match &self.listener.advertised {
+            Some(told) => (told.host.clone(), told.port),
+            None => (self.local.ip().to_string(), self.local.port()),
+        }
     }
 
     /// What the client calls itself.

@@ -101,7 +101,7 @@ async fn by_name(context: &Context, name: &str, may_create: bool) -> MetadataRes
     if check_name(name).is_err() {
         return missing(ErrorCode::InvalidTopicException).with_name(Some(topic_name(name)));
     }
-    if !may_create || !context.services.config.auto_create_topics {
+    if !may_create || !context.services.config.topics.auto_create {
         return missing(ErrorCode::UnknownTopicOrPartition).with_name(Some(topic_name(name)));
     }
     let created = context.services.create_topic_by_default(name).await;

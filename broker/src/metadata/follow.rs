@@ -10,11 +10,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use reka_raft::MetadataImage;
 use reka_raft::image::TopicImage;
 use reka_storage::log_dir::ToOpen;
-use reka_storage::{LogConfig, LogDir, TopicPartition};
+use reka_storage::{LogDir, TopicPartition};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::topics::TOPIC_RESOURCE;
 use crate::clock::Clock;
+use crate::config::{Config, Overrides, TopicConfig};
 use crate::partition::Partition;
 use crate::partition::table::PartitionTable;
 
@@ -24,6 +26,7 @@ const OPEN_PARALLELISM: usize = 2;
 /// What follows the metadata.
 #[derive(Debug)]
 pub struct Follower {
+    config: Arc<Config>,
     log_dir: Arc<LogDir>,
     partitions: Arc<PartitionTable>,
     clock: Clock,
@@ -72,6 +75,7 @@ impl TopicNames {
 impl Follower {
     /// Follows from nothing; the first image brings everything.
     pub fn new(
+        config: Arc<Config>,
         log_dir: Arc<LogDir>,
         partitions: Arc<PartitionTable>,
         names: Arc<TopicNames>,
@@ -79,6 +83,7 @@ impl Follower {
     ) -> (Follower, watch::Receiver<u64>) {
         let (followed, receiver) = watch::channel(0);
         let follower = Follower {
+            config,
             log_dir,
             partitions,
             clock,
@@ -110,17 +115,33 @@ impl Follower {
                 wanted.push((topic.clone(), index as i32));
             }
         }
-        self.open(&wanted);
+        self.open(image, &wanted);
         self.followed.send_replace(image.offset());
     }
 
-    fn open(&mut self, wanted: &[(Arc<TopicImage>, i32)]) {
+    /// What the topic's own configuration comes to over the broker's.
+    fn settings(&self, image: &MetadataImage, topic: &str) -> TopicConfig {
+        let overrides: Overrides = image
+            .configs()
+            .resource(TOPIC_RESOURCE, topic)
+            .into_iter()
+            .flat_map(|entries| entries.iter())
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect();
+        self.config.topic(&overrides).unwrap_or_else(|error| {
+            tracing::error!("the configuration of topic {topic} is left aside: {error}");
+            self.config.topic_defaults.clone()
+        })
+    }
+
+    fn open(&mut self, image: &MetadataImage, wanted: &[(Arc<TopicImage>, i32)]) {
+        let expiration = self.config.logs.producer_id_expiration;
         let logs = wanted
             .iter()
             .map(|(topic, index)| ToOpen {
                 partition: TopicPartition::new(topic.name(), *index),
                 topic_id: Some(topic.id()),
-                config: LogConfig::default(),
+                config: self.settings(image, topic.name()).to_log_config(expiration),
             })
             .collect();
         let mut opened: HashMap<TopicPartition, _> = self
@@ -153,6 +174,7 @@ impl Follower {
                         *index,
                         log,
                         epoch,
+                        self.settings(image, topic.name()),
                     )));
                 }
                 Err(error) => tracing::error!("{partition} is not served: {error}"),

@@ -5,6 +5,8 @@ use reka_raft::MetadataImage;
 use reka_raft::record::{self, Config, LeaderRecoveryState, Partition, Record, RemoveTopic};
 use uuid::Uuid;
 
+use crate::config::TopicsConfig;
+
 /// Kafka's code for the configuration of a topic.
 pub const TOPIC_RESOURCE: i8 = 2;
 
@@ -79,7 +81,7 @@ pub fn create(
     topic: &NewTopic,
     broker_id: i32,
     directory: Uuid,
-    default_partitions: i32,
+    defaults: &TopicsConfig,
 ) -> Result<Vec<Record>, Refusal> {
     check_name(&topic.name)?;
     if image.topics().get(&topic.name).is_some() {
@@ -96,7 +98,7 @@ pub fn create(
         );
         return Err(Refusal::new(ErrorCode::InvalidTopicException, why));
     }
-    let partitions = partition_count(topic, broker_id, default_partitions)?;
+    let partitions = partition_count(topic, broker_id, defaults)?;
     let mut records = vec![Record::Topic(record::Topic {
         name: topic.name.clone(),
         id: topic.id,
@@ -120,18 +122,21 @@ pub fn create(
 fn partition_count(
     topic: &NewTopic,
     broker_id: i32,
-    default_partitions: i32,
+    defaults: &TopicsConfig,
 ) -> Result<i32, Refusal> {
     if topic.assignments.is_empty() {
-        if !matches!(topic.replication_factor, -1 | 1) {
+        let replicas = match topic.replication_factor {
+            -1 => defaults.replication_factor,
+            asked => asked,
+        };
+        if replicas != 1 {
             let why = format!(
-                "unable to replicate the partition {} time(s): only 1 broker is registered",
-                topic.replication_factor
+                "unable to replicate the partition {replicas} time(s): only 1 broker is registered"
             );
             return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, why));
         }
         return match topic.partitions {
-            -1 => Ok(default_partitions),
+            -1 => Ok(defaults.partitions),
             1..=PARTITIONS_MAX => Ok(topic.partitions),
             asked => Err(Refusal::new(
                 ErrorCode::InvalidPartitions,

@@ -5,7 +5,7 @@
 //! capped, and an accept that fails for want of descriptors is tried again.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -153,18 +153,22 @@ fn log_accept_error(error: &io::Error) {
 }
 
 /// Binds an address, saying which one when that fails.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).map_err(|source| BindError { address, source })
+pub fn bind(host: &str, port: u16) -> Result<TcpListener, BindError> {
+    TcpListener::bind((host, port)).map_err(|source| BindError {
+        address: format!("{host}:{port}"),
+        source,
+    })
 }
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address}: {source}; another process may have the port, or the address is not of this machine"
+    "cannot listen on {address}: {source}; another process may have the port, or the address is not \
+     of this machine"
 )]
 pub struct BindError {
     /// Which address.
-    pub address: SocketAddr,
+    pub address: String,
     /// Why.
     pub source: io::Error,
 }

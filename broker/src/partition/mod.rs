@@ -16,6 +16,7 @@ use reka_storage::{Log, LogReader};
 use uuid::Uuid;
 
 use self::waiters::Waiters;
+use crate::config::TopicConfig;
 
 /// A partition this broker leads.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct Partition {
     /// Records below this are on disk; what the flusher looks at before it takes the lock.
     flushed: AtomicI64,
     waiters: Waiters,
+    settings: TopicConfig,
 }
 
 impl Partition {
@@ -43,6 +45,7 @@ impl Partition {
         index: i32,
         log: Log,
         leader_epoch: i32,
+        settings: TopicConfig,
     ) -> Partition {
         let reader = log.reader();
         let flushed = AtomicI64::new(log.recovery_point());
@@ -56,9 +59,15 @@ impl Partition {
             leader_epoch: AtomicI32::new(leader_epoch),
             flushed,
             waiters: Waiters::default(),
+            settings,
         };
         partition.log().settle_below(partition.high_watermark());
         partition
+    }
+
+    /// The topic's settings.
+    pub fn settings(&self) -> &TopicConfig {
+        &self.settings
     }
 
     /// The writer's side of the log. Held briefly, never across an await.

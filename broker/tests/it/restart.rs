@@ -3,7 +3,7 @@
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest};
 
-use crate::support::{Client, batch, start, values};
+use crate::support::{Client, batch, config, start, values};
 
 #[test]
 fn topics_records_producers_and_ids_survive_a_clean_stop() {
@@ -52,12 +52,8 @@ fn topics_records_producers_and_ids_survive_a_clean_stop() {
 fn a_data_directory_that_is_in_use_is_refused_by_name() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = start(dir.path());
-    let config = reka_broker::Config {
-        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
-        log_dir: dir.path().to_owned(),
-        ..reka_broker::Config::default()
-    };
-    let error = reka_broker::Node::start(config).expect_err("the directory is taken");
+    let error =
+        reka_broker::Node::start(config(dir.path(), &[])).expect_err("the directory is taken");
     assert!(
         error.to_string().contains("is in use by another process"),
         "{error}"

@@ -1,10 +1,11 @@
 //! A node on a free port with data in a temporary folder, and a client that speaks to it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use reka_broker::config::Sources;
 use reka_broker::{Config, Node};
 use reka_protocol::kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use reka_protocol::kafka_protocol::messages::fetch_response::PartitionData;
@@ -22,14 +23,28 @@ use reka_records::{BatchBuilder, batches};
 /// Longer than anything here takes; a hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The configuration of a node with data in `dir`, on a free port.
+pub(crate) fn config(dir: &Path, more: &[&str]) -> Config {
+    let mut overrides = vec![
+        "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
+        format!("log.dirs={}", dir.display()),
+    ];
+    overrides.extend(more.iter().map(ToString::to_string));
+    let sources = Sources {
+        overrides,
+        ..Sources::default()
+    };
+    Config::load(&sources).expect("a good configuration").config
+}
+
 /// A node with data in `dir`.
 pub(crate) fn start(dir: &Path) -> Node {
-    let config = Config {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        log_dir: dir.to_owned(),
-        ..Config::default()
-    };
-    Node::start(config).expect("a node that starts")
+    start_with(dir, &[])
+}
+
+/// The same with more settings.
+pub(crate) fn start_with(dir: &Path, more: &[&str]) -> Node {
+    Node::start(config(dir, more)).expect("a node that starts")
 }
 
 /// A connection.
@@ -40,7 +55,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(node: &Node) -> Client {
-        let stream = TcpStream::connect(node.address()).expect("a node that listens");
+        let stream = TcpStream::connect(node.listeners()[0].bound).expect("a node that listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
         Client {

@@ -1,7 +1,9 @@
 //! Topics come and go, records go in and out, in old versions and in new ones.
 
 use reka_protocol::ErrorCode;
-use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
+use reka_protocol::kafka_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig,
+};
 use reka_protocol::kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use reka_protocol::kafka_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsTopic,
@@ -13,7 +15,9 @@ use reka_protocol::kafka_protocol::messages::{
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 
-use crate::support::{Client, batch, fetch_request, produce_request, start, topic_name, values};
+use crate::support::{
+    Client, batch, fetch_request, produce_request, start, start_with, topic_name, values,
+};
 
 fn create(client: &mut Client, name: &str, partitions: i32) -> i16 {
     let topic = CreatableTopic::default()
@@ -242,5 +246,70 @@ fn the_cluster_is_described_by_the_address_it_was_reached_at() {
         cluster.brokers[0].host,
         StrBytes::from_static_str("127.0.0.1")
     );
-    assert_eq!(cluster.brokers[0].port, i32::from(node.address().port()));
+    assert_eq!(
+        cluster.brokers[0].port,
+        i32::from(node.listeners()[0].bound.port())
+    );
+}
+
+#[test]
+fn settings_of_a_topic_are_checked_when_it_is_created_and_obeyed_afterwards() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = start_with(dir.path(), &["message.max.bytes=2000"]);
+    let mut client = Client::connect(&node);
+    let mut create = |name: &str, key: &'static str, value: &'static str| {
+        let config = CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str(key))
+            .with_value(Some(StrBytes::from_static_str(value)));
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(1)
+            .with_replication_factor(1)
+            .with_configs(vec![config]);
+        let request = CreateTopicsRequest::default()
+            .with_topics(vec![topic])
+            .with_timeout_ms(10_000);
+        client.call(7, &request).topics[0].error_code
+    };
+    assert_eq!(
+        create("wrong", "retention.ms", "soon"),
+        ErrorCode::InvalidConfig.code()
+    );
+    assert_eq!(
+        create("unknown", "retention.mss", "1"),
+        ErrorCode::InvalidConfig.code()
+    );
+    assert_eq!(create("compacted", "cleanup.policy", "compact"), 0);
+    assert_eq!(create("large", "max.message.bytes", "10000"), 0);
+    // The batches here have no keys.
+    let refused = client
+        .produce(9, "compacted", batch(&["x"], None))
+        .error_code;
+    assert_eq!(refused, ErrorCode::InvalidRecord.code());
+    let large = "x".repeat(5_000);
+    let refused = client
+        .produce(9, "large", batch(&[&large, &large], None))
+        .error_code;
+    assert_eq!(refused, ErrorCode::MessageTooLarge.code());
+    assert_eq!(
+        client
+            .produce(9, "large", batch(&[&large], None))
+            .error_code,
+        0
+    );
+}
+
+#[test]
+fn topics_are_not_deleted_where_that_is_forbidden() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = start_with(dir.path(), &["delete.topic.enable=false"]);
+    let mut client = Client::connect(&node);
+    assert_eq!(create(&mut client, "t", 1), 0);
+    let request = DeleteTopicsRequest::default()
+        .with_topics(vec![
+            DeleteTopicState::default().with_name(Some(topic_name("t"))),
+        ])
+        .with_timeout_ms(10_000);
+    let refused = client.call(6, &request).responses[0].error_code;
+    assert_eq!(refused, ErrorCode::TopicDeletionDisabled.code());
 }

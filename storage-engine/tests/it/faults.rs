@@ -24,7 +24,7 @@ use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::fault::{Fault, FaultDisk, Site, When};
 use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, SimDisk};
 use reka_storage::fs::{Backend as _, Disk, Op, OpenMode};
-use reka_storage::log_dir::Identity;
+use reka_storage::log_dir::{Identity, ToOpen};
 use reka_storage::map_budget::MapBudget;
 use reka_storage::{AppendError, CheckedBatches, Log, LogConfig, LogDir, LogReader};
 
@@ -557,11 +557,19 @@ impl World {
 
     fn open(&mut self) -> Outcome {
         if self.dir.is_none() {
-            self.dir = Some(open_dir(Disk::new(self.fault.clone()))?);
+            let disk = Disk::new(self.fault.clone());
+            Identity::read(&disk, Path::new(ROOT)).map_err(refused)?;
+            self.dir = Some(open_dir(disk)?);
         }
         let Some(dir) = &self.dir else { return Ok(()) };
         if self.log.is_none() {
-            let (log, report) = dir.open_log(partition(), config(), 0).map_err(refused)?;
+            let wanted = ToOpen {
+                partition: partition(),
+                topic_id: Some(uuid::Uuid::from_u128(7)),
+                config: config(),
+            };
+            let opened = dir.open_logs(vec![wanted], 1, 0).remove(0).1;
+            let (log, report) = opened.map_err(refused)?;
             if report.damage.is_some() {
                 return Err(Failure::Broken(format!("damage: {report:?}")));
             }

@@ -12,6 +12,7 @@
 //! | [`partition`] | a partition's log, how far it is visible, who waits for it |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
+//! | [`loggers`] | how much each part tells, changeable at run time |
 //! | [`clock`] | the one clock |
 //!
 //! Nothing depends on this crate but the executable.
@@ -21,6 +22,7 @@ pub mod background;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
+pub mod loggers;
 pub mod metadata;
 pub mod net;
 pub mod node;

@@ -140,7 +140,15 @@ impl Fetch {
             .map(|wanted| {
                 let partition = match &wanted.here {
                     Ok(partition) => partition,
-                    Err(error_code) => return ReadOutcome::refused(*error_code),
+                    Err(error_code) => {
+                        // Kafka names no aborted transactions here, where it says nothing of them
+                        // for a partition that is there.
+                        let aborted = Some(Vec::new());
+                        return ReadOutcome {
+                            aborted,
+                            ..ReadOutcome::refused(*error_code)
+                        };
+                    }
                 };
                 let epoch = partition.check_epoch(wanted.current_leader_epoch);
                 if epoch != ErrorCode::None {

@@ -5,6 +5,7 @@
 
 mod config_resource;
 mod handler;
+mod operations;
 mod text;
 
 pub mod alter_client_quotas;

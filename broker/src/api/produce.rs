@@ -140,15 +140,7 @@ fn append_all(context: &Context, call: Call, topics: &mut [Topic], frame: &mut B
     let now_ms = context.services.clock.now_ms();
     let is_admin = context.client_id().as_deref() == Some(ADMIN_CLIENT_ID);
     for topic in topics {
-        if is_internal_topic(&topic.name) && !is_admin {
-            let why = format!("{} is an internal topic", topic.name);
-            refuse_all(
-                std::slice::from_mut(topic),
-                ErrorCode::InvalidTopicException,
-                &why,
-            );
-            continue;
-        }
+        let is_closed = is_internal_topic(&topic.name) && !is_admin;
         for partition in &mut topic.partitions {
             partition.outcome = match context
                 .services
@@ -156,6 +148,10 @@ fn append_all(context: &Context, call: Call, topics: &mut [Topic], frame: &mut B
                 .get(&topic.name, partition.index)
             {
                 None => Err(unknown(topic.id, &topic.name, partition.index)),
+                Some(here) if is_closed => Err(Refused::new(
+                    ErrorCode::InvalidTopicException,
+                    format!("{here} is of an internal topic"),
+                )),
                 Some(here) => {
                     let mut rules = context.services.rules_of(&here, now_ms);
                     rules.zstd_allowed = call.version >= ZSTD_FROM;
@@ -266,6 +262,7 @@ fn answer<'a>(
         Err(refused) => PartitionAnswer {
             record_errors,
             error_message: Some(&refused.message),
+            log_start_offset: refused.log_start_offset,
             ..PartitionAnswer::refused(partition.index, refused.error_code)
         },
     }

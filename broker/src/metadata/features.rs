@@ -11,7 +11,7 @@ use super::{Draft, Refusal};
 pub const SUPPORTED: &[SupportedFeature<'static>] = &[SupportedFeature {
     name: "metadata.version",
     min: 7,
-    max: 29,
+    max: 30,
 }];
 
 /// How a level may be changed. The numbers are those of UpdateFeatures.

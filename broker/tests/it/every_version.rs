@@ -52,8 +52,11 @@ struct Scene<'a> {
     id: Uuid,
 }
 
+/// An API key and what is behind it.
+type Behaviour = (i16, fn(&mut Scene<'_>));
+
 /// Behaviours by API key.
-const BEHAVIOURS: &[(i16, fn(&mut Scene<'_>))] = &[
+const BEHAVIOURS: &[Behaviour] = &[
     (0, produce),
     (1, fetch),
     (2, list_offsets),

@@ -104,6 +104,9 @@ fn brief(tree: &Tree) -> String {
 
 fn parse<'a>(head: &'a str, rest: &mut impl Iterator<Item = &'a str>) -> Tree {
     let head = head.strip_suffix(',').unwrap_or(head);
+    if head == "[]" {
+        return Tree::List(Vec::new());
+    }
     if head.ends_with('[') {
         return Tree::List(items(rest));
     }

@@ -10,6 +10,7 @@
 //! | [`dispatch`] | from a frame to its handler |
 //! | [`api`] | one file per API key, one table that lists them |
 //! | [`partition`] | a partition's log, how far it is visible, who waits for it |
+//! | [`fetch_session`] | what a client fetches again and again |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
 //! | [`loggers`] | how much each part tells, changeable at run time |
@@ -22,6 +23,7 @@ pub mod background;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
+pub mod fetch_session;
 pub mod loggers;
 pub mod metadata;
 pub mod net;

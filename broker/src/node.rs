@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, HostPort, ListenerConfig, SecurityProtocol};
+use crate::fetch_session::FetchSessions;
 use crate::loggers::Loggers;
 use crate::metadata::features;
 use crate::metadata::follow::{Follower, TopicNames};
@@ -72,6 +73,8 @@ pub struct Services {
     pub partitions: Arc<PartitionTable>,
     /// Memory of requests in flight.
     pub memory: Budget,
+    /// What clients fetch again and again.
+    pub fetch_sessions: FetchSessions,
     /// The clock.
     pub clock: Clock,
     /// How much is told.
@@ -314,6 +317,7 @@ impl Node {
             .queued_request_bytes_max
             .unwrap_or_else(quarter_of_memory);
         let broker_id = config.node.id;
+        let fetch_sessions_max = config.requests.fetch_sessions_max;
         let config = Arc::new(CurrentConfig::new(config));
         let partitions = Arc::new(PartitionTable::default());
         let names = Arc::new(TopicNames::default());
@@ -333,6 +337,7 @@ impl Node {
             config,
             cluster_id,
             partitions,
+            fetch_sessions: FetchSessions::new(fetch_sessions_max),
             clock,
             loggers,
             log_dir,

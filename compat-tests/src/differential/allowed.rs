@@ -8,7 +8,7 @@ use super::tree::Tree;
 /// What is compared instead of the value itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Instead {
-    /// Whether there is one: not `None`, not nil, not -1, not empty.
+    /// Whether there is one: not `None`, not nil, not 0 or -1, not empty.
     Presence,
     /// Nothing.
     Nothing,
@@ -67,6 +67,7 @@ pub(super) const ALLOWED: &[Allowed] = &[
     allow("DescribeClientQuotas", "entity", AnyOrder, "Apache Kafka's order is that of a hash map"),
     allow("DescribeClientQuotas", "values", AnyOrder, "Apache Kafka's order is that of a hash map"),
     allow("DescribeClientQuotas", "entries", AnyOrder, "Apache Kafka's order is that of a hash map"),
+    allow("Fetch", "session_id", Presence, "random"),
     allow("InitProducerId", "producer_id", Presence, "taken from blocks, of which each has its own"),
     allow("DescribeProducers", "producer_id", Presence, "taken from blocks, of which each has its own"),
     allow("DescribeProducers", "last_timestamp", Presence, "depends on the moment"),
@@ -104,7 +105,13 @@ pub(super) fn normalise(api: &str, tree: &mut Tree, used: &mut [bool]) {
 fn replace(value: &mut Tree, instead: Instead) {
     match (instead, value) {
         (Presence, Tree::Value(text)) => {
-            let absent = ["None", "-1", "\"\"", "00000000-0000-0000-0000-000000000000"];
+            let absent = [
+                "None",
+                "0",
+                "-1",
+                "\"\"",
+                "00000000-0000-0000-0000-000000000000",
+            ];
             *text = match absent.contains(&text.as_str()) {
                 true => "(none)".to_owned(),
                 false => "(some)".to_owned(),

@@ -5,15 +5,24 @@ mod configs;
 mod records;
 mod topics;
 
+use std::time::Duration;
+
 use reka_protocol::kafka_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
 };
-use reka_protocol::kafka_protocol::messages::{BrokerId, CreateTopicsRequest, TopicName};
+use reka_protocol::kafka_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsTopic,
+};
+use reka_protocol::kafka_protocol::messages::{
+    BrokerId, CreateTopicsRequest, ListOffsetsRequest, ListOffsetsResponse, TopicName,
+};
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 
 use super::Pair;
-use super::pair::Both;
 use crate::error::Result;
+use crate::wait;
+
+const LED_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A conversation with both brokers, and its name.
 pub type Script = (&'static str, fn(&mut Pair) -> Result<()>);
@@ -64,7 +73,7 @@ fn create(topics: Vec<CreatableTopic>) -> CreateTopicsRequest {
         .with_timeout_ms(30_000)
 }
 
-/// Creates a topic and keeps its id.
+/// Creates a topic, keeps its id, and waits until it is led: Apache Kafka answers before it is.
 fn make_topic(
     pair: &mut Pair,
     name: &str,
@@ -76,15 +85,35 @@ fn make_topic(
         .map(|(key, value)| config(key, Some(value)))
         .collect();
     let topic = new_topic(name, partitions, 1).with_configs(configs);
-    let both: Both<_> = pair.ask_quietly(7, |_| create(vec![topic.clone()]))?;
-    pair.keep(
-        &both,
-        |side, answer: &reka_protocol::kafka_protocol::messages::CreateTopicsResponse| {
-            for topic in &answer.topics {
-                side.topic_ids
-                    .insert(topic.name.to_string(), topic.topic_id);
-            }
-        },
-    );
-    Ok(())
+    let both = pair.ask_quietly(7, |_| create(vec![topic.clone()]))?;
+    pair.keep(&both, |side, answer| {
+        for topic in &answer.topics {
+            side.topic_ids
+                .insert(topic.name.to_string(), topic.topic_id);
+        }
+    });
+    let all = (0..partitions).map(|index| {
+        ListOffsetsPartition::default()
+            .with_partition_index(index)
+            .with_current_leader_epoch(-1)
+            .with_timestamp(-1)
+    });
+    let topic = ListOffsetsTopic::default()
+        .with_name(topic_name(name))
+        .with_partitions(all.collect());
+    let ends = ListOffsetsRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_topics(vec![topic]);
+    wait::until(&format!("wait for {name}"), LED_TIME_MAX, || {
+        let both = pair.ask_quietly(7, |_| ends.clone())?;
+        let led = |answer: &ListOffsetsResponse| {
+            let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.all(|partition| partition.error_code == 0)
+        };
+        let both = [&both.kafka, &both.reka];
+        Ok(both
+            .iter()
+            .all(|side| side.as_ref().is_some_and(led))
+            .then_some(()))
+    })
 }

@@ -114,8 +114,8 @@ const SOCKETS_AND_CONNECTIONS: &[Definition] = &[
 #[rustfmt::skip]
 const REQUESTS: &[Definition] = &[
     int("fetch.max.bytes").default("57671680").at_least(1024).served("Most bytes one Fetch is answered with, whatever the client asks for."),
-    int("max.incremental.fetch.session.cache.slots").default("1000").at_least(0).no_effect(NOT_APPLIED, "Incremental fetch sessions remembered."),
-    int("max.request.partition.size.limit").default("2000").at_least(1).no_effect(NOT_APPLIED, "Most partitions one DescribeTopicPartitions is answered with."),
+    int("max.incremental.fetch.session.cache.slots").default("1000").at_least(0).served("Incremental fetch sessions remembered."),
+    int("max.request.partition.size.limit").default("2000").at_least(1).served("Most partitions one DescribeTopicPartitions is answered with."),
     int("fetch.purgatory.purge.interval.requests").default("1000").no_effect(PARKED, "How often finished waiting Fetch requests are removed."),
     int("producer.purgatory.purge.interval.requests").default("1000").no_effect(PARKED, "How often finished waiting Produce requests are removed."),
     int("delete.records.purgatory.purge.interval.requests").default("1").no_effect(PARKED, "How often finished waiting DeleteRecords requests are removed."),

@@ -6,7 +6,9 @@ use reka_protocol::kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
 use reka_protocol::kafka_protocol::messages::describe_producers_request::TopicRequest;
-use reka_protocol::kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use reka_protocol::kafka_protocol::messages::fetch_request::{
+    FetchPartition, FetchTopic, ForgottenTopic,
+};
 use reka_protocol::kafka_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsTopic,
 };
@@ -37,6 +39,7 @@ pub(super) fn script(pair: &mut Pair) -> Result<()> {
     producing(pair)?;
     idempotence(pair)?;
     fetching(pair)?;
+    sessions(pair)?;
     offsets(pair)?;
     deleting(pair)
 }
@@ -321,6 +324,70 @@ fn fetching(pair: &mut Pair) -> Result<()> {
                 request
             })?;
         }
+    }
+    Ok(())
+}
+
+/// Fetch sessions: each version opens one, goes on with it, and ends it.
+fn sessions(pair: &mut Pair) -> Result<()> {
+    for version in 7..=18 {
+        let topic = format!("session-v{version}");
+        make_topic(pair, &topic, 2, &[])?;
+        let both = |side: &Side, partitions: &[(i32, i64)]| {
+            let mut request = fetch(side, version, &topic, 0, 0);
+            let asked = partitions.iter().map(|(index, offset)| {
+                FetchPartition::default()
+                    .with_partition(*index)
+                    .with_fetch_offset(*offset)
+                    .with_partition_max_bytes(1 << 20)
+            });
+            request.topics[0].partitions = asked.collect();
+            if partitions.is_empty() {
+                request.topics.clear();
+            }
+            request
+        };
+        let opened = pair.ask(version, "open", |side| {
+            both(side, &[(0, 0), (1, 0)]).with_session_epoch(0)
+        })?;
+        pair.keep(&opened, |side, answer| {
+            side.numbers
+                .insert("session".to_owned(), i64::from(answer.session_id));
+        });
+        let go_on = |side: &Side, epoch: i32, partitions: &[(i32, i64)]| {
+            both(side, partitions)
+                .with_session_id(side.number("session") as i32)
+                .with_session_epoch(epoch)
+        };
+        pair.ask(version, "no news", |side| go_on(side, 1, &[]))?;
+        pair.ask(9, "news", |side| {
+            produce(side, 9, &topic, 1, 1, Some(batch(&["a"])))
+        })?;
+        pair.ask(version, "go on", |side| go_on(side, 2, &[]))?;
+        pair.ask(version, "from another offset", |side| {
+            go_on(side, 3, &[(1, 1)])
+        })?;
+        pair.ask(version, "no news again", |side| go_on(side, 4, &[]))?;
+        pair.ask(version, "out of range", |side| go_on(side, 5, &[(0, 9)]))?;
+        pair.ask(version, "still out of range", |side| go_on(side, 6, &[]))?;
+        pair.ask(version, "in range again", |side| go_on(side, 7, &[(0, 0)]))?;
+        pair.ask(version, "an epoch too early", |side| go_on(side, 9, &[]))?;
+        pair.ask(version, "forget one", |side| {
+            let forgotten = ForgottenTopic::default().with_partitions(vec![1]);
+            let forgotten = match version >= 13 {
+                true => forgotten.with_topic_id(side.topic_id(&topic)),
+                false => forgotten.with_topic(topic_name(&topic)),
+            };
+            go_on(side, 8, &[]).with_forgotten_topics_data(vec![forgotten])
+        })?;
+        pair.ask(9, "unheard of", |side| {
+            produce(side, 9, &topic, 1, 1, Some(batch(&["b"])))
+        })?;
+        pair.ask(version, "what was forgotten is not told", |side| {
+            go_on(side, 9, &[])
+        })?;
+        pair.ask(version, "end it", |side| go_on(side, -1, &[(0, 0)]))?;
+        pair.ask(version, "go on all the same", |side| go_on(side, 10, &[]))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@
 //! | [`fetch_session`] | what a client fetches again and again |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
+//! | [`metrics`], [`http`] | what is told of all this, and where |
 //! | [`loggers`] | how much each part tells, changeable at run time |
 //! | [`clock`] | the one clock |
 //!
@@ -24,8 +25,10 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod fetch_session;
+pub mod http;
 pub mod loggers;
 pub mod metadata;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod partition;

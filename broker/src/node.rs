@@ -27,11 +27,13 @@ use crate::background::Background;
 use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, HostPort, ListenerConfig, SecurityProtocol};
 use crate::fetch_session::FetchSessions;
+use crate::http::Http;
 use crate::loggers::Loggers;
 use crate::metadata::features;
 use crate::metadata::follow::{Follower, TopicNames};
 use crate::metadata::topics::{self, NewTopic};
 use crate::metadata::{ChangeError, Controller, Draft, Refusal};
+use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::net::listener::{BindError, Front, bind};
 use crate::partition::Partition;
@@ -73,6 +75,8 @@ pub struct Services {
     pub partitions: Arc<PartitionTable>,
     /// Memory of requests in flight.
     pub memory: Budget,
+    /// What is counted.
+    pub metrics: Metrics,
     /// What clients fetch again and again.
     pub fetch_sessions: FetchSessions,
     /// The clock.
@@ -219,6 +223,17 @@ impl Services {
         }
     }
 
+    /// What is wrong and needs a person.
+    pub fn troubles(&self) -> Vec<String> {
+        let offline = self.log_dir.env().health.check().err();
+        let stopped = self.quorum.status().stopped;
+        offline
+            .map(|offline| offline.to_string())
+            .into_iter()
+            .chain(stopped.map(|why| format!("the metadata quorum stopped: {why}")))
+            .collect()
+    }
+
     /// The data directory's id.
     pub fn directory_id(&self) -> Uuid {
         self.directory_id
@@ -259,6 +274,9 @@ pub enum NodeError {
         /// What was asked for.
         what: String,
     },
+    /// Metrics cannot be counted.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// Threads cannot be started.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
@@ -269,6 +287,7 @@ pub enum NodeError {
 pub struct Node {
     services: Arc<Services>,
     front: Front,
+    http: Option<Http>,
     background: Background,
     runtime: Runtime,
     listeners: Vec<Arc<Listener>>,
@@ -301,6 +320,10 @@ impl Node {
             .map(|(listener, _)| listener.clone())
             .collect();
 
+        let http_socket = match &config.http {
+            Some(HostPort { host, port }) => Some(bind(host, *port)?),
+            None => None,
+        };
         let voter = Voter {
             kafka_id: config.node.id,
             directory_id,
@@ -337,6 +360,7 @@ impl Node {
             config,
             cluster_id,
             partitions,
+            metrics: Metrics::new()?,
             fetch_sessions: FetchSessions::new(fetch_sessions_max),
             clock,
             loggers,
@@ -348,11 +372,17 @@ impl Node {
             controller: Controller::new(quorum.clone(), followed),
             quorum,
         });
+        services.metrics.watch(&services)?;
+        let http = http_socket
+            .map(|socket| Http::start(&runtime, socket, services.clone()))
+            .transpose()
+            .map_err(NodeError::Threads)?;
         let background = Background::start(&runtime, &services, follower);
         let front = serve(&services, sockets)?;
         Ok(Node {
             services,
             front,
+            http,
             background,
             runtime,
             listeners,
@@ -362,6 +392,11 @@ impl Node {
     /// Where clients come in.
     pub fn listeners(&self) -> &[Arc<Listener>] {
         &self.listeners
+    }
+
+    /// Where metrics and health are served.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
     }
 
     /// What connections reach; for the executable's banner and for tests.
@@ -374,11 +409,15 @@ impl Node {
         let Node {
             services,
             front,
+            http,
             background,
             runtime,
             listeners: _,
         } = self;
         front.stop();
+        if let Some(http) = http {
+            http.stop();
+        }
         background.stop(&runtime);
         services.note_high_watermarks();
         let partitions = services.partitions.all();

@@ -57,6 +57,7 @@ impl Reka {
         let log = home.join("reka.log");
         let mut command = Command::new(server);
         command
+            .args(["--override", "reka.http.listener=127.0.0.1:0"])
             .args(["--override", &format!("listeners=PLAINTEXT://{address}")])
             .args([
                 "--override",

@@ -221,6 +221,10 @@ impl Fetch {
         call: Call,
         outcomes: Vec<ReadOutcome>,
     ) -> Result<Answer, Closed> {
+        let metrics = &services.metrics.requests;
+        for outcome in &outcomes {
+            metrics.error(call.api, outcome.error_code.code());
+        }
         let told = || {
             outcomes
                 .iter()

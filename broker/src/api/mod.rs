@@ -4,6 +4,7 @@
 //! ApiVersions are decoded by hand and dispatched before the table is asked.
 
 mod config_resource;
+mod error_codes;
 mod handler;
 mod operations;
 mod text;

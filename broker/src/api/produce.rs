@@ -68,6 +68,12 @@ pub fn start(context: &Rc<Context>, call: Call, request: ProduceRequest) -> Resu
         let mut frame = owned(request.into_frame());
         append_all(context, call, &mut topics, &mut frame);
     }
+    let metrics = &context.services.metrics.requests;
+    for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+        if let Err(refused) = &partition.outcome {
+            metrics.error(call.api, refused.error_code.code());
+        }
+    }
     if acks == 0 {
         return match topics
             .iter()

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod every_version;
+mod http;
 mod restart;
 mod support;
 mod topics_and_records;

@@ -10,6 +10,7 @@
 //! | [`dispatch`] | from a frame to its handler |
 //! | [`api`] | one file per API key, one table that lists them |
 //! | [`partition`] | a partition's log, how far it is visible, who waits for it |
+//! | [`group`] | who reads what, and how far they have come |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
 //! | [`clock`] | the one clock |
@@ -21,6 +22,7 @@ pub mod background;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
+pub mod group;
 pub mod metadata;
 pub mod net;
 pub mod node;

@@ -30,6 +30,8 @@ use crate::clock::Clock;
 use crate::config::{
     Config, HostPort, ListenerConfig, Overrides, SecurityProtocol, validate_topic_overrides,
 };
+use crate::group::Coordinators;
+use crate::group::coordinators::CoordinatorThread;
 use crate::metadata::follow::{Follower, TopicNames};
 use crate::metadata::topics::{self, NewTopic, Refusal};
 use crate::net::budget::Budget;
@@ -76,6 +78,8 @@ pub struct Services {
     pub memory: Budget,
     /// The clock.
     pub clock: Clock,
+    /// The groups coordinated here.
+    pub groups: Coordinators,
     log_dir: Arc<LogDir>,
     names: Arc<TopicNames>,
     followed: watch::Receiver<u64>,
@@ -235,6 +239,11 @@ impl Services {
         self.wait_followed(applied.offset).await
     }
 
+    /// Tells up to which offset the partitions here follow the metadata.
+    pub fn subscribe_followed(&self) -> watch::Receiver<u64> {
+        self.followed.clone()
+    }
+
     async fn wait_followed(&self, offset: u64) -> Result<(), CreateError> {
         let mut followed = self.followed.clone();
         let wait = followed.wait_for(|followed| *followed >= offset);
@@ -320,6 +329,7 @@ pub struct Node {
     services: Arc<Services>,
     front: Front,
     background: Background,
+    coordinators: CoordinatorThread,
     runtime: Runtime,
     listeners: Vec<Arc<Listener>>,
 }
@@ -385,6 +395,7 @@ impl Node {
             cluster_id,
             partitions,
             clock,
+            groups: Coordinators::default(),
             log_dir,
             names,
             followed,
@@ -394,11 +405,14 @@ impl Node {
             quorum,
         });
         let background = Background::start(&runtime, &services, follower);
+        let coordinators =
+            CoordinatorThread::start(services.clone()).map_err(NodeError::Threads)?;
         let front = serve(&services, sockets)?;
         Ok(Node {
             services,
             front,
             background,
+            coordinators,
             runtime,
             listeners,
         })
@@ -420,10 +434,12 @@ impl Node {
             services,
             front,
             background,
+            coordinators,
             runtime,
             listeners: _,
         } = self;
         front.stop();
+        coordinators.stop();
         background.stop(&runtime);
         services.note_high_watermarks();
         let partitions = services.partitions.all();

@@ -7,13 +7,24 @@ mod handler;
 
 pub mod api_versions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_topics;
 pub mod describe_cluster;
+pub mod describe_groups;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod produce;
+pub mod sync_group;
 
 pub use handler::{Call, Context, Handler, Start};
 
@@ -36,6 +47,17 @@ fn table() -> &'static [(i16, Start)] {
             entry::<delete_topics::DeleteTopics>(),
             entry::<init_producer_id::InitProducerId>(),
             entry::<describe_cluster::DescribeCluster>(),
+            entry::<find_coordinator::FindCoordinator>(),
+            entry::<join_group::JoinGroup>(),
+            entry::<sync_group::SyncGroup>(),
+            entry::<heartbeat::Heartbeat>(),
+            entry::<leave_group::LeaveGroup>(),
+            entry::<offset_commit::OffsetCommit>(),
+            entry::<offset_fetch::OffsetFetch>(),
+            entry::<offset_delete::OffsetDelete>(),
+            entry::<describe_groups::DescribeGroups>(),
+            entry::<list_groups::ListGroups>(),
+            entry::<delete_groups::DeleteGroups>(),
             // A new API: its file, then one line here.
         ]
     })

@@ -20,7 +20,6 @@ use tokio::task::JoinHandle;
 
 use crate::metadata::follow::Follower;
 use crate::node::Services;
-use crate::partition::Partition;
 
 /// Between two looks for logs to compact, at least.
 const CLEANER_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -36,7 +35,8 @@ impl Background {
     /// Starts them all.
     pub fn start(runtime: &Runtime, services: &Arc<Services>, follower: Follower) -> Background {
         let (stop, stopped) = watch::channel(false);
-        let logs = &services.config.logs;
+        let config = services.config();
+        let logs = &config.logs;
         let spawn =
             |period, work| runtime.spawn(every(period, services.clone(), stopped.clone(), work));
         let mut tasks = vec![
@@ -125,6 +125,9 @@ fn flush(services: &Services) {
         if partition.reader().log_end() == partition.flushed() {
             continue;
         }
+        let Some(_upkeep) = partition.upkeep() else {
+            continue;
+        };
         let Some(flush) = partition.log().begin_flush() else {
             continue;
         };
@@ -134,7 +137,7 @@ fn flush(services: &Services) {
                 log.finish_flush(flushed);
                 partition.note_flushed(log.recovery_point());
             }
-            Err(error) => tracing::error!("{}: {error}", name(&partition)),
+            Err(error) => tracing::error!("{}: {error}", partition),
         }
     }
 }
@@ -150,24 +153,26 @@ fn expire(services: &Services) {
     let now_ms = services.clock.now_ms();
     for partition in services.partitions.all() {
         let high_watermark = partition.high_watermark();
-        let mut log = partition.log();
+        let Some(mut log) = partition.log_to_change() else {
+            continue;
+        };
         log.expire_producers(now_ms);
         let expired = log.apply_retention(high_watermark, now_ms);
         let unlinked = log.unlink_deleted(now_ms);
         drop(log);
         match expired {
             Ok(reasons) if reasons.is_empty() => {}
-            Ok(reasons) => tracing::info!("{}: segments went: {reasons:?}", name(&partition)),
-            Err(error) => tracing::error!("{}: retention failed: {error}", name(&partition)),
+            Ok(reasons) => tracing::info!("{}: segments went: {reasons:?}", partition),
+            Err(error) => tracing::error!("{}: retention failed: {error}", partition),
         }
         if let Err(error) = unlinked {
-            tracing::error!("{}: unlinking failed: {error}", name(&partition));
+            tracing::error!("{}: unlinking failed: {error}", partition);
         }
     }
 }
 
 fn compact(services: &Services) {
-    let map_bytes = services.config.logs.cleaner.map_bytes;
+    let map_bytes = services.config().logs.cleaner.map_bytes;
     let limits = CompactionLimits {
         map_bytes: usize::try_from(map_bytes).unwrap_or(usize::MAX),
         ..CompactionLimits::default()
@@ -175,10 +180,13 @@ fn compact(services: &Services) {
     let now_ms = services.clock.now_ms();
     for partition in services.partitions.all() {
         let high_watermark = partition.high_watermark();
-        let log = partition.log();
-        if !log.config().compact {
+        if !partition.settings().compact {
             continue;
         }
+        let Some(_upkeep) = partition.upkeep() else {
+            continue;
+        };
+        let log = partition.log();
         let plan = log.plan_compaction(high_watermark, now_ms);
         drop(log);
         let outcome = match plan {
@@ -189,11 +197,7 @@ fn compact(services: &Services) {
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
-            tracing::error!("{}: compaction failed: {error}", name(&partition));
+            tracing::error!("{}: compaction failed: {error}", partition);
         }
     }
-}
-
-fn name(partition: &Partition) -> String {
-    format!("{}-{}", partition.topic, partition.index)
 }

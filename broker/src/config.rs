@@ -13,6 +13,7 @@
 //! | [`layers`] | which value counts |
 //! | [`listeners`] | where to listen, what clients are told |
 //! | [`topic`] | a topic's settings |
+//! | [`current`] | which configuration is in force |
 //! | [`alter`] | what the Admin API may change |
 //! | [`describe`] | what it is told |
 //! | [`documentation`] | `docs/configuration.md` |
@@ -22,6 +23,7 @@
 //! [`Config::with_dynamic`] makes the next one.
 
 pub mod alter;
+pub mod current;
 pub mod definitions;
 pub mod describe;
 pub mod documentation;
@@ -48,6 +50,7 @@ pub use self::alter::{
     AlterError, AlterOp, Alteration, Scope, alter, validate_topic_override,
     validate_topic_overrides,
 };
+pub use self::current::CurrentConfig;
 pub use self::describe::{Described, Source, Synonym, describe_loggers};
 pub use self::error::{ConfigError, ConfigErrors, Origin, Problem, Warning};
 pub use self::layers::{Dynamic, Layers};

@@ -13,6 +13,7 @@
 //! | [`group`] | who reads what, and how far they have come |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
+//! | [`loggers`] | how much each part tells, changeable at run time |
 //! | [`clock`] | the one clock |
 //!
 //! Nothing depends on this crate but the executable.
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod group;
+pub mod loggers;
 pub mod metadata;
 pub mod net;
 pub mod node;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reka_protocol::ErrorCode;
 use reka_protocol::messages::TopicRef;
 use reka_protocol::messages::api_versions::{FinalizedFeature, SupportedFeature};
 use reka_raft::record::{
@@ -22,18 +21,18 @@ use reka_storage::log_dir::{Identity, LogDirError};
 use reka_storage::map_budget::{MAPS_MAX, MapBudget};
 use reka_storage::{LogDir, LogError, TopicPartition};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::background::Background;
 use crate::clock::Clock;
-use crate::config::{
-    Config, HostPort, ListenerConfig, Overrides, SecurityProtocol, validate_topic_overrides,
-};
+use crate::config::{Config, CurrentConfig, HostPort, ListenerConfig, SecurityProtocol};
 use crate::group::Coordinators;
 use crate::group::coordinators::CoordinatorThread;
+use crate::loggers::Loggers;
+use crate::metadata::features;
 use crate::metadata::follow::{Follower, TopicNames};
-use crate::metadata::topics::{self, NewTopic, Refusal};
+use crate::metadata::topics::{self, NewTopic};
+use crate::metadata::{ChangeError, Controller, Draft, Refusal};
 use crate::net::budget::Budget;
 use crate::net::listener::{BindError, Front, bind};
 use crate::partition::Partition;
@@ -43,8 +42,6 @@ use crate::partition::table::PartitionTable;
 const METADATA_DIR: &str = "reka-metadata";
 /// Producer ids are taken from the quorum in blocks of this size.
 const PRODUCER_ID_BLOCK: i64 = 1000;
-/// How long a change of metadata may take to reach the partitions here.
-const FOLLOW_MAX: Duration = Duration::from_secs(30);
 /// What a listener without a host is bound to.
 const EVERY_ADDRESS: &str = "0.0.0.0";
 /// What the process does by the clock runs on this many threads.
@@ -64,14 +61,15 @@ pub struct Listener {
 /// What every connection can reach.
 #[derive(Debug)]
 pub struct Services {
-    /// What the broker was told.
-    pub config: Arc<Config>,
+    config: Arc<CurrentConfig>,
     /// The cluster's id.
     pub cluster_id: String,
     /// This broker's id.
     pub broker_id: i32,
     /// The metadata.
     pub quorum: MetadataQuorum,
+    /// Changes of the metadata.
+    pub controller: Controller,
     /// The partitions here.
     pub partitions: Arc<PartitionTable>,
     /// Memory of requests in flight.
@@ -80,42 +78,13 @@ pub struct Services {
     pub clock: Clock,
     /// The groups coordinated here.
     pub groups: Coordinators,
+    /// How much is told.
+    pub loggers: Loggers,
     log_dir: Arc<LogDir>,
     names: Arc<TopicNames>,
-    followed: watch::Receiver<u64>,
     broker_epoch: i64,
     directory_id: Uuid,
     producer_ids: tokio::sync::Mutex<std::ops::Range<i64>>,
-}
-
-/// Why a topic was not created or deleted.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// It may not be.
-    #[error("{}", .0.message)]
-    Refused(Refusal),
-    /// The quorum did not take it.
-    #[error(transparent)]
-    Propose(#[from] ProposeError),
-    /// It was taken, and its partitions are not here yet.
-    #[error("the change was made, but did not take effect within {FOLLOW_MAX:?}")]
-    Slow,
-}
-
-impl CreateError {
-    /// Kafka's code and a sentence.
-    pub fn to_kafka(&self) -> (ErrorCode, String) {
-        let error_code = match self {
-            CreateError::Refused(refusal) => refusal.error_code,
-            CreateError::Propose(ProposeError::NotLeader { .. }) => ErrorCode::NotController,
-            CreateError::Propose(ProposeError::TooLarge { .. }) => ErrorCode::PolicyViolation,
-            // Somebody else was faster: the image it was decided on was not the newest.
-            CreateError::Propose(ProposeError::Refused { .. }) => ErrorCode::TopicAlreadyExists,
-            CreateError::Propose(ProposeError::Stopped { .. } | ProposeError::Timeout { .. })
-            | CreateError::Slow => ErrorCode::RequestTimedOut,
-        };
-        (error_code, self.to_string())
-    }
 }
 
 /// Feature levels to be told to clients.
@@ -126,17 +95,10 @@ pub struct Features {
     levels: Vec<(String, i16)>,
 }
 
-/// What this release can do, by feature.
-const SUPPORTED_FEATURES: &[SupportedFeature<'static>] = &[SupportedFeature {
-    name: "metadata.version",
-    min: 7,
-    max: 29,
-}];
-
 impl Features {
     /// What this release can do.
     pub fn supported(&self) -> &'static [SupportedFeature<'static>] {
-        SUPPORTED_FEATURES
+        features::SUPPORTED
     }
 
     /// What the cluster has agreed on.
@@ -179,8 +141,13 @@ impl Services {
         partition.settings().to_rules(now_ms)
     }
 
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.get()
+    }
+
     /// Creates a topic as nobody asked for anything particular.
-    pub async fn create_topic_by_default(&self, name: &str) -> Result<(Uuid, i32), CreateError> {
+    pub async fn create_topic_by_default(&self, name: &str) -> Result<(Uuid, i32), ChangeError> {
         let topic = NewTopic {
             name: name.to_owned(),
             id: Uuid::new_v4(),
@@ -192,65 +159,35 @@ impl Services {
         self.create_topic(topic, false).await
     }
 
-    /// Creates a topic, or says why not; its id and number of partitions once it can be used.
+    /// Creates a topic, or only says whether it could; its id and number of partitions once it can
+    /// be used.
     pub async fn create_topic(
         &self,
         topic: NewTopic,
         validate_only: bool,
-    ) -> Result<(Uuid, i32), CreateError> {
-        let overrides: Overrides = topic
-            .configs
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
-            .collect();
-        validate_topic_overrides(&overrides).map_err(|error| {
-            CreateError::Refused(Refusal::new(ErrorCode::InvalidConfig, error.to_string()))
-        })?;
-        let image = self.quorum.image();
+    ) -> Result<(Uuid, i32), ChangeError> {
+        let created = self
+            .controller
+            .change_or_consider(validate_only, |draft| self.draft_topic(draft, &topic))
+            .await??;
+        Ok(created)
+    }
+
+    /// Drafts the creation of a topic; its id and number of partitions.
+    pub fn draft_topic(&self, draft: &mut Draft, topic: &NewTopic) -> Result<(Uuid, i32), Refusal> {
         let records = topics::create(
-            &image,
-            &topic,
+            draft.image(),
+            topic,
             self.broker_id,
             self.directory_id,
-            &self.config.topics,
-        )
-        .map_err(CreateError::Refused)?;
+            &self.config().topics,
+        )?;
         let partitions = records
             .iter()
             .filter(|record| matches!(record, Record::Partition(_)))
             .count();
-        if !validate_only {
-            let applied = self.quorum.propose(records).await?;
-            self.wait_followed(applied.offset).await?;
-        }
+        draft.add(records)?;
         Ok((topic.id, partitions as i32))
-    }
-
-    /// Deletes a topic; its partitions are gone when this returns.
-    pub async fn delete_topic(&self, id: Uuid) -> Result<(), CreateError> {
-        if !self.config.topics.deletable {
-            let why = "delete.topic.enable is false";
-            return Err(CreateError::Refused(Refusal::new(
-                ErrorCode::TopicDeletionDisabled,
-                why,
-            )));
-        }
-        let applied = self.quorum.propose(topics::remove(id)).await?;
-        self.wait_followed(applied.offset).await
-    }
-
-    /// Tells up to which offset the partitions here follow the metadata.
-    pub fn subscribe_followed(&self) -> watch::Receiver<u64> {
-        self.followed.clone()
-    }
-
-    async fn wait_followed(&self, offset: u64) -> Result<(), CreateError> {
-        let mut followed = self.followed.clone();
-        let wait = followed.wait_for(|followed| *followed >= offset);
-        match tokio::time::timeout(FOLLOW_MAX, wait).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(CreateError::Slow),
-        }
     }
 
     /// A producer id that was never handed out before.
@@ -281,6 +218,11 @@ impl Services {
                 .high_watermarks
                 .set(&name, partition.high_watermark());
         }
+    }
+
+    /// The data directory's id.
+    pub fn directory_id(&self) -> Uuid {
+        self.directory_id
     }
 
     /// The data directory.
@@ -336,7 +278,7 @@ pub struct Node {
 
 impl Node {
     /// Starts a broker of one node. It is ready when this returns.
-    pub fn start(config: Config) -> Result<Node, NodeError> {
+    pub fn start(config: Config, loggers: Loggers) -> Result<Node, NodeError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(BACKGROUND_THREADS)
             .thread_name("background")
@@ -372,11 +314,17 @@ impl Node {
         let registration = registration(&config, directory_id, &listeners);
         let broker_epoch = runtime.block_on(register(&quorum, registration))?;
 
-        let config = Arc::new(config);
+        let memory = config
+            .socket
+            .queued_request_bytes_max
+            .unwrap_or_else(quarter_of_memory);
+        let broker_id = config.node.id;
+        let config = Arc::new(CurrentConfig::new(config));
         let partitions = Arc::new(PartitionTable::default());
         let names = Arc::new(TopicNames::default());
         let clock = Clock;
         let (mut follower, followed) = Follower::new(
+            broker_id,
             config.clone(),
             log_dir.clone(),
             partitions.clone(),
@@ -384,24 +332,21 @@ impl Node {
             clock,
         );
         follower.follow(&quorum.image());
-        let memory = config
-            .socket
-            .queued_request_bytes_max
-            .unwrap_or_else(quarter_of_memory);
         let services = Arc::new(Services {
             memory: Budget::new(usize::try_from(memory).unwrap_or(usize::MAX)),
-            broker_id: config.node.id,
+            broker_id,
             config,
             cluster_id,
             partitions,
             clock,
             groups: Coordinators::default(),
+            loggers,
             log_dir,
             names,
-            followed,
             broker_epoch,
             directory_id,
             producer_ids: tokio::sync::Mutex::new(0..0),
+            controller: Controller::new(quorum.clone(), followed),
             quorum,
         });
         let background = Background::start(&runtime, &services, follower);
@@ -460,7 +405,7 @@ fn serve(
     sockets: Vec<(Arc<Listener>, TcpListener)>,
 ) -> Result<Front, NodeError> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let shards = services.config.node.shards.unwrap_or_else(cores);
+    let shards = services.config().node.shards.unwrap_or_else(cores);
     Front::start(services, sockets, shards).map_err(NodeError::Threads)
 }
 
@@ -562,7 +507,7 @@ fn registration(
         incarnation: Uuid::new_v4(),
         endpoints: listeners.iter().map(endpoint).collect(),
         rack: config.node.rack.clone(),
-        features: SUPPORTED_FEATURES
+        features: features::SUPPORTED
             .iter()
             .map(|feature| FeatureRange {
                 name: feature.name.to_owned(),
@@ -579,7 +524,7 @@ fn registration(
 /// Registers, and finalizes what no earlier release has; the broker epoch.
 async fn register(quorum: &MetadataQuorum, broker: RegisterBroker) -> Result<i64, ProposeError> {
     let image: Arc<MetadataImage> = quorum.image();
-    let missing = SUPPORTED_FEATURES
+    let missing = features::SUPPORTED
         .iter()
         .filter(|feature| image.features().level(feature.name).is_none())
         .map(|feature| {

@@ -14,10 +14,13 @@ use std::process::ExitCode;
 
 use command_line::{Command, USAGE};
 use reka_broker::config::{self, Config, LoggingConfig, Sources};
+use reka_broker::loggers::{Level, Loggers};
 use reka_broker::{Node, config::SourceFile};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 const EXIT_START: u8 = 1;
 const EXIT_USAGE: u8 = 2;
@@ -72,7 +75,7 @@ fn load(file: Option<&str>, overrides: Vec<String>) -> Result<Config, String> {
 }
 
 fn run(config: Config) -> ExitCode {
-    log_as(&config.logging);
+    let loggers = log_as(&config.logging);
     raise_file_limit();
     // Before anything is started, so that no signal is missed.
     let mut signals = match Signals::new([SIGINT, SIGTERM]) {
@@ -82,7 +85,7 @@ fn run(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_START);
         }
     };
-    let node = match Node::start(config) {
+    let node = match Node::start(config, loggers) {
         Ok(node) => node,
         Err(error) => {
             eprintln!("reka: {error}");
@@ -109,18 +112,28 @@ fn run(config: Config) -> ExitCode {
     }
 }
 
-/// Consensus tells more than anybody wants to read at `info`.
-fn log_as(logging: &LoggingConfig) {
-    let filter = EnvFilter::new(format!("{},openraft=warn", logging.level));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Starts logging to standard error, at levels that can be changed while it runs.
+fn log_as(logging: &LoggingConfig) -> Loggers {
+    let (filter, handle) = reload::Layer::new(EnvFilter::default());
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    if logging.json {
-        lines.json().init();
-    } else {
-        lines.init();
-    }
+    let lines = match logging.json {
+        true => lines.json().boxed(),
+        false => lines.boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .init();
+    let root = Level::from_name(&logging.level.to_ascii_uppercase()).unwrap_or(Level::Info);
+    let apply = move |directives: &str| {
+        if let Err(error) = handle.reload(EnvFilter::new(directives)) {
+            eprintln!("reka: the log levels {directives:?} are not in force: {error}");
+        }
+    };
+    // Consensus tells more than anybody wants to read at `info`.
+    Loggers::new(root, &[("openraft", Level::Warn)], Box::new(apply))
 }
 
 /// Every partition holds files open; the soft limit is often far below the hard one.

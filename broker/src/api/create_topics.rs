@@ -7,21 +7,25 @@
 //! | 6 | may be throttled |
 //! | 7 | topic ids (KIP-516) |
 //!
-//! Each topic is a batch of records of its own: one that is refused does not hold the others.
+//! All topics of a request are one change of the metadata; one that is refused does not hold the
+//! others.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
-use reka_protocol::kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use reka_protocol::kafka_protocol::messages::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult,
+};
 use reka_protocol::kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
-use reka_protocol::kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use super::text::{message, text};
 use super::{Call, Context, Handler};
-use crate::metadata::topics::{NewTopic, Refusal};
-use crate::node::CreateError;
+use crate::config::Config;
+use crate::metadata::topics::NewTopic;
+use crate::metadata::{Draft, Refusal};
+use crate::node::Services;
 
 /// Creates topics, or only says whether it would.
 #[derive(Debug)]
@@ -35,31 +39,50 @@ impl Handler for CreateTopics {
         _call: Call,
         request: CreateTopicsRequest,
     ) -> CreateTopicsResponse {
-        let mut times_named: HashMap<String, usize> = HashMap::new();
-        for topic in &request.topics {
-            *times_named.entry(topic.name.to_string()).or_default() += 1;
-        }
-        let mut results = Vec::new();
-        for topic in &request.topics {
-            let outcome = if times_named
-                .get(topic.name.as_str())
-                .is_some_and(|times| *times > 1)
-            {
-                let why = format!("topic {} is named more than once", topic.name.as_str());
-                Err(CreateError::Refused(Refusal::new(
-                    ErrorCode::InvalidRequest,
-                    why,
-                )))
-            } else {
-                context
-                    .services
-                    .create_topic(new_topic(topic), request.validate_only)
-                    .await
+        let services = &context.services;
+        let topics = &request.topics;
+        let outcomes = services
+            .controller
+            .change_or_consider(request.validate_only, |draft| {
+                let created = topics
+                    .iter()
+                    .map(|topic| create(services, draft, topics, topic));
+                created.collect::<Vec<_>>()
+            })
+            .await;
+        let config = services.config();
+        let results = topics.iter().enumerate().map(|(at, topic)| {
+            let (error_code, said) = match &outcomes {
+                Ok(outcomes) => match &outcomes[at] {
+                    Ok((id, partitions)) => return created(&config, topic, *id, *partitions),
+                    Err(refusal) => (refusal.error_code, refusal.message.clone()),
+                },
+                Err(error) => (error.error_code(), error.to_string()),
             };
-            results.push(result(topic, outcome));
-        }
-        CreateTopicsResponse::default().with_topics(results)
+            CreatableTopicResult::default()
+                .with_name(topic.name.clone())
+                .with_error_code(error_code.code())
+                .with_error_message(message(said))
+                .with_num_partitions(-1)
+                .with_replication_factor(-1)
+        });
+        CreateTopicsResponse::default().with_topics(results.collect())
     }
+}
+
+fn create(
+    services: &Services,
+    draft: &mut Draft,
+    all: &[CreatableTopic],
+    topic: &CreatableTopic,
+) -> Result<(Uuid, i32), Refusal> {
+    if all.iter().filter(|other| other.name == topic.name).count() > 1 {
+        return Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "Duplicate topic name.",
+        ));
+    }
+    services.draft_topic(draft, &new_topic(topic))
 }
 
 fn new_topic(topic: &CreatableTopic) -> NewTopic {
@@ -91,24 +114,29 @@ fn new_topic(topic: &CreatableTopic) -> NewTopic {
     }
 }
 
-fn result(
+fn created(
+    config: &Config,
     topic: &CreatableTopic,
-    outcome: Result<(Uuid, i32), CreateError>,
+    id: Uuid,
+    partitions: i32,
 ) -> CreatableTopicResult {
-    let result = CreatableTopicResult::default().with_name(topic.name.clone());
-    match outcome {
-        Ok((id, partitions)) => result
-            .with_topic_id(id)
-            .with_num_partitions(partitions)
-            .with_replication_factor(1)
-            .with_configs(Some(Vec::new())),
-        Err(error) => {
-            let (error_code, message) = error.to_kafka();
-            result
-                .with_error_code(error_code.code())
-                .with_error_message(Some(StrBytes::from_string(message)))
-                .with_num_partitions(-1)
-                .with_replication_factor(-1)
-        }
-    }
+    let overrides = topic
+        .configs
+        .iter()
+        .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
+        .collect();
+    let configs = config.describe_topic(&overrides).into_iter().map(|key| {
+        CreatableTopicConfigs::default()
+            .with_name(text(key.name))
+            .with_value(key.value.map(text))
+            .with_read_only(key.read_only)
+            .with_config_source(key.source.number())
+            .with_is_sensitive(key.sensitive)
+    });
+    CreatableTopicResult::default()
+        .with_name(topic.name.clone())
+        .with_topic_id(id)
+        .with_num_partitions(partitions)
+        .with_replication_factor(1)
+        .with_configs(Some(configs.collect()))
 }

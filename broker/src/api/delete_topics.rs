@@ -7,17 +7,20 @@
 //! | 6 | by id (KIP-516) |
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use reka_protocol::kafka_protocol::messages::{
     DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
 };
-use reka_protocol::kafka_protocol::protocol::StrBytes;
+use reka_raft::MetadataImage;
+use reka_raft::image::TopicImage;
 use uuid::Uuid;
 
+use super::text::{message, topic_name};
 use super::{Call, Context, Handler};
-use crate::node::CreateError;
+use crate::metadata::{Refusal, topics};
 
 /// Deletes topics, by name or by id.
 #[derive(Debug)]
@@ -44,42 +47,63 @@ impl Handler for DeleteTopics {
                     .map(|topic| (topic.name, topic.topic_id)),
             );
         }
-        let mut results = Vec::new();
-        for (name, id) in wanted {
-            results.push(delete(&context, name, id).await);
-        }
-        DeleteTopicsResponse::default().with_responses(results)
+        let deletable = context.services.config().topics.deletable;
+        let outcomes = context
+            .services
+            .controller
+            .change(|draft| {
+                let deleted = wanted.iter().map(|(name, id)| {
+                    let topic = find(draft.image(), name.as_ref(), *id)?;
+                    if !deletable {
+                        let why = "Topic deletion is disabled.";
+                        return Err(Refusal::new(ErrorCode::TopicDeletionDisabled, why));
+                    }
+                    draft.add(topics::remove(topic.id()))?;
+                    Ok(topic)
+                });
+                deleted.collect::<Vec<_>>()
+            })
+            .await;
+        let results = wanted.into_iter().enumerate().map(|(at, (name, id))| {
+            let result = DeletableTopicResult::default()
+                .with_name(name)
+                .with_topic_id(id);
+            let (error_code, said) = match &outcomes {
+                Ok(outcomes) => match &outcomes[at] {
+                    Ok(topic) => {
+                        return result
+                            .with_name(Some(topic_name(topic.name())))
+                            .with_topic_id(topic.id());
+                    }
+                    Err(refusal) => (refusal.error_code, refusal.message.clone()),
+                },
+                Err(error) => (error.error_code(), error.to_string()),
+            };
+            result
+                .with_error_code(error_code.code())
+                .with_error_message(message(said))
+        });
+        DeleteTopicsResponse::default().with_responses(results.collect())
     }
 }
 
-async fn delete(context: &Context, name: Option<TopicName>, id: Uuid) -> DeletableTopicResult {
-    let image = context.services.quorum.image();
-    let found = match &name {
-        Some(name) => image.topics().get(name.as_str()),
-        None => image.topics().by_id(id),
+fn find(
+    image: &MetadataImage,
+    name: Option<&TopicName>,
+    id: Uuid,
+) -> Result<Arc<TopicImage>, Refusal> {
+    let (found, error_code) = match name {
+        Some(name) => (
+            image.topics().get(name.as_str()),
+            ErrorCode::UnknownTopicOrPartition,
+        ),
+        None => (image.topics().by_id(id), ErrorCode::UnknownTopicId),
     };
-    let result = DeletableTopicResult::default()
-        .with_name(name.clone())
-        .with_topic_id(id);
-    let Some(topic) = found else {
-        let error_code = match name {
-            Some(_) => ErrorCode::UnknownTopicOrPartition,
-            None => ErrorCode::UnknownTopicId,
+    found.cloned().ok_or_else(|| {
+        let why = match error_code {
+            ErrorCode::UnknownTopicId => "This server does not host this topic ID.",
+            _ => "This server does not host this topic-partition.",
         };
-        return result.with_error_code(error_code.code());
-    };
-    let result = result
-        .with_name(Some(TopicName(StrBytes::from_string(
-            topic.name().to_owned(),
-        ))))
-        .with_topic_id(topic.id());
-    match context.services.delete_topic(topic.id()).await {
-        Ok(()) => result,
-        Err(error) => {
-            let (error_code, message) = CreateError::to_kafka(&error);
-            result
-                .with_error_code(error_code.code())
-                .with_error_message(Some(StrBytes::from_string(message)))
-        }
-    }
+        Refusal::new(error_code, why)
+    })
 }

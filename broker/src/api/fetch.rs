@@ -70,7 +70,7 @@ pub fn start(context: &Rc<Context>, call: Call, request: &FetchRequest) -> Resul
     let fetch = Fetch {
         topics: list(context, request),
         min_bytes: request.min_bytes.max(0) as u64,
-        max_bytes: (request.max_bytes.max(0) as u64).min(context.services.config.fetch_max_bytes),
+        max_bytes: (request.max_bytes.max(0) as u64).min(context.services.config().fetch_max_bytes),
         isolation: match request.isolation_level {
             1 => Isolation::ReadCommitted,
             _ => Isolation::ReadUncommitted,

@@ -31,6 +31,8 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
+/// Earlier versions have no room for an epoch.
+const LEADER_EPOCH_FROM: i16 = 4;
 /// A replica asks, not a consumer: it sees the log to its end.
 const FIRST_REPLICA_ID: i32 = 0;
 
@@ -43,7 +45,7 @@ impl Handler for ListOffsets {
 
     async fn handle(
         context: Rc<Context>,
-        _call: Call,
+        call: Call,
         request: ListOffsetsRequest,
     ) -> ListOffsetsResponse {
         let isolation = match request.isolation_level {
@@ -71,7 +73,13 @@ impl Handler for ListOffsets {
                 } else {
                     match context.services.partitions.get(topic.name.as_str(), index) {
                         None => refused(index, ErrorCode::UnknownTopicOrPartition),
-                        Some(partition) => find(&partition, wanted, isolation, from_replica),
+                        Some(partition) => {
+                            let found = find(&partition, wanted, isolation, from_replica);
+                            match call.version {
+                                LEADER_EPOCH_FROM.. => found,
+                                _ => found.with_leader_epoch(-1),
+                            }
+                        }
                     }
                 };
                 partitions.push(answer);

@@ -29,9 +29,9 @@ use reka_raft::image::TopicImage;
 use uuid::Uuid;
 
 use super::{Call, Context, Handler};
+use crate::metadata::ChangeError;
 use crate::metadata::is_internal_topic;
 use crate::metadata::topics::check_name;
-use crate::node::CreateError;
 
 /// "Not asked for."
 const NO_OPERATIONS: i32 = i32::MIN;
@@ -101,7 +101,7 @@ async fn by_name(context: &Context, name: &str, may_create: bool) -> MetadataRes
     if check_name(name).is_err() {
         return missing(ErrorCode::InvalidTopicException).with_name(Some(topic_name(name)));
     }
-    if !may_create || !context.services.config.topics.auto_create {
+    if !may_create || !context.services.config().topics.auto_create {
         return missing(ErrorCode::UnknownTopicOrPartition).with_name(Some(topic_name(name)));
     }
     let created = context.services.create_topic_by_default(name).await;
@@ -109,7 +109,7 @@ async fn by_name(context: &Context, name: &str, may_create: bool) -> MetadataRes
     match (created, image.topics().get(name)) {
         // Also when somebody else was faster.
         (_, Some(topic)) => describe(topic),
-        (Err(CreateError::Refused(refusal)), None) => {
+        (Err(ChangeError::Refused(refusal)), None) => {
             missing(refusal.error_code).with_name(Some(topic_name(name)))
         }
         (_, None) => missing(ErrorCode::LeaderNotAvailable).with_name(Some(topic_name(name))),

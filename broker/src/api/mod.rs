@@ -3,28 +3,51 @@
 //! ApiVersions is derived from the table: what is not in it is not advertised. Produce, Fetch and
 //! ApiVersions are decoded by hand and dispatched before the table is asked.
 
+mod config_resource;
 mod handler;
+mod text;
 
+pub mod alter_client_quotas;
+pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
+pub mod create_acls;
+pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
+pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
+pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod update_features;
 
 pub use handler::{Call, Context, Handler, Start};
 
@@ -45,7 +68,25 @@ fn table() -> &'static [(i16, Start)] {
             entry::<metadata::Metadata>(),
             entry::<create_topics::CreateTopics>(),
             entry::<delete_topics::DeleteTopics>(),
+            entry::<delete_records::DeleteRecords>(),
             entry::<init_producer_id::InitProducerId>(),
+            entry::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+            entry::<describe_acls::DescribeAcls>(),
+            entry::<create_acls::CreateAcls>(),
+            entry::<delete_acls::DeleteAcls>(),
+            entry::<describe_configs::DescribeConfigs>(),
+            entry::<alter_configs::AlterConfigs>(),
+            entry::<alter_replica_log_dirs::AlterReplicaLogDirs>(),
+            entry::<describe_log_dirs::DescribeLogDirs>(),
+            entry::<create_partitions::CreatePartitions>(),
+            entry::<elect_leaders::ElectLeaders>(),
+            entry::<incremental_alter_configs::IncrementalAlterConfigs>(),
+            entry::<alter_partition_reassignments::AlterPartitionReassignments>(),
+            entry::<list_partition_reassignments::ListPartitionReassignments>(),
+            entry::<describe_client_quotas::DescribeClientQuotas>(),
+            entry::<alter_client_quotas::AlterClientQuotas>(),
+            entry::<describe_quorum::DescribeQuorum>(),
+            entry::<update_features::UpdateFeatures>(),
             entry::<describe_cluster::DescribeCluster>(),
             entry::<find_coordinator::FindCoordinator>(),
             entry::<join_group::JoinGroup>(),
@@ -58,6 +99,9 @@ fn table() -> &'static [(i16, Start)] {
             entry::<describe_groups::DescribeGroups>(),
             entry::<list_groups::ListGroups>(),
             entry::<delete_groups::DeleteGroups>(),
+            entry::<describe_producers::DescribeProducers>(),
+            entry::<list_config_resources::ListConfigResources>(),
+            entry::<describe_topic_partitions::DescribeTopicPartitions>(),
             // A new API: its file, then one line here.
         ]
     })

@@ -32,7 +32,8 @@ impl AlterOp {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
         match self {
             AlterOp::Set => "SET",
             AlterOp::Delete => "DELETE",

@@ -20,8 +20,9 @@ use super::ask::{Ask, ListFilter, Listed, Reply};
 use super::shard::{self, Envelope};
 use super::{Settings, partition_for};
 use crate::metadata::CONSUMER_OFFSETS;
+use crate::metadata::ChangeError;
 use crate::metadata::topics::NewTopic;
-use crate::node::{CreateError, Services};
+use crate::node::Services;
 
 /// Questions that wait for one partition; the next one waits on its shard.
 const MAILBOX_MAX: usize = 1024;
@@ -96,7 +97,7 @@ async fn put(mailbox: &mpsc::Sender<Envelope>, ask: Ask) -> Reply {
 }
 
 /// Creates `__consumer_offsets` if it is not there.
-pub async fn create_topic(services: &Services) -> Result<(), CreateError> {
+pub async fn create_topic(services: &Services) -> Result<(), ChangeError> {
     if services
         .quorum
         .image()
@@ -106,7 +107,7 @@ pub async fn create_topic(services: &Services) -> Result<(), CreateError> {
     {
         return Ok(());
     }
-    let settings = &services.config.offsets.topic;
+    let settings = services.config().offsets.topic;
     let brokers = services.quorum.image().brokers().iter().count();
     let replicas = i16::try_from(brokers.max(1)).unwrap_or(i16::MAX);
     let topic = NewTopic {
@@ -176,8 +177,8 @@ struct Task {
 
 /// Keeps the tasks in step with the partitions this broker leads.
 async fn follow(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
-    let settings = Arc::new(Settings::new(&services.config));
-    let mut followed = services.subscribe_followed();
+    let settings = Arc::new(Settings::new(&services.config()));
+    let mut followed = services.controller.followed();
     let mut tasks: BTreeMap<i32, Task> = BTreeMap::new();
     let mut seen = services.quorum.image();
     loop {

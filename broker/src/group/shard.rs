@@ -27,6 +27,7 @@ use super::load::load;
 use super::record::GroupRecord;
 use super::state::Groups;
 use super::{Now, Settings};
+use crate::config::OffsetsConfig;
 use crate::node::Services;
 use crate::partition::Partition;
 
@@ -59,6 +60,7 @@ pub(super) struct Shard {
     open_bytes: usize,
     /// Answers that wait for the high watermark to reach the offset.
     uncommitted: VecDeque<Uncommitted>,
+    config: OffsetsConfig,
     began: Instant,
     scratch: Vec<u8>,
 }
@@ -78,6 +80,7 @@ pub(super) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut shard = Shard {
+        config: services.config().offsets.clone(),
         services,
         settings: settings.clone(),
         partition,
@@ -95,9 +98,7 @@ pub(super) async fn serve(
     }
     let mut retention = tokio::time::interval(
         shard
-            .services
             .config
-            .offsets
             .retention_check_interval
             .max(Duration::from_millis(1)),
     );
@@ -367,7 +368,7 @@ impl Shard {
             self.uncommitted.push_back(Uncommitted {
                 end,
                 replies,
-                deadline: Instant::now() + self.services.config.offsets.commit_timeout,
+                deadline: Instant::now() + self.config.commit_timeout,
             });
         }
         Ok(())
@@ -375,7 +376,7 @@ impl Shard {
 
     fn append(&mut self, records: &[GroupRecord]) -> Result<(), ErrorCode> {
         let now_ms = self.services.clock.now_ms();
-        let mut batch = BatchBuilder::new(0).compression(self.services.config.offsets.compression);
+        let mut batch = BatchBuilder::new(0).compression(self.config.compression);
         for (offset, record) in (0_i64..).zip(records) {
             let (key, value) = record.encode().map_err(|error| {
                 tracing::error!("{}: {error}", self.name());

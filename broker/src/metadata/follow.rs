@@ -1,22 +1,22 @@
 //! Keeps the partitions on this broker in step with the metadata.
 //!
-//! One task reads each new image, opens logs of partitions that are new and deletes those of topics
-//! that are gone, then says up to which offset it has followed. Whoever changed the metadata waits
-//! for that before answering, so that a topic that was created can be written to at once.
+//! One task reads each new image and looks at what differs from the one before: logs of partitions
+//! that are new are opened, those of topics that are gone deleted, configurations that changed put
+//! in force. Then it says up to which offset it has followed. Whoever changed the metadata waits for
+//! that before answering, so that a topic that was created can be written to at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use reka_raft::MetadataImage;
-use reka_raft::image::TopicImage;
+use reka_raft::image::{BROKER, TOPIC, TopicChange, TopicImage};
 use reka_storage::log_dir::ToOpen;
 use reka_storage::{LogDir, TopicPartition};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::topics::TOPIC_RESOURCE;
 use crate::clock::Clock;
-use crate::config::{Config, Overrides, TopicConfig};
+use crate::config::{Config, CurrentConfig, Overrides, TopicConfig};
 use crate::partition::Partition;
 use crate::partition::table::PartitionTable;
 
@@ -26,19 +26,15 @@ const OPEN_PARALLELISM: usize = 2;
 /// What follows the metadata.
 #[derive(Debug)]
 pub struct Follower {
-    config: Arc<Config>,
+    broker_id: i32,
+    config: Arc<CurrentConfig>,
     log_dir: Arc<LogDir>,
     partitions: Arc<PartitionTable>,
     clock: Clock,
     names: Arc<TopicNames>,
-    known: HashMap<Uuid, Known>,
+    /// What was followed last.
+    image: Arc<MetadataImage>,
     followed: watch::Sender<u64>,
-}
-
-#[derive(Debug)]
-struct Known {
-    name: String,
-    partitions: usize,
 }
 
 /// Topic names by id, for requests that use ids.
@@ -75,7 +71,8 @@ impl TopicNames {
 impl Follower {
     /// Follows from nothing; the first image brings everything.
     pub fn new(
-        config: Arc<Config>,
+        broker_id: i32,
+        config: Arc<CurrentConfig>,
         log_dir: Arc<LogDir>,
         partitions: Arc<PartitionTable>,
         names: Arc<TopicNames>,
@@ -83,65 +80,128 @@ impl Follower {
     ) -> (Follower, watch::Receiver<u64>) {
         let (followed, receiver) = watch::channel(0);
         let follower = Follower {
+            broker_id,
             config,
             log_dir,
             partitions,
             clock,
             names,
-            known: HashMap::new(),
+            image: Arc::default(),
             followed,
         };
         (follower, receiver)
     }
 
-    /// Blocking: opens and deletes logs until the partitions are those of `image`.
-    pub fn follow(&mut self, image: &MetadataImage) {
-        let gone: Vec<Uuid> = self
-            .known
-            .keys()
-            .copied()
-            .filter(|id| image.topics().by_id(*id).is_none())
-            .collect();
-        for id in gone {
-            self.remove(id);
-        }
+    /// Blocking: opens and deletes logs until the partitions are those of `image`, and puts the
+    /// configurations in force that are in it.
+    pub fn follow(&mut self, image: &Arc<MetadataImage>) {
+        let before = std::mem::replace(&mut self.image, image.clone());
+        let reconfigured = self.follow_broker_config(&before);
         let mut wanted = Vec::new();
-        for topic in image.topics().iter() {
-            let known = self
-                .known
-                .get(&topic.id())
-                .map_or(0, |known| known.partitions);
-            for index in known..topic.partition_count() {
-                wanted.push((topic.clone(), index as i32));
+        for change in image.topics().changed_since(before.topics()) {
+            match change {
+                TopicChange::Removed(topic) => self.remove(topic),
+                TopicChange::Now(topic) => {
+                    let known = before
+                        .topics()
+                        .by_id(topic.id())
+                        .map_or(0, |known| known.partition_count());
+                    for index in known..topic.partition_count() {
+                        wanted.push((topic.clone(), index as i32));
+                    }
+                }
             }
         }
-        self.open(image, &wanted);
+        self.open(&wanted);
+        match reconfigured {
+            true => {
+                for topic in image.topics().iter() {
+                    self.configure(topic.name());
+                }
+            }
+            false => self.follow_topic_configs(&before),
+        }
         self.followed.send_replace(image.offset());
     }
 
-    /// What the topic's own configuration comes to over the broker's.
-    fn settings(&self, image: &MetadataImage, topic: &str) -> TopicConfig {
-        let overrides: Overrides = image
-            .configs()
-            .resource(TOPIC_RESOURCE, topic)
-            .into_iter()
-            .flat_map(|entries| entries.iter())
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect();
-        self.config.topic(&overrides).unwrap_or_else(|error| {
-            tracing::error!("the configuration of topic {topic} is left aside: {error}");
-            self.config.topic_defaults.clone()
-        })
+    /// Puts in force what was set for all brokers and for this one; whether anything was.
+    fn follow_broker_config(&self, before: &MetadataImage) -> bool {
+        let set = |image: &MetadataImage, name: &str| {
+            let entries = image.configs().resource(BROKER, name);
+            entries
+                .map(|entries| (**entries).clone())
+                .unwrap_or_default()
+        };
+        let both =
+            |image: &MetadataImage| (set(image, ""), set(image, &self.broker_id.to_string()));
+        let now = both(&self.image);
+        if both(before) == now {
+            return false;
+        }
+        match self.config.get().with_dynamic(&now.0, &now.1) {
+            Ok(config) => self.config.set(config),
+            Err(errors) => {
+                tracing::error!(
+                    "the configuration that was set at run time is left aside: {errors}"
+                );
+                return false;
+            }
+        }
+        true
     }
 
-    fn open(&mut self, image: &MetadataImage, wanted: &[(Arc<TopicImage>, i32)]) {
-        let expiration = self.config.logs.producer_id_expiration;
+    /// Puts in force what was set for topics.
+    fn follow_topic_configs(&self, before: &MetadataImage) {
+        let mut earlier: HashMap<&str, _> = before.configs().resources(TOPIC).collect();
+        for (topic, entries) in self.image.configs().resources(TOPIC) {
+            let same = earlier
+                .remove(topic)
+                .is_some_and(|earlier| Arc::ptr_eq(earlier, entries));
+            if !same {
+                self.configure(topic);
+            }
+        }
+        for topic in earlier.into_keys() {
+            self.configure(topic);
+        }
+    }
+
+    /// Brings the settings of a topic's partitions up to date.
+    fn configure(&self, topic: &str) {
+        let config = self.config.get();
+        let settings = self.settings(&config, topic);
+        let log_config = settings.to_log_config(config.logs.producer_id_expiration);
+        for partition in self.partitions.of_topic(topic) {
+            partition.configure(settings.clone(), log_config.clone());
+        }
+    }
+
+    /// What the topic's own configuration comes to over the broker's.
+    fn settings(&self, config: &Config, topic: &str) -> Arc<TopicConfig> {
+        let entries = self.image.configs().resource(TOPIC, topic);
+        let overrides = entries.map(|entries| &**entries);
+        let settings = config.topic(overrides.unwrap_or(&Overrides::new()));
+        Arc::new(settings.unwrap_or_else(|error| {
+            tracing::error!("the configuration of topic {topic} is left aside: {error}");
+            config.topic_defaults.clone()
+        }))
+    }
+
+    fn open(&self, wanted: &[(Arc<TopicImage>, i32)]) {
+        let config = self.config.get();
+        let mut settings: HashMap<Uuid, Arc<TopicConfig>> = HashMap::new();
+        for (topic, _) in wanted {
+            let resolve = || self.settings(&config, topic.name());
+            settings.entry(topic.id()).or_insert_with(resolve);
+            self.names.set(topic.id(), topic.name());
+        }
+        let expiration = config.logs.producer_id_expiration;
         let logs = wanted
             .iter()
             .map(|(topic, index)| ToOpen {
                 partition: TopicPartition::new(topic.name(), *index),
                 topic_id: Some(topic.id()),
-                config: self.settings(image, topic.name()).to_log_config(expiration),
+                config: settings[&topic.id()].to_log_config(expiration),
             })
             .collect();
         let mut opened: HashMap<TopicPartition, _> = self
@@ -174,27 +234,18 @@ impl Follower {
                         *index,
                         log,
                         epoch,
-                        self.settings(image, topic.name()),
+                        settings[&topic.id()].clone(),
                     )));
                 }
                 Err(error) => tracing::error!("{partition} is not served: {error}"),
             }
-            self.names.set(topic.id(), topic.name());
-            let known = Known {
-                name: topic.name().to_owned(),
-                partitions: topic.partition_count(),
-            };
-            self.known.insert(topic.id(), known);
         }
     }
 
-    fn remove(&mut self, id: Uuid) {
-        let Some(known) = self.known.remove(&id) else {
-            return;
-        };
-        self.names.remove(id);
-        for partition in self.partitions.remove_topic(&known.name) {
-            let deleted = self.log_dir.delete(&partition.log());
+    fn remove(&self, topic: &TopicImage) {
+        self.names.remove(topic.id());
+        for partition in self.partitions.remove_topic(topic.name()) {
+            let deleted = partition.delete(|log| self.log_dir.delete(log));
             // Fetches that wait for it find out that it is gone.
             partition.waiters().wake();
             match deleted.map(|name| self.log_dir.unlink(&name)) {

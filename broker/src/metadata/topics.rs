@@ -2,37 +2,17 @@
 
 use reka_protocol::ErrorCode;
 use reka_raft::MetadataImage;
+use reka_raft::image::TOPIC;
 use reka_raft::record::{self, Config, LeaderRecoveryState, Partition, Record, RemoveTopic};
 use uuid::Uuid;
 
-use crate::config::TopicsConfig;
-
-/// Kafka's code for the configuration of a topic.
-pub const TOPIC_RESOURCE: i8 = 2;
+use super::Refusal;
+use crate::config::{Overrides, TopicsConfig, validate_topic_overrides};
 
 /// Longest topic name; with a partition number it still is a file name.
 const NAME_BYTES_MAX: usize = 249;
 /// Partitions that may be asked for at once; an image of a million still fits.
-const PARTITIONS_MAX: i32 = 100_000;
-
-/// Why a topic is not created.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Kafka's code.
-    pub error_code: ErrorCode,
-    /// For people.
-    pub message: String,
-}
-
-impl Refusal {
-    /// A refusal with a reason.
-    pub fn new(error_code: ErrorCode, message: impl Into<String>) -> Refusal {
-        Refusal {
-            error_code,
-            message: message.into(),
-        }
-    }
-}
+pub(super) const PARTITIONS_MAX: i32 = 100_000;
 
 /// A topic to be created.
 #[derive(Clone, Debug)]
@@ -99,6 +79,13 @@ pub fn create(
         return Err(Refusal::new(ErrorCode::InvalidTopicException, why));
     }
     let partitions = partition_count(topic, broker_id, defaults)?;
+    let overrides: Overrides = topic
+        .configs
+        .iter()
+        .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+        .collect();
+    validate_topic_overrides(&overrides)
+        .map_err(|error| Refusal::new(ErrorCode::InvalidConfig, error.to_string()))?;
     let mut records = vec![Record::Topic(record::Topic {
         name: topic.name.clone(),
         id: topic.id,
@@ -110,7 +97,7 @@ pub fn create(
     }
     for (key, value) in &topic.configs {
         records.push(Record::Config(Config {
-            resource_type: TOPIC_RESOURCE,
+            resource_type: TOPIC,
             resource_name: topic.name.clone(),
             key: key.clone(),
             value: value.clone(),

@@ -90,7 +90,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(socket: TcpStream, shard: Rc<Shard>, context: Rc<Context>) -> Connection {
         let now = Instant::now();
-        let limit = context.services.config.socket.request_max_bytes;
+        let limit = context.services.config().socket.request_max_bytes;
         Connection {
             socket,
             shard,
@@ -180,7 +180,7 @@ impl Connection {
     fn check_deadline(&mut self, task: &mut TaskContext<'_>) -> Result<(), Closed> {
         while self.deadline.as_mut().poll(task).is_ready() {
             let now = Instant::now();
-            let idle_max = self.context.services.config.socket.connections_max_idle;
+            let idle_max = self.context.services.config().socket.connections_max_idle;
             if let Some(began) = self.frame_began
                 && now - began >= FRAME_TIMEOUT
             {

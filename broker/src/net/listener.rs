@@ -62,7 +62,7 @@ impl Front {
         let mut acceptors = Vec::new();
         for (listener, socket) in sockets {
             let (doors, stopped, open) = (doors.clone(), stopped.clone(), open.clone());
-            let max = services.config.socket.connections_max;
+            let max = services.config().socket.connections_max;
             let thread = std::thread::Builder::new()
                 .name(format!("accept-{}", listener.name))
                 .spawn(move || accept(&socket, &listener, &doors, &stopped, &open, max))?;

@@ -61,7 +61,10 @@ impl Partition {
             TimestampType::CreateTime => -1,
         };
 
-        let mut log = self.log();
+        let Some(mut log) = self.log_to_change() else {
+            let why = format!("{self} is deleted");
+            return Err(Refused::new(ErrorCode::UnknownTopicOrPartition, why));
+        };
         let checked = CheckedBatches::accepted(batch, &accepted);
         let appended = log
             .append(checked, self.leader_epoch(), rules.now_ms)

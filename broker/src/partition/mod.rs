@@ -9,10 +9,10 @@ pub mod read;
 pub mod table;
 pub mod waiters;
 
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use reka_storage::{Log, LogReader};
+use reka_storage::{Log, LogConfig, LogReader};
 use uuid::Uuid;
 
 use self::waiters::Waiters;
@@ -28,13 +28,17 @@ pub struct Partition {
     /// Its number.
     pub index: i32,
     log: Mutex<Log>,
+    /// Its files are gone or going. Set with the log's lock held.
+    deleted: AtomicBool,
+    /// Held while files are worked on without the log's lock, so that a deletion comes before or after.
+    upkeep: Mutex<()>,
     reader: LogReader,
     leader_epoch: AtomicI32,
     high_watermark: AtomicI64,
     /// Records below this are on disk; what the flusher looks at before it takes the lock.
     flushed: AtomicI64,
     waiters: Waiters,
-    settings: TopicConfig,
+    settings: RwLock<Arc<TopicConfig>>,
 }
 
 impl Partition {
@@ -45,7 +49,7 @@ impl Partition {
         index: i32,
         log: Log,
         leader_epoch: i32,
-        settings: TopicConfig,
+        settings: Arc<TopicConfig>,
     ) -> Partition {
         let reader = log.reader();
         let flushed = AtomicI64::new(log.recovery_point());
@@ -56,23 +60,61 @@ impl Partition {
             high_watermark: AtomicI64::new(reader.log_end()),
             reader,
             log: Mutex::new(log),
+            deleted: AtomicBool::new(false),
+            upkeep: Mutex::new(()),
             leader_epoch: AtomicI32::new(leader_epoch),
             flushed,
             waiters: Waiters::default(),
-            settings,
+            settings: RwLock::new(settings),
         };
         partition.log().settle_below(partition.high_watermark());
         partition
     }
 
     /// The topic's settings.
-    pub fn settings(&self) -> &TopicConfig {
-        &self.settings
+    pub fn settings(&self) -> Arc<TopicConfig> {
+        self.settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
-    /// The writer's side of the log. Held briefly, never across an await.
+    /// From now on the partition obeys these settings; `log_config` is what they are to its log.
+    pub fn configure(&self, settings: Arc<TopicConfig>, log_config: LogConfig) {
+        if let Some(mut log) = self.log_to_change() {
+            log.set_config(log_config);
+        }
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    /// The writer's side of the log, to look at. Held briefly, never across an await.
     pub fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same to change it; `None` once the partition is deleted. A file that is missing because
+    /// its partition went must not look like a disk that fails, which takes everything offline.
+    pub fn log_to_change(&self) -> Option<MutexGuard<'_, Log>> {
+        let log = self.log();
+        (!self.deleted.load(Ordering::Relaxed)).then_some(log)
+    }
+
+    /// For work on the files without the log's lock: as long as it is held, the partition is not
+    /// deleted. `None` once it is.
+    pub fn upkeep(&self) -> Option<MutexGuard<'_, ()>> {
+        let upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        (!self.deleted.load(Ordering::Relaxed)).then_some(upkeep)
+    }
+
+    /// Lets `delete` take the files away. Nothing changes them afterwards.
+    pub fn delete<T>(&self, delete: impl FnOnce(&Log) -> T) -> T {
+        let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.log();
+        self.deleted.store(true, Ordering::Relaxed);
+        delete(&log)
     }
 
     /// The reader's side of the log.
@@ -120,5 +162,11 @@ impl Partition {
         if self.reader.first_unstable().is_some() {
             log.settle_below(end);
         }
+    }
+}
+
+impl std::fmt::Display for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.index)
     }
 }

@@ -51,6 +51,13 @@ impl PartitionTable {
             .collect()
     }
 
+    /// The partitions of a topic that are here.
+    pub fn of_topic(&self, topic: &str) -> Vec<Arc<Partition>> {
+        let topics = self.read();
+        let partitions = topics.get(topic).into_iter().flatten();
+        partitions.flatten().cloned().collect()
+    }
+
     /// All partitions.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         self.read().values().flatten().flatten().cloned().collect()

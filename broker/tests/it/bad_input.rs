@@ -53,16 +53,6 @@ fn an_unknown_version_of_api_versions_is_answered_in_version_zero() {
 }
 
 #[test]
-fn what_is_not_served_is_not_advertised() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let node = start(dir.path());
-    let mut client = Client::connect(&node);
-    let answer = client.call(0, &ApiVersionsRequest::default());
-    let keys: Vec<i16> = answer.api_keys.iter().map(|api| api.api_key).collect();
-    assert_eq!(keys, [0, 1, 2, 3, 18, 19, 20, 22, 60]);
-}
-
-#[test]
 fn a_damaged_batch_is_refused_with_its_reason_and_not_stored() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = start(dir.path());

@@ -26,6 +26,7 @@ use reka_protocol::kafka_protocol::messages::{
     OffsetFetchRequest, SyncGroupRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
+use reka_protocol::versions;
 
 use crate::support::{Client, start_with, topic_name};
 
@@ -79,7 +80,9 @@ fn find(client: &mut Client, name: &str) {
     loop {
         let found = client.call(3, &request).error_code;
         let asked = client.call(4, &heartbeat(name, "nobody", 1)).error_code;
-        if found == 0 && asked == ErrorCode::UnknownMemberId.code() {
+        // An error as long as one of the partitions is loading.
+        let listed = client.call(5, &ListGroupsRequest::default()).error_code;
+        if found == 0 && listed == 0 && asked == ErrorCode::UnknownMemberId.code() {
             return;
         }
         assert!(
@@ -185,94 +188,313 @@ fn committed(client: &mut Client, version: i16, name: &str) -> (i64, String) {
     plain(partition.committed_offset, partition.metadata)
 }
 
-#[test]
-fn every_version_finds_the_coordinator_of_a_group_and_none_of_a_transaction() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let node = node(dir.path());
-    let mut client = Client::connect(&node);
-    let port = i32::from(node.listeners()[0].bound.port());
-    let unavailable = ErrorCode::CoordinatorNotAvailable.code();
-    let invalid = ErrorCode::InvalidRequest.code();
-    for version in 0..=6 {
-        for (key_type, expected) in [(0, 0), (1, unavailable), (2, invalid), (9, invalid)] {
-            if version == 0 && key_type != 0 {
-                continue;
-            }
-            let mut request = FindCoordinatorRequest::default().with_key_type(key_type);
-            let (code, node_id, found_port) = if version < 4 {
-                request.key = text("g");
-                let found = client.call(version, &request);
-                (found.error_code, found.node_id.0, found.port)
-            } else {
-                request.coordinator_keys = vec![text("g"), text("h")];
-                let found = client.call(version, &request).coordinators;
-                assert_eq!(found.len(), 2);
-                assert_eq!(found[1].key, text("h"));
-                (found[0].error_code, found[0].node_id.0, found[0].port)
-            };
-            let place = if expected == 0 { (1, port) } else { (-1, -1) };
-            assert_eq!(
-                (code, (node_id, found_port)),
-                (expected, place),
-                "version {version}, type {key_type}"
-            );
-        }
-    }
+/// What a behaviour is given: a connection, the version, and a group name of its own.
+struct Scene<'a> {
+    node: &'a Node,
+    client: Client,
+    version: i16,
+    group: String,
+}
+
+/// Behaviours of the APIs of groups, by key; `every_version.rs` has the others.
+const BEHAVIOURS: &[(i16, Behaviour)] = &[
+    (8, offset_commit),
+    (9, offset_fetch),
+    (10, find_coordinator),
+    (11, join_group),
+    (12, heartbeats),
+    (13, leave_group),
+    (14, sync_group),
+    (15, describe_groups),
+    (16, list_groups),
+    (42, delete_groups),
+    (47, offset_delete),
+];
+type Behaviour = fn(&mut Scene<'_>);
+
+/// The APIs that have their behaviours here.
+pub(crate) fn keys() -> impl Iterator<Item = i16> {
+    BEHAVIOURS.iter().map(|(key, _)| *key)
 }
 
 #[test]
-fn a_member_joins_syncs_lives_and_leaves_in_every_version() {
+fn every_advertised_version_behaves() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = node(dir.path());
-    let mut client = Client::connect(&node);
-    find(&mut client, "g0");
-    for version in 0..=9 {
-        let name = format!("g{version}");
-        let joined = join_alone(&mut client, version, &name);
-        assert_eq!(
-            (
-                joined.error_code,
-                joined.generation_id,
-                joined.members.len()
-            ),
-            (0, 1, 1),
-            "version {version}"
-        );
-        assert_eq!(joined.leader, joined.member_id);
-        assert_eq!(joined.protocol_name, Some(text("range")));
-        assert_eq!(
-            joined.protocol_type,
-            (version >= 7).then(|| text("consumer"))
-        );
+    find(&mut Client::connect(&node), "g");
+    for (key, behave) in BEHAVIOURS {
+        let api = versions::by_key(*key).expect("a known api");
+        for version in api.min..=api.max {
+            println!("{} version {version}", api.name);
+            behave(&mut Scene {
+                node: &node,
+                client: Client::connect(&node),
+                version,
+                group: format!("{}-v{version}", api.name),
+            });
+        }
+    }
+    node.stop().expect("a clean stop");
+}
+
+impl Scene<'_> {
+    /// A stable group of one member that has everything; the member.
+    fn stable(&mut self) -> String {
+        let joined = join_alone(&mut self.client, 9, &self.group);
         let member = joined.member_id.to_string();
         let plan = [(member.as_str(), "everything")];
-        let synced = client.call(version.min(5), &sync(&name, &member, 1, &plan));
-        assert_eq!(
-            (synced.error_code, &*synced.assignment),
-            (0, &b"everything"[..])
-        );
-        let alive = client.call(version.min(4), &heartbeat(&name, &member, 1));
-        assert_eq!(alive.error_code, 0);
-        let leave = LeaveGroupRequest::default().with_group_id(group(&name));
-        let leave_version = version.min(5);
-        let codes = if leave_version < 3 {
-            let leave = leave.with_member_id(text(&member));
-            [&leave, &leave].map(|leave| client.call(leave_version, leave).error_code)
+        let synced = self.client.call(5, &sync(&self.group, &member, 1, &plan));
+        assert_eq!(synced.error_code, 0);
+        member
+    }
+}
+
+fn find_coordinator(scene: &mut Scene<'_>) {
+    let (client, version) = (&mut scene.client, scene.version);
+    let port = i32::from(scene.node.listeners()[0].bound.port());
+    let unavailable = ErrorCode::CoordinatorNotAvailable.code();
+    let invalid = ErrorCode::InvalidRequest.code();
+    for (key_type, expected) in [(0, 0), (1, unavailable), (2, invalid), (9, invalid)] {
+        if version == 0 && key_type != 0 {
+            continue;
+        }
+        let mut request = FindCoordinatorRequest::default().with_key_type(key_type);
+        let (code, node_id, found_port) = if version < 4 {
+            request.key = text("g");
+            let found = client.call(version, &request);
+            (found.error_code, found.node_id.0, found.port)
         } else {
-            let who = MemberIdentity::default().with_member_id(text(&member));
-            let leave = leave.with_members(vec![who]);
-            [&leave, &leave].map(|leave| {
-                let left = client.call(leave_version, leave);
-                assert_eq!(left.error_code, 0);
-                left.members[0].error_code
-            })
+            request.coordinator_keys = vec![text("g"), text("h")];
+            let found = client.call(version, &request).coordinators;
+            assert_eq!(found.len(), 2);
+            assert_eq!(found[1].key, text("h"));
+            (found[0].error_code, found[0].node_id.0, found[0].port)
         };
+        let place = if expected == 0 { (1, port) } else { (-1, -1) };
         assert_eq!(
-            codes,
-            [0, ErrorCode::UnknownMemberId.code()],
-            "version {version}"
+            (code, (node_id, found_port)),
+            (expected, place),
+            "type {key_type}"
         );
     }
+}
+
+fn join_group(scene: &mut Scene<'_>) {
+    let version = scene.version;
+    let joined = join_alone(&mut scene.client, version, &scene.group);
+    assert_eq!(
+        (
+            joined.error_code,
+            joined.generation_id,
+            joined.members.len()
+        ),
+        (0, 1, 1)
+    );
+    assert_eq!(joined.leader, joined.member_id);
+    assert_eq!(joined.protocol_name, Some(text("range")));
+    let told = (version >= 7).then(|| text("consumer"));
+    assert_eq!(joined.protocol_type, told);
+    let stranger = scene.client.call(version, &join(&scene.group, "nobody"));
+    assert_eq!(stranger.error_code, ErrorCode::UnknownMemberId.code());
+    let nameless = scene.client.call(version, &join("", ""));
+    assert_eq!(nameless.error_code, ErrorCode::InvalidGroupId.code());
+}
+
+fn sync_group(scene: &mut Scene<'_>) {
+    let member = scene.stable();
+    let again = sync(&scene.group, &member, 1, &[]);
+    let synced = scene.client.call(scene.version, &again);
+    assert_eq!(
+        (synced.error_code, &*synced.assignment),
+        (0, &b"everything"[..])
+    );
+    let told = (scene.version >= 5).then(|| text("range"));
+    assert_eq!(synced.protocol_name, told);
+    let stale = sync(&scene.group, &member, 2, &[]);
+    let synced = scene.client.call(scene.version, &stale);
+    assert_eq!(synced.error_code, ErrorCode::IllegalGeneration.code());
+}
+
+fn heartbeats(scene: &mut Scene<'_>) {
+    let member = scene.stable();
+    for (member, generation, expected) in [
+        (member.as_str(), 1, ErrorCode::None),
+        (&member, 2, ErrorCode::IllegalGeneration),
+        ("nobody", 1, ErrorCode::UnknownMemberId),
+    ] {
+        let beat = heartbeat(&scene.group, member, generation);
+        let code = scene.client.call(scene.version, &beat).error_code;
+        assert_eq!(code, expected.code());
+    }
+}
+
+fn leave_group(scene: &mut Scene<'_>) {
+    let member = scene.stable();
+    let version = scene.version;
+    let leave = LeaveGroupRequest::default().with_group_id(group(&scene.group));
+    let codes = if version < 3 {
+        let leave = leave.with_member_id(text(&member));
+        [&leave, &leave].map(|leave| scene.client.call(version, leave).error_code)
+    } else {
+        let who = MemberIdentity::default().with_member_id(text(&member));
+        let leave = leave.with_members(vec![who]);
+        [&leave, &leave].map(|leave| {
+            let left = scene.client.call(version, leave);
+            assert_eq!(left.error_code, 0);
+            left.members[0].error_code
+        })
+    };
+    assert_eq!(codes, [0, ErrorCode::UnknownMemberId.code()]);
+}
+
+fn offset_commit(scene: &mut Scene<'_>) {
+    let request = commit(&scene.group, 0, 42, "a note");
+    let code = commit_code(&mut scene.client, scene.version, &request);
+    assert_eq!(code, ErrorCode::None);
+    let there = committed(&mut scene.client, 9, &scene.group);
+    assert_eq!(there, (42, "a note".to_owned()));
+    let missing = commit(&scene.group, 2, 1, "");
+    let code = commit_code(&mut scene.client, scene.version, &missing);
+    assert_eq!(code, ErrorCode::UnknownTopicOrPartition);
+    let large = commit(&scene.group, 0, 1, &"x".repeat(4097));
+    let code = commit_code(&mut scene.client, scene.version, &large);
+    assert_eq!(code, ErrorCode::OffsetMetadataTooLarge);
+}
+
+fn offset_fetch(scene: &mut Scene<'_>) {
+    let version = scene.version;
+    let before = committed(&mut scene.client, version, &scene.group);
+    assert_eq!(before, (-1, String::new()));
+    commit_code(&mut scene.client, 9, &commit(&scene.group, 0, 42, "a note"));
+    let there = committed(&mut scene.client, version, &scene.group);
+    assert_eq!(there, (42, "a note".to_owned()));
+    // Null asks for all.
+    if (2..8).contains(&version) {
+        let all = OffsetFetchRequest::default()
+            .with_group_id(group(&scene.group))
+            .with_topics(None);
+        assert_eq!(scene.client.call(version, &all).topics.len(), 1);
+    } else if version >= 8 {
+        let ask = |name: &str| {
+            OffsetFetchRequestGroup::default()
+                .with_group_id(group(name))
+                .with_topics(None)
+        };
+        let all = vec![ask(&scene.group), ask("nobody")];
+        let all = OffsetFetchRequest::default().with_groups(all);
+        let groups = scene.client.call(version, &all).groups;
+        let found: Vec<_> = groups.iter().map(|group| group.topics.len()).collect();
+        assert_eq!(found, [1, 0]);
+    }
+}
+
+fn describe_groups(scene: &mut Scene<'_>) {
+    let version = scene.version;
+    scene.stable();
+    let request = DescribeGroupsRequest::default()
+        .with_groups(vec![group(&scene.group), group("nobody")])
+        .with_include_authorized_operations(version >= 3);
+    let groups = scene.client.call(version, &request).groups;
+    let stable = &groups[0];
+    assert_eq!(
+        (stable.error_code, &stable.group_state),
+        (0, &text("Stable"))
+    );
+    assert_eq!(
+        (&stable.protocol_data, stable.members.len()),
+        (&text("range"), 1)
+    );
+    assert_eq!(stable.members[0].client_host, text("/127.0.0.1"));
+    assert_eq!(&*stable.members[0].member_assignment, b"everything");
+    let operations = if version >= 3 { 3400 } else { i32::MIN };
+    assert_eq!(stable.authorized_operations, operations);
+    let not_found = ErrorCode::GroupIdNotFound.code();
+    let expected = if version >= 6 { not_found } else { 0 };
+    assert_eq!(
+        (groups[1].error_code, &groups[1].group_state),
+        (expected, &text("Dead"))
+    );
+}
+
+fn list_groups(scene: &mut Scene<'_>) {
+    let version = scene.version;
+    scene.stable();
+    let mut request = ListGroupsRequest::default();
+    if version >= 4 {
+        request.states_filter = vec![text("stable")];
+    }
+    if version >= 5 {
+        request.types_filter = vec![text("Classic")];
+    }
+    let listed = scene.client.call(version, &request);
+    assert_eq!(listed.error_code, 0);
+    let own = listed
+        .groups
+        .iter()
+        .find(|listed| *listed.group_id == text(&scene.group));
+    let own = own.expect("the group is listed");
+    assert_eq!(own.protocol_type, text("consumer"));
+    assert_eq!(
+        own.group_state,
+        text(if version >= 4 { "Stable" } else { "" })
+    );
+    assert_eq!(
+        own.group_type,
+        text(if version >= 5 { "classic" } else { "" })
+    );
+    if version >= 4 {
+        let empty = request.with_states_filter(vec![text("Empty")]);
+        let listed = scene.client.call(version, &empty).groups;
+        assert!(
+            listed
+                .iter()
+                .all(|listed| *listed.group_id != text(&scene.group))
+        );
+    }
+}
+
+fn delete_groups(scene: &mut Scene<'_>) {
+    scene.stable();
+    let idle = format!("{}-idle", scene.group);
+    commit_code(&mut scene.client, 9, &commit(&idle, 0, 1, ""));
+    let names = [&idle, &scene.group, "nobody"].map(group);
+    let request = DeleteGroupsRequest::default().with_groups_names(names.to_vec());
+    let results = scene.client.call(scene.version, &request).results;
+    let codes: Vec<_> = results.iter().map(|result| result.error_code).collect();
+    let not_found = ErrorCode::GroupIdNotFound.code();
+    assert_eq!(codes, [0, ErrorCode::NonEmptyGroup.code(), not_found]);
+    assert_eq!(committed(&mut scene.client, 9, &idle).0, -1);
+}
+
+fn offset_delete(scene: &mut Scene<'_>) {
+    let client = &mut scene.client;
+    commit_code(client, 9, &commit(&scene.group, 0, 5, ""));
+    let partitions =
+        [0, 7].map(|index| OffsetDeleteRequestPartition::default().with_partition_index(index));
+    let topic = OffsetDeleteRequestTopic::default()
+        .with_name(topic_name("t"))
+        .with_partitions(partitions.to_vec());
+    let request = OffsetDeleteRequest::default()
+        .with_group_id(group(&scene.group))
+        .with_topics(vec![topic]);
+    let answer = client.call(scene.version, &request);
+    assert_eq!(answer.error_code, 0);
+    let mut codes: Vec<_> = answer.topics[0]
+        .partitions
+        .iter()
+        .map(|partition| (partition.partition_index, partition.error_code))
+        .collect();
+    codes.sort_unstable();
+    assert_eq!(
+        codes,
+        [(0, 0), (7, ErrorCode::UnknownTopicOrPartition.code())]
+    );
+    assert_eq!(committed(client, 9, &scene.group).0, -1);
+    let unknown = request.with_group_id(group("nobody"));
+    assert_eq!(
+        client.call(scene.version, &unknown).error_code,
+        ErrorCode::GroupIdNotFound.code()
+    );
 }
 
 #[test]
@@ -331,166 +553,11 @@ fn two_members_share_a_group_and_find_it_again_after_a_restart() {
 }
 
 #[test]
-fn offsets_are_committed_and_fetched_in_every_version() {
+fn offsets_go_with_their_topic() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = node(dir.path());
     let mut client = Client::connect(&node);
     find(&mut client, "g");
-    assert_eq!(committed(&mut client, 9, "g"), (-1, String::new()));
-    for (offset, version) in (100..).zip(2..=9) {
-        let metadata = format!("version {version}");
-        let request = commit("g", 0, offset, &metadata);
-        assert_eq!(commit_code(&mut client, version, &request), ErrorCode::None);
-        for fetch_version in 1..=9 {
-            assert_eq!(
-                committed(&mut client, fetch_version, "g"),
-                (offset, metadata.clone()),
-                "OffsetFetch {fetch_version} after OffsetCommit {version}"
-            );
-        }
-        let missing = commit("g", 2, 1, "");
-        assert_eq!(
-            commit_code(&mut client, version, &missing),
-            ErrorCode::UnknownTopicOrPartition
-        );
-    }
-    // Null asks for all.
-    for version in 2..=7 {
-        let all = OffsetFetchRequest::default()
-            .with_group_id(group("g"))
-            .with_topics(None);
-        assert_eq!(
-            client.call(version, &all).topics.len(),
-            1,
-            "version {version}"
-        );
-    }
-    for version in 8..=9 {
-        let ask = |name: &str| {
-            OffsetFetchRequestGroup::default()
-                .with_group_id(group(name))
-                .with_topics(None)
-        };
-        let all = OffsetFetchRequest::default().with_groups(vec![ask("g"), ask("nobody")]);
-        let groups = client.call(version, &all).groups;
-        let found: Vec<_> = groups.iter().map(|group| group.topics.len()).collect();
-        assert_eq!(found, [1, 0], "version {version}");
-    }
-}
-
-#[test]
-fn groups_are_listed_described_and_deleted_in_every_version() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let node = node(dir.path());
-    let mut client = Client::connect(&node);
-    find(&mut client, "g");
-    commit_code(&mut client, 9, &commit("idle", 0, 1, ""));
-    let joined = join_alone(&mut client, 9, "busy");
-    let member = joined.member_id.to_string();
-    client.call(5, &sync("busy", &member, 1, &[(&member, "all")]));
-    for version in 0..=5 {
-        let listed = client.call(version, &ListGroupsRequest::default());
-        assert_eq!(listed.error_code, 0);
-        let mut groups = listed.groups;
-        groups.sort_by_key(|group| group.group_id.to_string());
-        let shown: Vec<_> = groups
-            .iter()
-            .map(|group| {
-                (
-                    group.group_id.to_string(),
-                    group.protocol_type.to_string(),
-                    group.group_state.to_string(),
-                    group.group_type.to_string(),
-                )
-            })
-            .collect();
-        let row = |name: &str, protocol: &str, state: &str| {
-            let state = if version >= 4 { state } else { "" };
-            let kind = if version >= 5 { "classic" } else { "" };
-            (
-                name.to_owned(),
-                protocol.to_owned(),
-                state.to_owned(),
-                kind.to_owned(),
-            )
-        };
-        let expected = [row("busy", "consumer", "Stable"), row("idle", "", "Empty")];
-        assert_eq!(shown, expected, "version {version}");
-    }
-    let stable = ListGroupsRequest::default().with_states_filter(vec![text("Stable")]);
-    assert_eq!(client.call(4, &stable).groups.len(), 1);
-    let not_found = ErrorCode::GroupIdNotFound.code();
-    for version in 0..=6 {
-        let request = DescribeGroupsRequest::default()
-            .with_groups(vec![group("busy"), group("nobody")])
-            .with_include_authorized_operations(version >= 3);
-        let groups = client.call(version, &request).groups;
-        let busy = &groups[0];
-        assert_eq!((busy.error_code, &busy.group_state), (0, &text("Stable")));
-        assert_eq!(
-            (&busy.protocol_data, busy.members.len()),
-            (&text("range"), 1)
-        );
-        assert_eq!(busy.members[0].client_host, text("/127.0.0.1"));
-        assert_eq!(&*busy.members[0].member_assignment, b"all");
-        let operations = if version >= 3 { 3400 } else { i32::MIN };
-        assert_eq!(busy.authorized_operations, operations);
-        let expected = if version >= 6 { not_found } else { 0 };
-        assert_eq!(
-            (groups[1].error_code, &groups[1].group_state),
-            (expected, &text("Dead")),
-            "version {version}"
-        );
-    }
-    for version in 0..=2 {
-        let name = format!("deleted{version}");
-        commit_code(&mut client, 9, &commit(&name, 0, 1, ""));
-        let request = DeleteGroupsRequest::default().with_groups_names(vec![
-            group(&name),
-            group("busy"),
-            group("nobody"),
-        ]);
-        let results = client.call(version, &request).results;
-        let codes: Vec<_> = results.iter().map(|result| result.error_code).collect();
-        assert_eq!(codes, [0, ErrorCode::NonEmptyGroup.code(), not_found]);
-        assert_eq!(committed(&mut client, 9, &name).0, -1);
-    }
-}
-
-#[test]
-fn offsets_are_deleted_one_by_one_and_with_their_topic() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let node = node(dir.path());
-    let mut client = Client::connect(&node);
-    find(&mut client, "g");
-    commit_code(&mut client, 9, &commit("g", 0, 5, ""));
-    let partitions =
-        [0, 7].map(|index| OffsetDeleteRequestPartition::default().with_partition_index(index));
-    let topic = OffsetDeleteRequestTopic::default()
-        .with_name(topic_name("t"))
-        .with_partitions(partitions.to_vec());
-    let request = OffsetDeleteRequest::default()
-        .with_group_id(group("g"))
-        .with_topics(vec![topic]);
-    let answer = client.call(0, &request);
-    assert_eq!(answer.error_code, 0);
-    let mut codes: Vec<_> = answer.topics[0]
-        .partitions
-        .iter()
-        .map(|partition| (partition.partition_index, partition.error_code))
-        .collect();
-    codes.sort_unstable();
-    assert_eq!(
-        codes,
-        [(0, 0), (7, ErrorCode::UnknownTopicOrPartition.code())]
-    );
-    assert_eq!(committed(&mut client, 9, "g").0, -1);
-    let unknown = request.clone().with_group_id(group("nobody"));
-    assert_eq!(
-        client.call(0, &unknown).error_code,
-        ErrorCode::GroupIdNotFound.code()
-    );
-
     commit_code(&mut client, 9, &commit("g", 0, 6, ""));
     assert_eq!(committed(&mut client, 9, "g").0, 6);
     let state = DeleteTopicState::default().with_name(Some(topic_name("t")));

@@ -3,7 +3,10 @@
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest};
 
-use crate::support::{Client, batch, config, start, values};
+use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
+use reka_protocol::kafka_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest};
+
+use crate::support::{Client, batch, config, loggers, start, start_with, topic_name, values};
 
 #[test]
 fn topics_records_producers_and_ids_survive_a_clean_stop() {
@@ -52,8 +55,8 @@ fn topics_records_producers_and_ids_survive_a_clean_stop() {
 fn a_data_directory_that_is_in_use_is_refused_by_name() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = start(dir.path());
-    let error =
-        reka_broker::Node::start(config(dir.path(), &[])).expect_err("the directory is taken");
+    let error = reka_broker::Node::start(config(dir.path(), &[]), loggers())
+        .expect_err("the directory is taken");
     assert!(
         error.to_string().contains("is in use by another process"),
         "{error}"
@@ -62,4 +65,27 @@ fn a_data_directory_that_is_in_use_is_refused_by_name() {
     let mut client = Client::connect(&node);
     let answer = client.produce(9, "missing", batch(&["x"], None));
     assert_eq!(answer.error_code, ErrorCode::UnknownTopicOrPartition.code());
+}
+
+#[test]
+fn topics_come_and_go_under_the_flusher_and_the_disk_stays_good() {
+    // A flush that was under way when its partition was deleted found the directory gone, took
+    // that for a failing disk and everything offline.
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = start_with(dir.path(), &["reka.flush.group.ms=1"]);
+    let mut client = Client::connect(&node);
+    for round in 0..200 {
+        let name = format!("t{round}");
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(&name))
+            .with_num_partitions(1)
+            .with_replication_factor(1);
+        let create = CreateTopicsRequest::default().with_topics(vec![topic]);
+        assert_eq!(client.call(5, &create).topics[0].error_code, 0, "{name}");
+        let written = client.produce(9, &name, batch(&["a"], None));
+        assert_eq!(written.error_code, 0, "{name}");
+        let delete = DeleteTopicsRequest::default().with_topic_names(vec![topic_name(&name)]);
+        assert_eq!(client.call(5, &delete).responses[0].error_code, 0, "{name}");
+    }
+    node.stop().expect("a clean stop");
 }

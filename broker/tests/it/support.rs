@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reka_broker::config::Sources;
+use reka_broker::loggers::{Level, Loggers};
 use reka_broker::{Config, Node};
 use reka_protocol::kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use reka_protocol::kafka_protocol::messages::fetch_response::PartitionData;
@@ -37,6 +38,14 @@ pub(crate) fn config(dir: &Path, more: &[&str]) -> Config {
     Config::load(&sources).expect("a good configuration").config
 }
 
+/// Loggers whose warnings and errors are in a failed test's output.
+pub(crate) fn loggers() -> Loggers {
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+    // The first test of the process does it for all.
+    let _ = lines.with_test_writer().try_init();
+    Loggers::new(Level::Warn, &[], Box::new(|_| {}))
+}
+
 /// A node with data in `dir`.
 pub(crate) fn start(dir: &Path) -> Node {
     start_with(dir, &[])
@@ -44,7 +53,7 @@ pub(crate) fn start(dir: &Path) -> Node {
 
 /// The same with more settings.
 pub(crate) fn start_with(dir: &Path, more: &[&str]) -> Node {
-    Node::start(config(dir, more)).expect("a node that starts")
+    Node::start(config(dir, more), loggers()).expect("a node that starts")
 }
 
 /// A connection.
@@ -77,7 +86,9 @@ impl Client {
         header
             .encode(&mut frame, api.request_header_version(version))
             .expect("a header");
-        request.encode(&mut frame, version).expect("a request");
+        request
+            .encode(&mut frame, api.codec_version(version))
+            .expect("a request");
         let size = (frame.len() - 4) as i32;
         frame[..4].copy_from_slice(&size.to_be_bytes());
         self.stream.write_all(&frame).expect("a connection");
@@ -95,7 +106,8 @@ impl Client {
         let header = ResponseHeader::decode(&mut frame, api.response_header_version(version))
             .expect("a header");
         assert_eq!(header.correlation_id, correlation_id);
-        let response = R::Response::decode(&mut frame, version).expect("an answer of this version");
+        let response = R::Response::decode(&mut frame, api.codec_version(version))
+            .expect("an answer of this version");
         assert!(frame.is_empty(), "bytes behind the answer");
         response
     }

@@ -1,0 +1,96 @@
+//! Which feature levels a cluster may agree on, and the records that do. Pure.
+
+use reka_protocol::ErrorCode;
+use reka_protocol::messages::api_versions::SupportedFeature;
+use reka_raft::MetadataImage;
+use reka_raft::record::{FeatureLevel, Record};
+
+use super::{Draft, Refusal};
+
+/// What this release can do, by feature.
+pub const SUPPORTED: &[SupportedFeature<'static>] = &[SupportedFeature {
+    name: "metadata.version",
+    min: 7,
+    max: 29,
+}];
+
+/// How a level may be changed. The numbers are those of UpdateFeatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Up only.
+    Upgrade = 1,
+    /// Also down, where nothing is lost.
+    SafeDowngrade = 2,
+    /// Also down.
+    UnsafeDowngrade = 3,
+}
+
+impl Upgrade {
+    /// By its number.
+    pub fn from_number(number: i8) -> Option<Upgrade> {
+        match number {
+            1 => Some(Upgrade::Upgrade),
+            2 => Some(Upgrade::SafeDowngrade),
+            3 => Some(Upgrade::UnsafeDowngrade),
+            _ => None,
+        }
+    }
+}
+
+/// Finalizes a feature at a level; 0 takes it out of force.
+pub fn update(
+    draft: &mut Draft,
+    feature: &str,
+    level: i16,
+    upgrade: Option<Upgrade>,
+) -> Result<(), Refusal> {
+    let invalid = |why: String| {
+        let said = format!("Invalid update version {level} for feature {feature}. {why}");
+        Err(Refusal::new(ErrorCode::InvalidUpdateVersion, said))
+    };
+    let Some(upgrade) = upgrade else {
+        return invalid("The controller does not support the given upgrade type.".to_owned());
+    };
+    let Some(supported) = SUPPORTED.iter().find(|known| known.name == feature) else {
+        return invalid("The controller does not support this feature.".to_owned());
+    };
+    let (min, max) = (supported.min, supported.max);
+    if level < 0 {
+        return invalid("A feature version cannot be less than 0.".to_owned());
+    }
+    if level != 0 && !(min..=max).contains(&level) {
+        return invalid(format!(
+            "Local controller {} only supports versions {min}-{max}",
+            controller_id(draft.image())
+        ));
+    }
+    let current = draft.image().features().level(feature).unwrap_or(0);
+    if level < current && upgrade == Upgrade::Upgrade {
+        return invalid(
+            "Can't downgrade the version of this feature without setting the upgrade type to \
+             either safe or unsafe downgrade."
+                .to_owned(),
+        );
+    }
+    if level > current && upgrade != Upgrade::Upgrade {
+        return invalid("Can't downgrade to a newer version.".to_owned());
+    }
+    if level == current {
+        return Ok(());
+    }
+    if feature == "metadata.version" && level < current {
+        return invalid("Unsupported metadata.version downgrade.".to_owned());
+    }
+    draft.add(vec![Record::FeatureLevel(FeatureLevel {
+        name: feature.to_owned(),
+        level,
+    })])
+}
+
+fn controller_id(image: &MetadataImage) -> i32 {
+    image
+        .brokers()
+        .iter()
+        .next()
+        .map_or(-1, |broker| broker.id())
+}

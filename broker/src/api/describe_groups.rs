@@ -26,7 +26,7 @@ use crate::group::ask::{Ask, Described, Reply};
 const NOT_FOUND_FROM: i16 = 6;
 const OPERATIONS_FROM: i16 = 3;
 /// Read, delete, describe, describe and alter configs: bits by Kafka's numbers of operations.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// Says who is in a classic group.
 #[derive(Debug)]

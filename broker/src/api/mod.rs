@@ -12,6 +12,8 @@ pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
@@ -102,6 +104,8 @@ fn table() -> &'static [(i16, Start)] {
             entry::<describe_producers::DescribeProducers>(),
             entry::<list_config_resources::ListConfigResources>(),
             entry::<describe_topic_partitions::DescribeTopicPartitions>(),
+            entry::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
+            entry::<consumer_group_describe::ConsumerGroupDescribe>(),
             // A new API: its file, then one line here.
         ]
     })

@@ -354,11 +354,7 @@ fn what_has_no_effect_is_one_warning_per_reason() {
     );
     assert_eq!(
         warnings("group.coordinator.rebalance.protocols=classic,consumer,streams"),
-        [
-            "no effect here: group.coordinator.rebalance.protocols (consumer groups of KIP-848 are \
-             not served yet)",
-            "group.coordinator.rebalance.protocols: streams left out (not served)",
-        ]
+        ["group.coordinator.rebalance.protocols: streams left out (not served)",]
     );
 }
 

@@ -4,7 +4,11 @@
 //! request's frame.
 
 use reka_protocol::ErrorCode;
+use reka_protocol::messages::coordinator::consumer_group::ConsumerGroupMemberMetadataValue;
 use uuid::Uuid;
+
+use super::consumer::{Beaten, Partitions};
+use super::refusal::Refusal;
 
 /// Somebody who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +48,10 @@ pub enum Ask {
     Delete(String),
     /// Topics were deleted, by name.
     TopicsDeleted(Vec<String>),
+    /// ConsumerGroupHeartbeat.
+    Beat(Box<Beat>),
+    /// ConsumerGroupDescribe, of one group.
+    ConsumerDescribe(String),
 }
 
 /// An answer.
@@ -67,6 +75,10 @@ pub enum Reply {
     List(Vec<Listed>),
     /// To [`Ask::TopicsDeleted`]: how many offsets went.
     Forgotten(usize),
+    /// To [`Ask::Beat`].
+    Beat(Result<Beaten, Refusal>),
+    /// To [`Ask::ConsumerDescribe`].
+    ConsumerDescribe(Box<ConsumerDescribed>),
     /// To anything: this broker does not answer for the group now.
     Refused(ErrorCode),
 }
@@ -401,6 +413,97 @@ pub struct Listed {
     pub state: &'static str,
     /// Kafka's name of the type.
     pub kind: &'static str,
+}
+
+/// A member of a consumer group reports.
+#[derive(Clone, Debug, Default)]
+pub struct Beat {
+    /// The group.
+    pub group: String,
+    /// The member; empty from clients that let the broker choose.
+    pub member_id: String,
+    /// The epoch it is in; 0 joins, -1 leaves, -2 leaves for a while.
+    pub epoch: i32,
+    /// For static membership.
+    pub instance_id: Option<String>,
+    /// Where it runs.
+    pub rack_id: Option<String>,
+    /// How long it may take to give up partitions; -1 is as before.
+    pub rebalance_timeout_ms: i32,
+    /// Who asks.
+    pub caller: Caller,
+    /// Topics by name; `None` is as before.
+    pub topics: Option<Vec<String>>,
+    /// Topics by expression; `None` is as before, an empty one is none.
+    pub pattern: Option<String>,
+    /// The assignor it wants; `None` is as before.
+    pub assignor: Option<String>,
+    /// What it has; `None` is as before.
+    pub owned: Option<Partitions>,
+    /// The id for a member without one.
+    pub fresh_id: Uuid,
+    /// The client must choose its own id (ConsumerGroupHeartbeat 1, KIP-1082).
+    pub chooses_id: bool,
+}
+
+/// A group as ConsumerGroupDescribe shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsumerDescribed {
+    /// NONE, or GROUP_ID_NOT_FOUND.
+    pub error_code: ErrorCode,
+    /// Why, for people.
+    pub error_message: Option<String>,
+    /// Kafka's name of the state.
+    pub state: &'static str,
+    /// The group's epoch.
+    pub epoch: i32,
+    /// The epoch of its target assignment.
+    pub target_epoch: i32,
+    /// The assignor in use.
+    pub assignor: String,
+    /// Who is in it.
+    pub members: Vec<ConsumerDescribedMember>,
+}
+
+impl ConsumerDescribed {
+    /// There is nothing to show.
+    pub fn error(error_code: ErrorCode, message: Option<String>) -> ConsumerDescribed {
+        ConsumerDescribed {
+            error_code,
+            error_message: message,
+            state: "",
+            epoch: 0,
+            target_epoch: 0,
+            assignor: String::new(),
+            members: Vec::new(),
+        }
+    }
+}
+
+/// A member as ConsumerGroupDescribe shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsumerDescribedMember {
+    /// Its id.
+    pub member_id: String,
+    /// As it described itself.
+    pub about: ConsumerGroupMemberMetadataValue,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What it has.
+    pub assigned: Vec<TopicAssignment>,
+    /// What it shall have.
+    pub target: Vec<TopicAssignment>,
+}
+
+/// Partitions of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicAssignment {
+    /// The topic's id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The partitions.
+    pub partitions: Vec<i32>,
 }
 
 impl Reply {

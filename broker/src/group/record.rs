@@ -2,6 +2,12 @@
 
 use bytes::Bytes;
 use reka_protocol::messages::coordinator::Value;
+use reka_protocol::messages::coordinator::consumer_group::{
+    ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue,
+    ConsumerGroupMetadataValue, ConsumerGroupPartitionMetadataValue,
+    ConsumerGroupRegularExpressionValue, ConsumerGroupTargetAssignmentMemberValue,
+    ConsumerGroupTargetAssignmentMetadataValue,
+};
 use reka_protocol::messages::coordinator::group::{GroupMetadataValue, MemberMetadata};
 use reka_protocol::messages::coordinator::key::OffsetsKey;
 use reka_protocol::messages::coordinator::offset::OffsetCommitValue;
@@ -12,6 +18,7 @@ use reka_protocol::{DecodeError, EncodeError};
 const OFFSET_VERSION: i16 = 3;
 const OFFSET_WITH_EXPIRY_VERSION: i16 = 1;
 const CLASSIC_GROUP_VERSION: i16 = 3;
+const CONSUMER_GROUP_VERSION: i16 = 0;
 
 /// A record. Without a value it is a tombstone.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +36,20 @@ pub enum GroupValue {
     Offset(OffsetCommitValue),
     /// A group of the classic protocol.
     Classic(GroupMetadataValue),
+    /// A consumer group's epoch.
+    Epoch(ConsumerGroupMetadataValue),
+    /// Its topics, as older brokers wrote them.
+    Topics(ConsumerGroupPartitionMetadataValue),
+    /// A member of it.
+    Member(Box<ConsumerGroupMemberMetadataValue>),
+    /// The epoch of its target assignment.
+    TargetEpoch(ConsumerGroupTargetAssignmentMetadataValue),
+    /// What a member shall have.
+    Target(ConsumerGroupTargetAssignmentMemberValue),
+    /// What a member has.
+    Current(ConsumerGroupCurrentMemberAssignmentValue),
+    /// What an expression stands for.
+    Pattern(ConsumerGroupRegularExpressionValue),
 }
 
 impl GroupRecord {
@@ -59,6 +80,11 @@ impl GroupRecord {
         }
     }
 
+    /// Of a consumer group.
+    pub fn new(key: OffsetsKey, value: Option<GroupValue>) -> GroupRecord {
+        GroupRecord { key, value }
+    }
+
     /// About how many bytes it takes; for sizing batches.
     pub fn bytes(&self) -> usize {
         let value = match &self.value {
@@ -69,15 +95,52 @@ impl GroupRecord {
                 };
                 value.members.iter().map(member).sum::<usize>() + 64
             }
+            Some(GroupValue::Member(value)) => {
+                let names = value.subscribed_topic_names.iter();
+                names.map(|name| name.len() + 4).sum::<usize>() + 256
+            }
+            Some(GroupValue::Target(value)) => {
+                let topics = value.topic_partitions.iter();
+                topics.map(|topic| topic.partitions.len() * 4 + 20).sum()
+            }
+            Some(GroupValue::Current(value)) => {
+                let assigned = value.assigned_partitions.iter();
+                let topics = assigned.chain(&value.partitions_pending_revocation);
+                topics.map(|topic| topic.partitions.len() * 8 + 20).sum()
+            }
+            Some(GroupValue::Pattern(value)) => {
+                value
+                    .topics
+                    .iter()
+                    .map(|name| name.len() + 4)
+                    .sum::<usize>()
+                    + 32
+            }
+            Some(GroupValue::Topics(_) | GroupValue::Epoch(_) | GroupValue::TargetEpoch(_)) => 32,
             None => 0,
         };
         value + 128
     }
 
-    /// Whether the group may already be in the state this record says, before it is written. True
-    /// of classic groups, which are the source of their records.
+    /// Whether the group may already have gone on as if this were written. True of all but
+    /// offsets: a classic group is the source of its records, and a consumer group remembers what
+    /// it has looked at.
     pub fn is_ahead_of_log(&self) -> bool {
-        matches!(self.value, Some(GroupValue::Classic(_)))
+        !matches!(self.key, OffsetsKey::OffsetCommit { .. })
+    }
+
+    /// The consumer group it is about, if it is about one.
+    pub fn consumer_group(&self) -> Option<&str> {
+        match &self.key {
+            OffsetsKey::OffsetCommit { .. } | OffsetsKey::GroupMetadata { .. } => None,
+            OffsetsKey::ConsumerGroupMetadata { group_id }
+            | OffsetsKey::ConsumerGroupPartitionMetadata { group_id }
+            | OffsetsKey::ConsumerGroupMemberMetadata { group_id, .. }
+            | OffsetsKey::ConsumerGroupTargetAssignmentMetadata { group_id }
+            | OffsetsKey::ConsumerGroupTargetAssignmentMember { group_id, .. }
+            | OffsetsKey::ConsumerGroupCurrentMemberAssignment { group_id, .. }
+            | OffsetsKey::ConsumerGroupRegularExpression { group_id, .. } => Some(group_id),
+        }
     }
 
     /// Reads a record; `None` for those of share and streams groups and of newer brokers, which
@@ -86,15 +149,33 @@ impl GroupRecord {
         let Some(key) = OffsetsKey::decode(key)? else {
             return Ok(None);
         };
-        let value = match (&key, value) {
-            (_, None) => None,
-            (OffsetsKey::OffsetCommit { .. }, Some(value)) => {
-                Some(GroupValue::Offset(Value::decode(value)?))
-            }
-            (OffsetsKey::GroupMetadata { .. }, Some(value)) => {
-                Some(GroupValue::Classic(Value::decode(value)?))
-            }
-            (_, Some(_)) => return Ok(None),
+        let value = match value {
+            None => None,
+            Some(value) => Some(match &key {
+                OffsetsKey::OffsetCommit { .. } => GroupValue::Offset(Value::decode(value)?),
+                OffsetsKey::GroupMetadata { .. } => GroupValue::Classic(Value::decode(value)?),
+                OffsetsKey::ConsumerGroupMetadata { .. } => {
+                    GroupValue::Epoch(Value::decode(value)?)
+                }
+                OffsetsKey::ConsumerGroupPartitionMetadata { .. } => {
+                    GroupValue::Topics(Value::decode(value)?)
+                }
+                OffsetsKey::ConsumerGroupMemberMetadata { .. } => {
+                    GroupValue::Member(Box::new(Value::decode(value)?))
+                }
+                OffsetsKey::ConsumerGroupTargetAssignmentMetadata { .. } => {
+                    GroupValue::TargetEpoch(Value::decode(value)?)
+                }
+                OffsetsKey::ConsumerGroupTargetAssignmentMember { .. } => {
+                    GroupValue::Target(Value::decode(value)?)
+                }
+                OffsetsKey::ConsumerGroupCurrentMemberAssignment { .. } => {
+                    GroupValue::Current(Value::decode(value)?)
+                }
+                OffsetsKey::ConsumerGroupRegularExpression { .. } => {
+                    GroupValue::Pattern(Value::decode(value)?)
+                }
+            }),
         };
         Ok(Some(GroupRecord { key, value }))
     }
@@ -108,6 +189,13 @@ impl GroupRecord {
                 _ => value.encode(OFFSET_WITH_EXPIRY_VERSION)?,
             }),
             Some(GroupValue::Classic(value)) => Some(value.encode(CLASSIC_GROUP_VERSION)?),
+            Some(GroupValue::Epoch(value)) => Some(value.encode(CONSUMER_GROUP_VERSION)?),
+            Some(GroupValue::Topics(value)) => Some(value.encode(CONSUMER_GROUP_VERSION)?),
+            Some(GroupValue::Member(value)) => Some(value.encode(CONSUMER_GROUP_VERSION)?),
+            Some(GroupValue::TargetEpoch(value)) => Some(value.encode(CONSUMER_GROUP_VERSION)?),
+            Some(GroupValue::Target(value)) => Some(value.encode(CONSUMER_GROUP_VERSION)?),
+            Some(GroupValue::Current(value)) => Some(value.encode(CONSUMER_GROUP_VERSION)?),
+            Some(GroupValue::Pattern(value)) => Some(value.encode(CONSUMER_GROUP_VERSION)?),
         };
         Ok((self.key.encode()?, value))
     }

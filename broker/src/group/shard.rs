@@ -211,6 +211,7 @@ impl Shard {
                         );
                     }
                     self.groups = loaded.groups;
+                    self.groups.see(self.services.quorum.image());
                     let mut step = Step::default();
                     self.groups.resume(self.now(), &mut step);
                     return self.finish(step) || self.pause(mailbox, stop).await;
@@ -262,6 +263,7 @@ impl Shard {
     fn take(&mut self, inbox: &mut Vec<Envelope>) -> bool {
         let now = self.now();
         let mut good = true;
+        self.groups.see(self.services.quorum.image());
         for Envelope { ask, reply } in inbox.drain(..) {
             if !good {
                 let _ = reply.send(Reply::Refused(ErrorCode::NotCoordinator));
@@ -309,11 +311,19 @@ impl Shard {
         }
     }
 
-    /// Does what has fallen due.
+    /// Does what has fallen due, one after the other: what is decided next may rest on it.
     fn expire(&mut self) -> bool {
-        let mut step = Step::default();
-        self.groups.expire(self.now(), &mut step);
-        self.finish(step)
+        let now = self.now();
+        self.groups.see(self.services.quorum.image());
+        loop {
+            let mut step = Step::default();
+            if !self.groups.expire(now, &mut step) {
+                return true;
+            }
+            if !self.finish(step) {
+                return false;
+            }
+        }
     }
 
     fn expire_offsets(&mut self) -> bool {
@@ -348,13 +358,13 @@ impl Shard {
         let Step {
             records,
             replies,
-            events,
+            mut events,
         } = step;
         if !records.is_empty() {
             self.append(&records)?;
-            for record in &records {
-                self.groups.apply(record, None);
-            }
+            self.groups.apply(&records);
+            let now = self.now();
+            events.extend(self.groups.take_rebalances(now, &records));
         }
         for event in events {
             log(&event);

@@ -23,6 +23,33 @@ pub enum Timer {
         /// The group.
         group: Arc<str>,
     },
+    /// A member of a consumer group has been silent for too long.
+    ConsumerSession {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// A member of a consumer group has not given up what it must.
+    Revocation {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+}
+
+impl Timer {
+    /// The group it is about.
+    pub fn group(&self) -> &Arc<str> {
+        match self {
+            Timer::Session { group, .. }
+            | Timer::Join { group }
+            | Timer::Sync { group }
+            | Timer::ConsumerSession { group, .. }
+            | Timer::Revocation { group, .. } => group,
+        }
+    }
 }
 
 /// Timers, each armed at most once.

@@ -20,10 +20,11 @@ use reka_protocol::kafka_protocol::messages::offset_fetch_request::{
 };
 use reka_protocol::kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use reka_protocol::kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest,
-    FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
+    GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    SyncGroupRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_protocol::versions;
@@ -209,6 +210,8 @@ const BEHAVIOURS: &[(i16, Behaviour)] = &[
     (16, list_groups),
     (42, delete_groups),
     (47, offset_delete),
+    (68, consumer_heartbeats),
+    (69, consumer_describe),
 ];
 type Behaviour = fn(&mut Scene<'_>);
 
@@ -495,6 +498,84 @@ fn offset_delete(scene: &mut Scene<'_>) {
         client.call(scene.version, &unknown).error_code,
         ErrorCode::GroupIdNotFound.code()
     );
+}
+
+/// A member that joins a consumer group.
+fn joining(name: &str, member: &str) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group(name))
+        .with_member_id(text(member))
+        .with_member_epoch(0)
+        .with_rebalance_timeout_ms(30_000)
+        .with_subscribed_topic_names(Some(vec![topic_name("t")]))
+        .with_topic_partitions(Some(Vec::new()))
+}
+
+fn consumer_heartbeats(scene: &mut Scene<'_>) {
+    let (client, version) = (&mut scene.client, scene.version);
+    let nameless = client.call(version, &joining(&scene.group, ""));
+    let expected = match version {
+        0 => ErrorCode::None,
+        _ => ErrorCode::InvalidRequest,
+    };
+    assert_eq!(nameless.error_code, expected.code());
+    let name = format!("{}-own", scene.group);
+    let joined = client.call(version, &joining(&name, "m"));
+    assert_eq!((joined.error_code, joined.member_epoch), (0, 1));
+    assert_eq!(joined.member_id, Some(text("m")));
+    assert_eq!(joined.heartbeat_interval_ms, 5_000);
+    let assigned = joined.assignment.expect("an assignment").topic_partitions;
+    assert_eq!(assigned[0].partitions, [0, 1]);
+    let alive = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(group(&name))
+        .with_member_id(text("m"))
+        .with_member_epoch(1);
+    let answer = client.call(version, &alive);
+    assert_eq!((answer.error_code, answer.assignment), (0, None));
+    let ahead = client.call(version, &alive.clone().with_member_epoch(2));
+    assert_eq!(ahead.error_code, ErrorCode::FencedMemberEpoch.code());
+    let mut by_pattern = joining(&format!("{}-re", scene.group), "m");
+    if version >= 1 {
+        by_pattern.subscribed_topic_names = None;
+        by_pattern.subscribed_topic_regex = Some(text("[s-u]"));
+        let joined = client.call(version, &by_pattern);
+        assert_eq!(joined.error_code, 0);
+        let assigned = joined.assignment.expect("an assignment").topic_partitions;
+        assert_eq!(assigned[0].partitions, [0, 1]);
+        by_pattern.subscribed_topic_regex = Some(text("("));
+        let refused = client.call(version, &by_pattern);
+        assert_eq!(
+            refused.error_code,
+            ErrorCode::InvalidRegularExpression.code()
+        );
+    }
+    let gone = client.call(version, &alive.with_member_epoch(-1));
+    assert_eq!((gone.error_code, gone.member_epoch), (0, -1));
+}
+
+fn consumer_describe(scene: &mut Scene<'_>) {
+    let (client, version) = (&mut scene.client, scene.version);
+    client.call(1, &joining(&scene.group, "m"));
+    let request = ConsumerGroupDescribeRequest::default()
+        .with_group_ids(vec![group(&scene.group), group("nobody")])
+        .with_include_authorized_operations(true);
+    let groups = client.call(version, &request).groups;
+    let found = &groups[0];
+    assert_eq!((found.error_code, &found.group_state), (0, &text("Stable")));
+    assert_eq!((found.group_epoch, found.assignment_epoch), (1, 1));
+    assert_eq!(
+        (&found.assignor_name, found.authorized_operations),
+        (&text("uniform"), 3400)
+    );
+    let member = &found.members[0];
+    assert_eq!((&member.member_id, member.member_epoch), (&text("m"), 1));
+    assert_eq!(member.client_host, text("/127.0.0.1"));
+    let assigned = &member.assignment.topic_partitions[0];
+    assert_eq!(assigned.topic_name, topic_name("t"));
+    assert_eq!(assigned.partitions, [0, 1]);
+    assert_eq!(member.assignment, member.target_assignment);
+    assert_eq!(member.member_type, if version >= 1 { 1 } else { -1 });
+    assert_eq!(groups[1].error_code, ErrorCode::GroupIdNotFound.code());
 }
 
 #[test]

@@ -32,7 +32,7 @@ const QUOTAS: &str = "client quotas are not enforced";
 const TELEMETRY: &str = "client telemetry is not served";
 const TWO_PHASE: &str = "outside two-phase commits are not served";
 
-const GROUPS_WAIT: &str = "consumer groups of KIP-848 are not served yet";
+const MIGRATION_WAITS: &str = "groups change their protocol when nobody is in them";
 const GROUP_WRITES: &str = "changes that wait together are written together";
 const TRANSACTIONS_WAIT: &str = "transactions are not served yet";
 const ALONE: &str = "a node alone has no followers and no other voters";
@@ -252,7 +252,7 @@ const REPLICATION: &[Definition] = &[
 
 #[rustfmt::skip]
 const GROUPS_AND_THEIR_OFFSETS: &[Definition] = &[
-    list("group.coordinator.rebalance.protocols").default("classic,consumer").each_one_of(&["consumer", "classic", "share", "streams"]).no_effect(GROUPS_WAIT, "The group protocols served: classic, consumer."),
+    list("group.coordinator.rebalance.protocols").default("classic,consumer").each_one_of(&["consumer", "classic", "share", "streams"]).served("The group protocols served: classic, consumer."),
     int("group.coordinator.threads").default("4").at_least(1).no_effect(THREADS, "Threads of the group coordinator."),
     int("group.coordinator.background.threads").default("2").at_least(1).no_effect(THREADS, "Threads for the coordinator's long work."),
     int("group.coordinator.append.linger.ms").default("-1").at_least(-1).no_effect(GROUP_WRITES, "The longest wait for more group changes to write together; -1 adapts."),
@@ -261,19 +261,19 @@ const GROUPS_AND_THEIR_OFFSETS: &[Definition] = &[
     int("group.min.session.timeout.ms").default("6000").served("Shortest session timeout of a member of a classic group."),
     int("group.max.session.timeout.ms").default("1800000").served("Longest session timeout of a member of a classic group."),
     int("group.max.size").default("2147483647").at_least(1).served("Most members of a classic group."),
-    int("group.consumer.max.size").default("2147483647").at_least(1).no_effect(GROUPS_WAIT, "Most members of a consumer group."),
-    list("group.consumer.assignors").default("uniform,range").no_effect(GROUPS_WAIT, "The assignors of consumer groups, the first is the default: uniform, range."),
-    string("group.consumer.migration.policy").default("bidirectional").valid(Valid::OneOfIgnoringCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])).no_effect(GROUPS_WAIT, "Whether a group may change between the classic and the consumer protocol."),
-    int("group.consumer.session.timeout.ms").default("45000").at_least(1).no_effect(GROUPS_WAIT, "Silence after which a member of a consumer group is out."),
-    int("group.consumer.min.session.timeout.ms").default("45000").at_least(1).no_effect(GROUPS_WAIT, "Lowest value a group may set for it."),
-    int("group.consumer.max.session.timeout.ms").default("60000").at_least(1).no_effect(GROUPS_WAIT, "Highest value a group may set for it."),
-    int("group.consumer.heartbeat.interval.ms").default("5000").at_least(1).no_effect(GROUPS_WAIT, "How often members of a consumer group report."),
-    int("group.consumer.min.heartbeat.interval.ms").default("5000").at_least(1).no_effect(GROUPS_WAIT, "Lowest value a group may set for it."),
-    int("group.consumer.max.heartbeat.interval.ms").default("15000").at_least(1).no_effect(GROUPS_WAIT, "Highest value a group may set for it."),
-    int("group.consumer.assignment.interval.ms").default("1000").at_least(0).cluster_wide().no_effect(GROUPS_WAIT, "Shortest time between two assignments of a consumer group."),
-    int("group.consumer.min.assignment.interval.ms").default("0").at_least(0).no_effect(GROUPS_WAIT, "Lowest value a group may set for it."),
-    int("group.consumer.max.assignment.interval.ms").default("15000").at_least(0).no_effect(GROUPS_WAIT, "Highest value a group may set for it."),
-    int("group.consumer.regex.refresh.interval.ms").default("600000").at_least(10_000).internal().no_effect(GROUPS_WAIT, "How often a subscription by pattern is matched against the topics again."),
+    int("group.consumer.max.size").default("2147483647").at_least(1).served("Most members of a consumer group."),
+    list("group.consumer.assignors").default("uniform,range").served("The assignors of consumer groups, the first is the default: uniform, range."),
+    string("group.consumer.migration.policy").default("bidirectional").valid(Valid::OneOfIgnoringCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])).no_effect(MIGRATION_WAITS, "Whether a group may change between the classic and the consumer protocol."),
+    int("group.consumer.session.timeout.ms").default("45000").at_least(1).served("Silence after which a member of a consumer group is out."),
+    int("group.consumer.min.session.timeout.ms").default("45000").at_least(1).served("Lowest value a group may set for it."),
+    int("group.consumer.max.session.timeout.ms").default("60000").at_least(1).served("Highest value a group may set for it."),
+    int("group.consumer.heartbeat.interval.ms").default("5000").at_least(1).served("How often members of a consumer group report."),
+    int("group.consumer.min.heartbeat.interval.ms").default("5000").at_least(1).served("Lowest value a group may set for it."),
+    int("group.consumer.max.heartbeat.interval.ms").default("15000").at_least(1).served("Highest value a group may set for it."),
+    int("group.consumer.assignment.interval.ms").default("1000").at_least(0).cluster_wide().served("Shortest time between two assignments of a consumer group."),
+    int("group.consumer.min.assignment.interval.ms").default("0").at_least(0).served("Lowest value a group may set for it."),
+    int("group.consumer.max.assignment.interval.ms").default("15000").at_least(0).served("Highest value a group may set for it."),
+    int("group.consumer.regex.refresh.interval.ms").default("600000").at_least(10_000).internal().served("How often a subscription by pattern is matched against the topics again."),
     int("offset.metadata.max.bytes").default("4096").served("Longest text a client may store with a committed offset."),
     int("offsets.commit.timeout.ms").default("5000").at_least(1).served("How long a commit waits to be replicated."),
     int("offsets.load.buffer.size").default("5242880").at_least(1).no_effect(BUFFERS, "Bytes read at a time when offsets are loaded."),

@@ -164,7 +164,7 @@ impl Turn<'_> {
         self.step.replies.push((ticket, reply));
     }
 
-    fn arm(&mut self, timer: Timer, delay_ms: i64) {
+    pub(super) fn arm(&mut self, timer: Timer, delay_ms: i64) {
         let at_ms = self.now.steady_ms.saturating_add(delay_ms.max(0));
         self.timers.arm(timer, at_ms);
     }

@@ -63,7 +63,7 @@ fn assignments_reach_members_when_the_leader_has_brought_them() {
     let mut world = World::new();
     let (members, generation) = world.stable(3);
     assert_eq!(generation, 1);
-    let group = world.groups.group("g").expect("the group");
+    let group = world.groups.classic("g").expect("the group");
     assert_eq!((group.state(), group.len()), (State::Stable, 3));
     for id in &members {
         let again = world.sync(id, generation, &[]);
@@ -266,7 +266,7 @@ fn a_group_that_everybody_left_is_empty_and_written_so() {
     }
     assert_eq!(world.state(), "Empty");
     let reloaded = world.reloaded();
-    let group = reloaded.group("g").expect("an empty group");
+    let group = reloaded.classic("g").expect("an empty group");
     assert_eq!((group.state(), group.len()), (State::Empty, 0));
     assert_eq!(group.generation(), generation + 1);
     assert_eq!(

@@ -1,13 +1,16 @@
 //! The machines, on a clock that is a number: no socket, no disk, no waiting.
 
 mod classic;
+mod consumer;
 mod offsets;
 mod properties;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reka_protocol::ErrorCode;
+use reka_raft::MetadataImage;
 use uuid::Uuid;
 
 use super::ask::{
@@ -15,19 +18,31 @@ use super::ask::{
     Joined, Leave, Leaving, Left, PartitionCodes, Protocol, Reply, Sync, Synced, Ticket,
 };
 use super::classic::{Event, Step};
+use super::consumer::{Assignor, ConsumerGroup};
 use super::record::GroupRecord;
 use super::state::Groups;
 use super::{Now, Settings, partition_for};
+use crate::config::{ConsumerGroupsConfig, MigrationPolicy, Tunable};
 
 /// One partition's groups, the log they write and the answers they gave.
 struct World {
     groups: Groups,
     settings: Arc<Settings>,
+    image: Arc<MetadataImage>,
     now: Now,
     next: u64,
     log: Vec<GroupRecord>,
     answers: HashMap<Ticket, Reply>,
     events: Vec<Event>,
+}
+
+/// Up to twice as long, for a group that asks for it.
+fn tunable(ms: u64) -> Tunable {
+    Tunable {
+        default: Duration::from_millis(ms),
+        min: Duration::ZERO,
+        max: Duration::from_millis(ms * 2),
+    }
 }
 
 fn settings() -> Settings {
@@ -39,6 +54,22 @@ fn settings() -> Settings {
         offset_metadata_max: 4_096,
         offset_retention_ms: 7 * 24 * 3_600_000,
         record_bytes_max: 1 << 20,
+        consumer_members_max: 1_000,
+        assignors: vec!["uniform".to_owned(), "range".to_owned()],
+        default_assignor: Assignor::Uniform,
+        pattern_refresh_ms: 600_000,
+        consumer: ConsumerGroupsConfig {
+            members_max: 1_000,
+            assignors: Vec::new(),
+            migration: MigrationPolicy::Bidirectional,
+            session_timeout: tunable(45_000),
+            heartbeat_interval: tunable(5_000),
+            assignment_interval: Tunable {
+                default: Duration::ZERO,
+                ..tunable(15_000)
+            },
+            pattern_refresh_interval: Duration::from_secs(600),
+        },
     }
 }
 
@@ -51,6 +82,7 @@ impl World {
         let settings = Arc::new(settings);
         World {
             groups: Groups::new(settings.clone()),
+            image: Arc::new(MetadataImage::default()),
             settings,
             now: Now {
                 steady_ms: 0,
@@ -65,17 +97,19 @@ impl World {
 
     /// As the shell does it: write, apply, answer.
     fn settle(&mut self, step: Step) {
-        for record in step.records {
+        for record in &step.records {
             let (key, value) = record.encode().expect("a record that can be written");
             let back = GroupRecord::decode(&key, value.as_deref()).expect("what was written");
             assert_eq!(
                 back.as_ref(),
-                Some(&record),
+                Some(record),
                 "what is read is what was written"
             );
-            self.groups.apply(&record, None);
-            self.log.push(record);
         }
+        self.groups.apply(&step.records);
+        self.events
+            .extend(self.groups.take_rebalances(self.now, &step.records));
+        self.log.extend(step.records);
         for (ticket, reply) in step.replies {
             let before = self.answers.insert(ticket, reply);
             assert!(before.is_none(), "{ticket:?} is answered twice");
@@ -117,6 +151,7 @@ impl World {
     /// The groups as another broker reads them from the log.
     fn reloaded(&self) -> Groups {
         let mut groups = Groups::new(self.settings.clone());
+        groups.see(self.image.clone());
         for record in &self.log {
             groups.replay(record, None);
         }
@@ -230,9 +265,9 @@ impl World {
     }
 
     fn state(&self) -> &'static str {
-        self.groups
-            .group("g")
-            .map_or("Dead", |group| group.state().name())
+        let classic = self.groups.classic("g").map(|group| group.state().name());
+        let consumer = self.groups.consumer("g").map(ConsumerGroup::state);
+        classic.or(consumer).unwrap_or("Dead")
     }
 
     /// A group of so many members that all have their assignment, the leader first; the last

@@ -250,7 +250,7 @@ impl Life {
             world.pass(3_000);
             self.look(world);
         }
-        let group = world.groups.group("g");
+        let group = world.groups.classic("g");
         if self.clients.is_empty() {
             assert!(
                 group.is_none_or(|group| group.state() != crate::group::classic::State::Stable)
@@ -275,9 +275,9 @@ fn live(acts: &[Act]) {
     // Another broker that reads the log finds the same.
     let reloaded = world.reloaded();
     assert_eq!(reloaded.offsets(), world.groups.offsets());
-    for (ours, theirs) in [world.groups.group("g"), reloaded.group("g")]
+    for (ours, theirs) in [world.groups.classic("g"), reloaded.classic("g")]
         .into_iter()
-        .zip([reloaded.group("g"), world.groups.group("g")])
+        .zip([reloaded.classic("g"), world.groups.classic("g")])
     {
         let described = ours.map(crate::group::classic::ClassicGroup::describe);
         assert_eq!(

@@ -763,6 +763,13 @@ fn replication(values: &Values<'_>) -> ReplicationConfig {
 
 fn groups(values: &Values<'_>) -> GroupsConfig {
     let protocols = values.list("group.coordinator.rebalance.protocols");
+    if !protocols.contains(&"classic") {
+        values.malformed(
+            "group.coordinator.rebalance.protocols",
+            &protocols.join(","),
+            "expected classic among them",
+        );
+    }
     let linger = values.number("group.coordinator.append.linger.ms");
     GroupsConfig {
         classic_protocol: protocols.contains(&"classic"),

@@ -11,6 +11,7 @@
 //! | [`api`] | one file per API key, one table that lists them |
 //! | [`partition`] | a partition's log, how far it is visible, who waits for it |
 //! | [`fetch_session`] | what a client fetches again and again |
+//! | [`group`] | who reads what, and how far they have come |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
 //! | [`metrics`], [`http`] | what is told of all this, and where |
@@ -25,6 +26,7 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod fetch_session;
+pub mod group;
 pub mod http;
 pub mod loggers;
 pub mod metadata;

@@ -27,6 +27,8 @@ use crate::background::Background;
 use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, HostPort, ListenerConfig, SecurityProtocol};
 use crate::fetch_session::FetchSessions;
+use crate::group::Coordinators;
+use crate::group::coordinators::CoordinatorThread;
 use crate::http::Http;
 use crate::loggers::Loggers;
 use crate::metadata::features;
@@ -81,6 +83,8 @@ pub struct Services {
     pub fetch_sessions: FetchSessions,
     /// The clock.
     pub clock: Clock,
+    /// The groups coordinated here.
+    pub groups: Coordinators,
     /// How much is told.
     pub loggers: Loggers,
     log_dir: Arc<LogDir>,
@@ -289,6 +293,7 @@ pub struct Node {
     front: Front,
     http: Option<Http>,
     background: Background,
+    coordinators: CoordinatorThread,
     runtime: Runtime,
     listeners: Vec<Arc<Listener>>,
 }
@@ -363,6 +368,7 @@ impl Node {
             metrics: Metrics::new()?,
             fetch_sessions: FetchSessions::new(fetch_sessions_max),
             clock,
+            groups: Coordinators::default(),
             loggers,
             log_dir,
             names,
@@ -378,12 +384,15 @@ impl Node {
             .transpose()
             .map_err(NodeError::Threads)?;
         let background = Background::start(&runtime, &services, follower);
+        let coordinators =
+            CoordinatorThread::start(services.clone()).map_err(NodeError::Threads)?;
         let front = serve(&services, sockets)?;
         Ok(Node {
             services,
             front,
             http,
             background,
+            coordinators,
             runtime,
             listeners,
         })
@@ -411,6 +420,7 @@ impl Node {
             front,
             http,
             background,
+            coordinators,
             runtime,
             listeners: _,
         } = self;
@@ -418,6 +428,7 @@ impl Node {
         if let Some(http) = http {
             http.stop();
         }
+        coordinators.stop();
         background.stop(&runtime);
         services.note_high_watermarks();
         let partitions = services.partitions.all();

@@ -11,6 +11,7 @@ use reka_protocol::{Api, Checked, encode_response};
 
 use super::error_codes::ErrorCodes;
 use crate::dispatch::{Reply, refused};
+use crate::group::ask::Caller;
 use crate::net::answer::Answer;
 use crate::net::connection::Closed;
 use crate::net::shard::Shard;
@@ -92,6 +93,15 @@ impl Context {
     /// What the client calls itself.
     pub fn client_id(&self) -> Option<Rc<str>> {
         self.client_id.borrow().clone()
+    }
+
+    /// Who is asking, as groups remember it.
+    pub fn caller(&self) -> Caller {
+        Caller {
+            client_id: self.client_id().as_deref().unwrap_or_default().to_owned(),
+            // As Java writes an address without a name.
+            host: format!("/{}", self.peer.ip().to_canonical()),
+        }
     }
 
     pub(crate) fn note_client_id(&self, client_id: Option<&str>) {

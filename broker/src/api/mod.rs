@@ -14,30 +14,43 @@ pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_acls;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_acls;
 pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
 pub mod elect_leaders;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
 pub mod list_config_resources;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sync_group;
 pub mod update_features;
 
 pub use handler::{Call, Context, Handler, Start};
@@ -79,9 +92,22 @@ fn table() -> &'static [(i16, Start)] {
             entry::<describe_quorum::DescribeQuorum>(),
             entry::<update_features::UpdateFeatures>(),
             entry::<describe_cluster::DescribeCluster>(),
+            entry::<find_coordinator::FindCoordinator>(),
+            entry::<join_group::JoinGroup>(),
+            entry::<sync_group::SyncGroup>(),
+            entry::<heartbeat::Heartbeat>(),
+            entry::<leave_group::LeaveGroup>(),
+            entry::<offset_commit::OffsetCommit>(),
+            entry::<offset_fetch::OffsetFetch>(),
+            entry::<offset_delete::OffsetDelete>(),
+            entry::<describe_groups::DescribeGroups>(),
+            entry::<list_groups::ListGroups>(),
+            entry::<delete_groups::DeleteGroups>(),
             entry::<describe_producers::DescribeProducers>(),
             entry::<list_config_resources::ListConfigResources>(),
             entry::<describe_topic_partitions::DescribeTopicPartitions>(),
+            entry::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
+            entry::<consumer_group_describe::ConsumerGroupDescribe>(),
             // A new API: its file, then one line here.
         ]
     })

@@ -96,6 +96,11 @@ impl Controller {
         }
     }
 
+    /// Says up to which offset the partitions here follow the metadata.
+    pub fn followed(&self) -> watch::Receiver<u64> {
+        self.followed.clone()
+    }
+
     /// Lets `decide` draft a change and makes it. What `decide` returns is returned once the
     /// change has taken effect here.
     pub async fn change<T>(&self, decide: impl FnOnce(&mut Draft) -> T) -> Result<T, ChangeError> {

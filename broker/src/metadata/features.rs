@@ -8,11 +8,19 @@ use reka_raft::record::{FeatureLevel, Record};
 use super::{Draft, Refusal};
 
 /// What this release can do, by feature.
-pub const SUPPORTED: &[SupportedFeature<'static>] = &[SupportedFeature {
-    name: "metadata.version",
-    min: 7,
-    max: 30,
-}];
+pub const SUPPORTED: &[SupportedFeature<'static>] = &[
+    SupportedFeature {
+        name: "metadata.version",
+        min: 7,
+        max: 30,
+    },
+    // 1 is the consumer protocol of KIP-848.
+    SupportedFeature {
+        name: "group.version",
+        min: 0,
+        max: 1,
+    },
+];
 
 /// How a level may be changed. The numbers are those of UpdateFeatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod every_version;
+mod groups;
 mod http;
 mod restart;
 mod support;

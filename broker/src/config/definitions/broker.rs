@@ -32,7 +32,8 @@ const QUOTAS: &str = "client quotas are not enforced";
 const TELEMETRY: &str = "client telemetry is not served";
 const TWO_PHASE: &str = "outside two-phase commits are not served";
 
-const GROUPS_WAIT: &str = "groups are not served yet";
+const MIGRATION_WAITS: &str = "groups change their protocol when nobody is in them";
+const GROUP_WRITES: &str = "changes that wait together are written together";
 const TRANSACTIONS_WAIT: &str = "transactions are not served yet";
 const ALONE: &str = "a node alone has no followers and no other voters";
 const GROUP_COMMIT: &str = "records are synced together within reka.flush.group.ms";
@@ -251,37 +252,37 @@ const REPLICATION: &[Definition] = &[
 
 #[rustfmt::skip]
 const GROUPS_AND_THEIR_OFFSETS: &[Definition] = &[
-    list("group.coordinator.rebalance.protocols").default("classic,consumer").each_one_of(&["consumer", "classic", "share", "streams"]).no_effect(GROUPS_WAIT, "The group protocols served: classic, consumer."),
+    list("group.coordinator.rebalance.protocols").default("classic,consumer").each_one_of(&["consumer", "classic", "share", "streams"]).served("The group protocols served: classic, consumer."),
     int("group.coordinator.threads").default("4").at_least(1).no_effect(THREADS, "Threads of the group coordinator."),
     int("group.coordinator.background.threads").default("2").at_least(1).no_effect(THREADS, "Threads for the coordinator's long work."),
-    int("group.coordinator.append.linger.ms").default("-1").at_least(-1).no_effect(GROUPS_WAIT, "The longest wait for more group changes to write together; -1 adapts."),
+    int("group.coordinator.append.linger.ms").default("-1").at_least(-1).no_effect(GROUP_WRITES, "The longest wait for more group changes to write together; -1 adapts."),
     int("group.coordinator.cached.buffer.max.bytes").default("1048588").at_least(524_288).cluster_wide().no_effect(BUFFERS, "Memory of write buffers kept for the next use."),
-    int("group.initial.rebalance.delay.ms").default("3000").no_effect(GROUPS_WAIT, "How long the first rebalance of a classic group waits for more members."),
-    int("group.min.session.timeout.ms").default("6000").no_effect(GROUPS_WAIT, "Shortest session timeout of a member of a classic group."),
-    int("group.max.session.timeout.ms").default("1800000").no_effect(GROUPS_WAIT, "Longest session timeout of a member of a classic group."),
-    int("group.max.size").default("2147483647").at_least(1).no_effect(GROUPS_WAIT, "Most members of a classic group."),
-    int("group.consumer.max.size").default("2147483647").at_least(1).no_effect(GROUPS_WAIT, "Most members of a consumer group."),
-    list("group.consumer.assignors").default("uniform,range").no_effect(GROUPS_WAIT, "The assignors of consumer groups, the first is the default: uniform, range."),
-    string("group.consumer.migration.policy").default("bidirectional").valid(Valid::OneOfIgnoringCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])).no_effect(GROUPS_WAIT, "Whether a group may change between the classic and the consumer protocol."),
-    int("group.consumer.session.timeout.ms").default("45000").at_least(1).no_effect(GROUPS_WAIT, "Silence after which a member of a consumer group is out."),
-    int("group.consumer.min.session.timeout.ms").default("45000").at_least(1).no_effect(GROUPS_WAIT, "Lowest value a group may set for it."),
-    int("group.consumer.max.session.timeout.ms").default("60000").at_least(1).no_effect(GROUPS_WAIT, "Highest value a group may set for it."),
-    int("group.consumer.heartbeat.interval.ms").default("5000").at_least(1).no_effect(GROUPS_WAIT, "How often members of a consumer group report."),
-    int("group.consumer.min.heartbeat.interval.ms").default("5000").at_least(1).no_effect(GROUPS_WAIT, "Lowest value a group may set for it."),
-    int("group.consumer.max.heartbeat.interval.ms").default("15000").at_least(1).no_effect(GROUPS_WAIT, "Highest value a group may set for it."),
-    int("group.consumer.assignment.interval.ms").default("1000").at_least(0).cluster_wide().no_effect(GROUPS_WAIT, "Shortest time between two assignments of a consumer group."),
-    int("group.consumer.min.assignment.interval.ms").default("0").at_least(0).no_effect(GROUPS_WAIT, "Lowest value a group may set for it."),
-    int("group.consumer.max.assignment.interval.ms").default("15000").at_least(0).no_effect(GROUPS_WAIT, "Highest value a group may set for it."),
-    int("group.consumer.regex.refresh.interval.ms").default("600000").at_least(10_000).internal().no_effect(GROUPS_WAIT, "How often a subscription by pattern is matched against the topics again."),
-    int("offset.metadata.max.bytes").default("4096").no_effect(GROUPS_WAIT, "Longest text a client may store with a committed offset."),
-    int("offsets.commit.timeout.ms").default("5000").at_least(1).no_effect(GROUPS_WAIT, "How long a commit waits to be replicated."),
+    int("group.initial.rebalance.delay.ms").default("3000").served("How long the first rebalance of a classic group waits for more members."),
+    int("group.min.session.timeout.ms").default("6000").served("Shortest session timeout of a member of a classic group."),
+    int("group.max.session.timeout.ms").default("1800000").served("Longest session timeout of a member of a classic group."),
+    int("group.max.size").default("2147483647").at_least(1).served("Most members of a classic group."),
+    int("group.consumer.max.size").default("2147483647").at_least(1).served("Most members of a consumer group."),
+    list("group.consumer.assignors").default("uniform,range").served("The assignors of consumer groups, the first is the default: uniform, range."),
+    string("group.consumer.migration.policy").default("bidirectional").valid(Valid::OneOfIgnoringCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])).no_effect(MIGRATION_WAITS, "Whether a group may change between the classic and the consumer protocol."),
+    int("group.consumer.session.timeout.ms").default("45000").at_least(1).served("Silence after which a member of a consumer group is out."),
+    int("group.consumer.min.session.timeout.ms").default("45000").at_least(1).served("Lowest value a group may set for it."),
+    int("group.consumer.max.session.timeout.ms").default("60000").at_least(1).served("Highest value a group may set for it."),
+    int("group.consumer.heartbeat.interval.ms").default("5000").at_least(1).served("How often members of a consumer group report."),
+    int("group.consumer.min.heartbeat.interval.ms").default("5000").at_least(1).served("Lowest value a group may set for it."),
+    int("group.consumer.max.heartbeat.interval.ms").default("15000").at_least(1).served("Highest value a group may set for it."),
+    int("group.consumer.assignment.interval.ms").default("1000").at_least(0).cluster_wide().served("Shortest time between two assignments of a consumer group."),
+    int("group.consumer.min.assignment.interval.ms").default("0").at_least(0).served("Lowest value a group may set for it."),
+    int("group.consumer.max.assignment.interval.ms").default("15000").at_least(0).served("Highest value a group may set for it."),
+    int("group.consumer.regex.refresh.interval.ms").default("600000").at_least(10_000).internal().served("How often a subscription by pattern is matched against the topics again."),
+    int("offset.metadata.max.bytes").default("4096").served("Longest text a client may store with a committed offset."),
+    int("offsets.commit.timeout.ms").default("5000").at_least(1).served("How long a commit waits to be replicated."),
     int("offsets.load.buffer.size").default("5242880").at_least(1).no_effect(BUFFERS, "Bytes read at a time when offsets are loaded."),
-    int("offsets.retention.minutes").default("10080").at_least(1).no_effect(GROUPS_WAIT, "How long offsets of a group without members are kept."),
-    long("offsets.retention.check.interval.ms").default("600000").at_least(1).no_effect(GROUPS_WAIT, "How often offsets are looked through for old ones."),
-    int("offsets.topic.num.partitions").default("50").at_least(1).no_effect(GROUPS_WAIT, "Partitions of __consumer_offsets, when it is created."),
-    short("offsets.topic.replication.factor").default("3").at_least(1).no_effect(GROUPS_WAIT, "Replicas of __consumer_offsets, when it is created."),
-    int("offsets.topic.segment.bytes").default("104857600").at_least(1).no_effect(GROUPS_WAIT, "Segment size of __consumer_offsets, when it is created."),
-    int("offsets.topic.compression.codec").default("0").no_effect(GROUPS_WAIT, "Codec of __consumer_offsets by its number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."),
+    int("offsets.retention.minutes").default("10080").at_least(1).served("How long offsets of a group without members are kept."),
+    long("offsets.retention.check.interval.ms").default("600000").at_least(1).served("How often offsets are looked through for old ones."),
+    int("offsets.topic.num.partitions").default("50").at_least(1).served("Partitions of __consumer_offsets, when it is created."),
+    short("offsets.topic.replication.factor").default("3").at_least(1).served("Replicas of __consumer_offsets, when it is created."),
+    int("offsets.topic.segment.bytes").default("104857600").at_least(1).served("Segment size of __consumer_offsets, when it is created."),
+    int("offsets.topic.compression.codec").default("0").served("Codec of __consumer_offsets by its number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."),
 ];
 
 #[rustfmt::skip]

@@ -1,0 +1,361 @@
+//! Committed offsets, and those that wait for the end of a transaction. Pure.
+//!
+//! An offset that is committed in a transaction counts once its commit marker is read; until then
+//! it is kept by producer. Which of two commits of a partition is the later one is decided by their
+//! order in the log, not by when the transaction ended.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use reka_protocol::ErrorCode;
+use reka_protocol::messages::coordinator::offset::OffsetCommitValue;
+
+use super::ask::{FetchedPartition, FetchedTopic};
+
+/// No offset.
+const NONE: i64 = -1;
+
+/// What was committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub offset: i64,
+    /// Epoch of the last record read, or -1.
+    pub leader_epoch: i32,
+    /// What the client wanted to remember.
+    pub metadata: Box<str>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// When it expires whatever the group does, or -1.
+    pub expires_ms: i64,
+    /// Its place among all records of the partition.
+    pub order: u64,
+}
+
+impl Committed {
+    fn new(value: &OffsetCommitValue, order: u64) -> Committed {
+        Committed {
+            offset: value.offset,
+            leader_epoch: value.leader_epoch,
+            metadata: value.metadata.as_str().into(),
+            at_ms: value.commit_timestamp,
+            expires_ms: value.expire_timestamp,
+            order,
+        }
+    }
+}
+
+/// Offsets by topic and partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Topics(HashMap<Arc<str>, BTreeMap<i32, Committed>>);
+
+impl Topics {
+    fn get(&self, topic: &str, partition: i32) -> Option<&Committed> {
+        self.0.get(topic)?.get(&partition)
+    }
+
+    fn insert(&mut self, topic: &str, partition: i32, committed: Committed) -> Option<Committed> {
+        match self.0.get_mut(topic) {
+            Some(partitions) => partitions.insert(partition, committed),
+            None => {
+                self.0
+                    .insert(topic.into(), BTreeMap::from([(partition, committed)]));
+                None
+            }
+        }
+    }
+
+    fn remove(&mut self, topic: &str, partition: i32) -> Option<Committed> {
+        let partitions = self.0.get_mut(topic)?;
+        let removed = partitions.remove(&partition);
+        if partitions.is_empty() {
+            self.0.remove(topic);
+        }
+        removed
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &Committed)> {
+        self.0.iter().flat_map(|(topic, partitions)| {
+            partitions
+                .iter()
+                .map(move |(partition, committed)| (topic, *partition, committed))
+        })
+    }
+}
+
+/// The offsets of all groups of a partition.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Offsets {
+    committed: HashMap<Arc<str>, Topics>,
+    /// By producer, then group.
+    pending: HashMap<i64, HashMap<Arc<str>, Topics>>,
+    /// Producers with pending offsets, by group.
+    open: HashMap<Arc<str>, BTreeSet<i64>>,
+    count: usize,
+}
+
+impl Offsets {
+    /// How many are committed.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether none is committed.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Groups with committed offsets.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.committed.keys()
+    }
+
+    /// What is committed for a partition.
+    pub fn get(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
+        self.committed.get(group)?.get(topic, partition)
+    }
+
+    /// Whether an open transaction has an offset for a partition.
+    pub fn is_pending(&self, group: &str, topic: &str, partition: i32) -> bool {
+        let Some(producers) = self.open.get(group) else {
+            return false;
+        };
+        producers.iter().any(|producer| {
+            self.pending
+                .get(producer)
+                .and_then(|groups| groups.get(group))
+                .is_some_and(|topics| topics.get(topic, partition).is_some())
+        })
+    }
+
+    /// Whether an open transaction has offsets of the group.
+    pub fn has_open_transactions(&self, group: &str) -> bool {
+        self.open.contains_key(group)
+    }
+
+    /// A commit was written, by a producer in a transaction if one is named.
+    pub fn apply_commit(
+        &mut self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        value: &OffsetCommitValue,
+        producer: Option<i64>,
+        order: u64,
+    ) {
+        let committed = Committed::new(value, order);
+        match producer {
+            None => self.put(group, topic, partition, committed),
+            Some(producer) => {
+                let groups = self.pending.entry(producer).or_default();
+                match groups.get_mut(group) {
+                    Some(topics) => {
+                        topics.insert(topic, partition, committed);
+                    }
+                    None => {
+                        let mut topics = Topics::default();
+                        topics.insert(topic, partition, committed);
+                        groups.insert(group.into(), topics);
+                    }
+                }
+                match self.open.get_mut(group) {
+                    Some(producers) => {
+                        producers.insert(producer);
+                    }
+                    None => {
+                        self.open.insert(group.into(), BTreeSet::from([producer]));
+                    }
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, group: &str, topic: &str, partition: i32, committed: Committed) {
+        let before = match self.committed.get_mut(group) {
+            Some(topics) => topics.insert(topic, partition, committed),
+            None => {
+                let mut topics = Topics::default();
+                topics.insert(topic, partition, committed);
+                self.committed.insert(group.into(), topics);
+                None
+            }
+        };
+        self.count += usize::from(before.is_none());
+    }
+
+    /// A tombstone was written: committed and pending offsets of the partition are gone.
+    pub fn apply_tombstone(&mut self, group: &str, topic: &str, partition: i32) {
+        if let Some(topics) = self.committed.get_mut(group) {
+            if topics.remove(topic, partition).is_some() {
+                self.count -= 1;
+            }
+            if topics.0.is_empty() {
+                self.committed.remove(group);
+            }
+        }
+        for producer in self.open.get(group).into_iter().flatten() {
+            let topics = self
+                .pending
+                .get_mut(producer)
+                .and_then(|groups| groups.get_mut(group));
+            if let Some(topics) = topics {
+                topics.remove(topic, partition);
+            }
+        }
+    }
+
+    /// A transaction ended: its offsets count, or never did.
+    pub fn apply_marker(&mut self, producer: i64, commits: bool) {
+        let Some(groups) = self.pending.remove(&producer) else {
+            return;
+        };
+        for (group, topics) in groups {
+            if let Some(producers) = self.open.get_mut(&group) {
+                producers.remove(&producer);
+                if producers.is_empty() {
+                    self.open.remove(&group);
+                }
+            }
+            if !commits {
+                continue;
+            }
+            for (topic, partitions) in topics.0 {
+                for (partition, committed) in partitions {
+                    let later = self
+                        .get(&group, &topic, partition)
+                        .is_none_or(|known| known.order < committed.order);
+                    if later {
+                        self.put(&group, &topic, partition, committed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the group is told: everything, or about the partitions it asks for.
+    pub fn fetch(
+        &self,
+        group: &str,
+        wanted: Option<&[(String, Vec<i32>)]>,
+        require_stable: bool,
+    ) -> Vec<FetchedTopic> {
+        let answer = |topic: &str, index, committed: Option<&Committed>| {
+            let unstable = require_stable && self.is_pending(group, topic, index);
+            match committed.filter(|_| !unstable) {
+                Some(committed) => FetchedPartition {
+                    index,
+                    offset: committed.offset,
+                    leader_epoch: committed.leader_epoch,
+                    metadata: committed.metadata.to_string(),
+                    error_code: ErrorCode::None,
+                },
+                None => FetchedPartition {
+                    index,
+                    offset: NONE,
+                    leader_epoch: -1,
+                    metadata: String::new(),
+                    error_code: match unstable {
+                        true => ErrorCode::UnstableOffsetCommit,
+                        false => ErrorCode::None,
+                    },
+                },
+            }
+        };
+        match wanted {
+            Some(wanted) => wanted
+                .iter()
+                .map(|(name, partitions)| FetchedTopic {
+                    name: name.clone(),
+                    partitions: partitions
+                        .iter()
+                        .map(|index| answer(name, *index, self.get(group, name, *index)))
+                        .collect(),
+                })
+                .collect(),
+            None => {
+                let topics = self.committed.get(group).map(|topics| &topics.0);
+                topics
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, partitions)| FetchedTopic {
+                        name: name.to_string(),
+                        partitions: partitions
+                            .iter()
+                            .map(|(index, committed)| answer(name, *index, Some(committed)))
+                            .collect(),
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// All partitions the group has an offset for, committed or pending.
+    pub fn partitions(&self, group: &str) -> BTreeSet<(Arc<str>, i32)> {
+        let committed = self.committed.get(group).into_iter();
+        let pending = self.open.get(group).into_iter().flatten();
+        let pending = pending.filter_map(|producer| self.pending.get(producer)?.get(group));
+        committed
+            .chain(pending)
+            .flat_map(Topics::iter)
+            .map(|(topic, partition, _)| (topic.clone(), partition))
+            .collect()
+    }
+
+    /// Committed offsets of a group.
+    pub fn committed(&self, group: &str) -> impl Iterator<Item = (&Arc<str>, i32, &Committed)> {
+        self.committed.get(group).into_iter().flat_map(Topics::iter)
+    }
+
+    /// Offsets of these topics, committed or pending, of all groups.
+    pub fn of_topics(&self, names: &BTreeSet<String>) -> BTreeSet<(Arc<str>, Arc<str>, i32)> {
+        let pending = self.pending.values().flatten();
+        self.committed
+            .iter()
+            .chain(pending)
+            .flat_map(|(group, topics)| {
+                topics
+                    .iter()
+                    .filter(|(topic, _, _)| names.contains(&***topic))
+                    .map(|(topic, partition, _)| (group.clone(), topic.clone(), partition))
+            })
+            .collect()
+    }
+
+    /// Panics on what only a bug can bring about.
+    pub fn check_invariants(&self) {
+        let count: usize = self
+            .committed
+            .values()
+            .map(|topics| topics.iter().count())
+            .sum();
+        assert_eq!(count, self.count, "offsets are counted");
+        for (group, topics) in &self.committed {
+            assert!(!topics.0.is_empty(), "{group} is kept without an offset");
+            assert!(
+                topics.0.values().all(|partitions| !partitions.is_empty()),
+                "{group} keeps a topic without an offset"
+            );
+        }
+        for (group, producers) in &self.open {
+            assert!(!producers.is_empty(), "{group} has no open transaction");
+            for producer in producers {
+                assert!(
+                    self.pending
+                        .get(producer)
+                        .is_some_and(|groups| groups.contains_key(group)),
+                    "producer {producer} is open for {group} without its offsets"
+                );
+            }
+        }
+        for (producer, groups) in &self.pending {
+            for group in groups.keys() {
+                assert!(
+                    self.open
+                        .get(group)
+                        .is_some_and(|producers| producers.contains(producer)),
+                    "offsets of producer {producer} for {group} are not known as open"
+                );
+            }
+        }
+    }
+}

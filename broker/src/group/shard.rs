@@ -1,0 +1,489 @@
+//! The task of one partition of `__consumer_offsets`: it owns the groups, writes what they decide
+//! and answers once that is committed.
+//!
+//! Commits that are waiting together are written as one batch. Anything else is written by itself,
+//! because what is decided next may rest on it. An answer leaves when everything it may rest on is
+//! below the high watermark, also one that wrote nothing itself: a reader is never shown what a
+//! new leader might not have.
+//!
+//! When the log does not take a batch, offsets are as they were: they change only by records that
+//! are in the log. A classic group may have gone ahead of its record, so then everything is read
+//! back from the log, as after a change of leader.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use reka_protocol::ErrorCode;
+use reka_records::BatchBuilder;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::ask::{Ask, Reply, Ticket};
+use super::classic::{Event, Step};
+use super::load::load;
+use super::record::GroupRecord;
+use super::state::Groups;
+use super::{Now, Settings};
+use crate::config::OffsetsConfig;
+use crate::node::Services;
+use crate::partition::Partition;
+
+/// Questions taken from the mailbox at once.
+const TURN_MAX: usize = 256;
+/// A batch is written when its records have so many bytes.
+const BATCH_BYTES: usize = 512 << 10;
+/// After the log failed, nothing is tried for so long.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// A timer far away, for when none is armed.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// A question and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    pub(super) ask: Ask,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// One partition's task.
+pub(super) struct Shard {
+    services: Arc<Services>,
+    settings: Arc<Settings>,
+    partition: Arc<Partition>,
+    groups: Groups,
+    waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
+    next_ticket: u64,
+    /// Records of commits that are not written yet, and their answers.
+    open: Step,
+    open_bytes: usize,
+    /// Answers that wait for the high watermark to reach the offset.
+    uncommitted: VecDeque<Uncommitted>,
+    config: OffsetsConfig,
+    began: Instant,
+    scratch: Vec<u8>,
+}
+
+struct Uncommitted {
+    end: i64,
+    replies: Vec<(Ticket, Reply)>,
+    deadline: Instant,
+}
+
+/// Serves the partition until the mailbox closes or `stop` is told.
+pub(super) async fn serve(
+    services: Arc<Services>,
+    partition: Arc<Partition>,
+    settings: Arc<Settings>,
+    mut mailbox: mpsc::Receiver<Envelope>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut shard = Shard {
+        config: services.config().offsets.clone(),
+        services,
+        settings: settings.clone(),
+        partition,
+        groups: Groups::new(settings),
+        waiting: HashMap::new(),
+        next_ticket: 0,
+        open: Step::default(),
+        open_bytes: 0,
+        uncommitted: VecDeque::new(),
+        began: Instant::now(),
+        scratch: Vec::new(),
+    };
+    if !shard.load(&mut mailbox, &mut stop).await {
+        return;
+    }
+    let mut retention = tokio::time::interval(
+        shard
+            .config
+            .retention_check_interval
+            .max(Duration::from_millis(1)),
+    );
+    retention.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick is at once: nothing has aged since the load.
+    retention.tick().await;
+    let mut inbox = Vec::with_capacity(TURN_MAX);
+    loop {
+        let due = shard.due();
+        let committed = shard.uncommitted.front().map(|first| first.end);
+        let patience = shard.uncommitted.front().map(|first| first.deadline);
+        let failed = tokio::select! {
+            biased;
+            () = told(&mut stop) => return,
+            () = reached(&shard.partition, committed) => {
+                shard.release();
+                false
+            }
+            count = mailbox.recv_many(&mut inbox, TURN_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                !shard.take(&mut inbox)
+            }
+            () = tokio::time::sleep_until(due) => !shard.expire(),
+            () = tokio::time::sleep_until(patience.unwrap_or(due)), if patience.is_some() => {
+                shard.give_up();
+                false
+            }
+            _ = retention.tick() => !shard.expire_offsets(),
+        };
+        if failed && !shard.recover(&mut mailbox, &mut stop).await {
+            return;
+        }
+    }
+}
+
+/// Returns when the task is to end.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Returns when the high watermark has reached `end`; never if nothing is waited for.
+async fn reached(partition: &Partition, end: Option<i64>) {
+    poll_fn(|task| match end {
+        None => Poll::Pending,
+        Some(end) if partition.high_watermark() >= end => Poll::Ready(()),
+        Some(end) => {
+            partition.waiters().register(task.waker());
+            match partition.high_watermark() >= end {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+impl Shard {
+    fn now(&self) -> Now {
+        let steady = self.began.elapsed().as_millis();
+        Now {
+            steady_ms: i64::try_from(steady).unwrap_or(i64::MAX),
+            wall_ms: self.services.clock.now_ms(),
+        }
+    }
+
+    /// When something falls due by itself.
+    fn due(&self) -> Instant {
+        match self.groups.next_ms() {
+            Some(at_ms) => self.began + Duration::from_millis(at_ms.max(0).unsigned_abs()),
+            None => Instant::now() + FAR,
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{}-{}", self.partition.topic, self.partition.index)
+    }
+
+    /// Reads the partition; whoever asks meanwhile is told so. False if the task is to end.
+    async fn load(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Envelope>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        loop {
+            let (partition, settings) = (self.partition.clone(), self.settings.clone());
+            let began = Instant::now();
+            let mut reading = tokio::task::spawn_blocking(move || load(&partition, settings));
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut reading => break outcome,
+                    envelope = mailbox.recv() => match envelope {
+                        Some(envelope) => refuse(envelope, ErrorCode::CoordinatorLoadInProgress),
+                        None => return false,
+                    },
+                    () = told(stop) => return false,
+                }
+            };
+            match outcome {
+                Ok(Ok(loaded)) => {
+                    if loaded.records > 0 {
+                        let took = began.elapsed();
+                        tracing::info!(
+                            "{}: {} groups and {} offsets from {} records in {took:?}",
+                            self.name(),
+                            loaded.groups.len(),
+                            loaded.groups.offsets().len(),
+                            loaded.records,
+                        );
+                    }
+                    self.groups = loaded.groups;
+                    self.groups.see(self.services.quorum.image());
+                    let mut step = Step::default();
+                    self.groups.resume(self.now(), &mut step);
+                    return self.finish(step) || self.pause(mailbox, stop).await;
+                }
+                Ok(Err(error)) => {
+                    tracing::error!("{}: groups cannot be loaded: {error}", self.name());
+                }
+                Err(error) => {
+                    tracing::error!("{}: loading groups failed: {error}", self.name());
+                }
+            }
+            if !self.pause(mailbox, stop).await {
+                return false;
+            }
+        }
+    }
+
+    /// The log did not take a batch: after a while everything is read back from it. False if the
+    /// task is to end.
+    async fn recover(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Envelope>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        self.waiting.clear();
+        self.uncommitted.clear();
+        self.pause(mailbox, stop).await && self.load(mailbox, stop).await
+    }
+
+    async fn pause(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Envelope>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let over = Instant::now() + PAUSE_AFTER_FAILURE;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(over) => return true,
+                envelope = mailbox.recv() => match envelope {
+                    Some(envelope) => refuse(envelope, ErrorCode::CoordinatorNotAvailable),
+                    None => return false,
+                },
+                () = told(stop) => return false,
+            }
+        }
+    }
+
+    /// Answers what is in the inbox. False if everything has to be read back.
+    fn take(&mut self, inbox: &mut Vec<Envelope>) -> bool {
+        let now = self.now();
+        let mut good = true;
+        self.groups.see(self.services.quorum.image());
+        for Envelope { ask, reply } in inbox.drain(..) {
+            if !good {
+                let _ = reply.send(Reply::Refused(ErrorCode::NotCoordinator));
+                continue;
+            }
+            self.next_ticket += 1;
+            let ticket = Ticket(self.next_ticket);
+            self.waiting.insert(ticket, reply);
+            if matches!(ask, Ask::Commit(_)) {
+                self.commit(now, ticket, ask);
+                if self.open_bytes >= BATCH_BYTES {
+                    self.flush();
+                }
+                continue;
+            }
+            self.flush();
+            let mut step = Step::default();
+            self.groups.handle(now, ticket, ask, &mut step);
+            good = self.finish(step);
+        }
+        self.flush();
+        good
+    }
+
+    /// Decides on a commit; it is written with those behind it.
+    fn commit(&mut self, now: Now, ticket: Ticket, ask: Ask) {
+        let from = self.open.records.len();
+        self.groups.handle(now, ticket, ask, &mut self.open);
+        let added = self.open.records.get(from..).unwrap_or_default();
+        self.open_bytes += added.iter().map(GroupRecord::bytes).sum::<usize>();
+    }
+
+    /// Writes the commits that wait. Nothing rests on them, so a failure is theirs alone.
+    fn flush(&mut self) {
+        let step = std::mem::take(&mut self.open);
+        self.open_bytes = 0;
+        if step.replies.is_empty() {
+            return;
+        }
+        let replies: Vec<Ticket> = step.replies.iter().map(|(ticket, _)| *ticket).collect();
+        if let Err(code) = self.write(step) {
+            for ticket in replies {
+                self.answer(ticket, Reply::Refused(code));
+            }
+        }
+    }
+
+    /// Does what has fallen due, one after the other: what is decided next may rest on it.
+    fn expire(&mut self) -> bool {
+        let now = self.now();
+        self.groups.see(self.services.quorum.image());
+        loop {
+            let mut step = Step::default();
+            if !self.groups.expire(now, &mut step) {
+                return true;
+            }
+            if !self.finish(step) {
+                return false;
+            }
+        }
+    }
+
+    fn expire_offsets(&mut self) -> bool {
+        let mut step = Step::default();
+        let expired = self.groups.expire_offsets(self.now(), &mut step);
+        if expired > 0 {
+            tracing::info!(
+                "{}: {expired} records forget expired offsets and empty groups",
+                self.name()
+            );
+        }
+        self.finish(step)
+    }
+
+    /// Writes what was decided and answers. False if everything has to be read back.
+    fn finish(&mut self, step: Step) -> bool {
+        let tickets: Vec<Ticket> = step.replies.iter().map(|(ticket, _)| *ticket).collect();
+        let rests_on_it = step.records.iter().any(GroupRecord::is_ahead_of_log);
+        match self.write(step) {
+            Ok(()) => true,
+            Err(code) => {
+                for ticket in tickets {
+                    self.answer(ticket, Reply::Refused(code));
+                }
+                !rests_on_it
+            }
+        }
+    }
+
+    /// Writes, applies and answers; or does none of it.
+    fn write(&mut self, step: Step) -> Result<(), ErrorCode> {
+        let Step {
+            records,
+            replies,
+            mut events,
+        } = step;
+        if !records.is_empty() {
+            self.append(&records)?;
+            self.groups.apply(&records);
+            let now = self.now();
+            events.extend(self.groups.take_rebalances(now, &records));
+        }
+        for event in events {
+            log(&event);
+        }
+        let end = self.partition.reader().log_end();
+        if self.uncommitted.is_empty() && self.partition.high_watermark() >= end {
+            for (ticket, reply) in replies {
+                self.answer(ticket, reply);
+            }
+        } else if !replies.is_empty() {
+            self.uncommitted.push_back(Uncommitted {
+                end,
+                replies,
+                deadline: Instant::now() + self.config.commit_timeout,
+            });
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, records: &[GroupRecord]) -> Result<(), ErrorCode> {
+        let now_ms = self.services.clock.now_ms();
+        let mut batch = BatchBuilder::new(0).compression(self.config.compression);
+        for (offset, record) in (0_i64..).zip(records) {
+            let (key, value) = record.encode().map_err(|error| {
+                tracing::error!("{}: {error}", self.name());
+                ErrorCode::UnknownServerError
+            })?;
+            let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+            batch
+                .append(offset, now_ms, Some(&key), value.as_deref(), headers)
+                .map_err(|error| {
+                    tracing::error!("{}: {error}", self.name());
+                    ErrorCode::UnknownServerError
+                })?;
+        }
+        let mut rules = self.services.rules_of(&self.partition, now_ms);
+        // Each record is within the limit; that several go together is our own doing.
+        rules.batch_bytes_max = usize::MAX;
+        let mut bytes = batch.finish();
+        self.partition
+            .append(&mut bytes, &rules, &mut self.scratch)
+            .map(|_| ())
+            .map_err(|refused| {
+                tracing::error!("{}: {}", self.name(), refused.message);
+                match refused.error_code {
+                    ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => {
+                        ErrorCode::NotCoordinator
+                    }
+                    ErrorCode::UnknownTopicOrPartition
+                    | ErrorCode::NotEnoughReplicas
+                    | ErrorCode::NotEnoughReplicasAfterAppend
+                    | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+                    _ => ErrorCode::UnknownServerError,
+                }
+            })
+    }
+
+    /// Gives the answers whose records are committed now.
+    fn release(&mut self) {
+        let high_watermark = self.partition.high_watermark();
+        while let Some(first) = self.uncommitted.pop_front() {
+            if first.end > high_watermark {
+                self.uncommitted.push_front(first);
+                return;
+            }
+            for (ticket, reply) in first.replies {
+                self.answer(ticket, reply);
+            }
+        }
+    }
+
+    /// The oldest answers have waited for `offsets.commit.timeout.ms`: the client had better ask
+    /// again.
+    fn give_up(&mut self) {
+        let now = Instant::now();
+        while let Some(first) = self.uncommitted.pop_front() {
+            if first.deadline > now {
+                self.uncommitted.push_front(first);
+                return;
+            }
+            for (ticket, _) in first.replies {
+                self.answer(ticket, Reply::Refused(ErrorCode::CoordinatorNotAvailable));
+            }
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: Reply) {
+        if let Some(waiting) = self.waiting.remove(&ticket) {
+            // A client that went does not mind.
+            let _ = waiting.send(reply);
+        }
+    }
+}
+
+fn refuse(envelope: Envelope, code: ErrorCode) {
+    let _ = envelope.reply.send(Reply::Refused(code));
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Rebalanced {
+            group,
+            generation,
+            members,
+            cause,
+            member,
+            took_ms,
+        } => tracing::info!(
+            %group,
+            generation,
+            members,
+            %member,
+            took_ms,
+            "group rebalanced: {cause}"
+        ),
+        Event::Removed {
+            group,
+            members,
+            cause,
+        } => tracing::info!(%group, "removed {}: {cause}", members.join(", ")),
+    }
+}

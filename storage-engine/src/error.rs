@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use reka_records::BatchError;
 
 use crate::checkpoint::CheckpointError;
+use crate::format::TopicPartition;
 use crate::fs::DiskError;
 use crate::health::DirOffline;
 use crate::partition_metadata::PartitionMetadataError;
@@ -27,6 +28,14 @@ pub struct Corruption {
     pub expected: String,
     /// What is there.
     pub found: String,
+}
+
+/// The partition was deleted; its name may be another's by now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("partition {partition} was deleted and takes nothing any more")]
+pub struct PartitionDeleted {
+    /// Which.
+    pub partition: TopicPartition,
 }
 
 /// Why nothing was appended.
@@ -71,6 +80,18 @@ pub enum AppendError {
         /// Base offset of the batch.
         found: i64,
     },
+    /// The log has batches of a newer leader: epochs never go back within a log.
+    #[error(
+        "batch of leader epoch {found} at offset {offset}, the log has leader epoch {latest} already"
+    )]
+    OlderEpoch {
+        /// Where the batch would be.
+        offset: i64,
+        /// Its epoch.
+        found: i32,
+        /// The newest epoch in the log.
+        latest: i32,
+    },
     /// The producer may not append this.
     #[error(transparent)]
     Producer(#[from] ProducerError),
@@ -91,6 +112,9 @@ pub enum AppendError {
     /// The directory is out of use.
     #[error(transparent)]
     Offline(#[from] DirOffline),
+    /// The partition was deleted.
+    #[error(transparent)]
+    Deleted(#[from] PartitionDeleted),
     /// The log is damaged below its recovery point and waits for repair.
     #[error("the log takes no appends: {0}")]
     Damaged(Damage),
@@ -142,6 +166,9 @@ pub enum LogError {
     /// A data file is damaged.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
+    /// The partition was deleted.
+    #[error(transparent)]
+    Deleted(#[from] PartitionDeleted),
     /// The directory is out of use.
     #[error(transparent)]
     Offline(#[from] DirOffline),
@@ -217,6 +244,7 @@ impl From<LogError> for OpenError {
             LogError::OutOfRange { .. } => {
                 unreachable!("opening changes the log only inside its range")
             }
+            LogError::Deleted(_) => unreachable!("a log is deleted after it was opened"),
             LogError::Corrupt(corruption) => corruption.into(),
             LogError::Offline(offline) => offline.into(),
             LogError::Disk(disk) => disk.into(),

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::env::Env;
 use crate::error::LogError;
+use crate::reader::Shared;
 use crate::segment::Segment;
 
 /// What must be synced.
@@ -25,6 +26,7 @@ use crate::segment::Segment;
 #[must_use = "nothing is durable before it ran"]
 pub struct Flush {
     pub(crate) env: Arc<Env>,
+    pub(crate) shared: Arc<Shared>,
     /// Oldest first; all but the last are sealed.
     pub(crate) segments: Vec<Arc<Segment>>,
     /// The directory of directories, and the log's own.
@@ -48,7 +50,11 @@ impl Flush {
         let sync = || {
             // Names first: content of a file nobody can find is not durable.
             for dir in self.sync_names.iter().flatten() {
-                self.env.disk.sync_dir(dir)?;
+                match self.env.disk.sync_dir(dir) {
+                    // Deleted meanwhile, which nobody has to find again.
+                    Err(error) if error.is_not_found() && self.shared.is_gone() => {}
+                    synced => synced?,
+                }
             }
             if let Some((active, sealed)) = self.segments.split_last() {
                 // A sealed segment's indexes are never rebuilt once the recovery

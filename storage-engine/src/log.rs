@@ -20,7 +20,7 @@ use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::env::Env;
 use crate::epochs::LeaderEpochs;
-use crate::error::{AppendError, LogError, ReadError};
+use crate::error::{AppendError, LogError, PartitionDeleted, ReadError};
 use crate::flush::{Flush, Flushed};
 use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
 use crate::fs::{DiskError, DiskResult};
@@ -154,6 +154,7 @@ impl Log {
 
     /// Notes an epoch that begins at the log's end, as a new leader does.
     pub fn begin_epoch(&mut self, epoch: i32) -> Result<(), LogError> {
+        self.check_usable()?;
         let end = self.log_end();
         let assigned = self.epochs.assign(epoch, end);
         Ok(self.or_offline_unless_full(assigned)?)
@@ -183,6 +184,11 @@ impl Log {
             }
         }
         let first_offset = self.log_end();
+        self.check_epoch(
+            self.epochs.latest_before(first_offset),
+            leader_epoch,
+            first_offset,
+        )?;
         let last_offset =
             first_offset
                 .checked_add(batches.offsets - 1)
@@ -221,11 +227,14 @@ impl Log {
         self.accepts_appends()?;
         let mut log_end = self.log_end();
         let mut first_offset = None;
+        let mut latest = self.epochs.latest_before(log_end);
         for (_, header) in batches.headers() {
             let found = header.base_offset;
             if found < log_end {
                 return Err(AppendError::OutOfOrder { log_end, found });
             }
+            self.check_epoch(latest, header.leader_epoch, found)?;
+            latest = latest.max(Some(header.leader_epoch));
             first_offset.get_or_insert(found);
             log_end = header.next_offset();
         }
@@ -234,10 +243,8 @@ impl Log {
         let mut run = 0..0;
         for (position, header) in Headers::of(bytes) {
             let end = position + header.size();
-            let new_epoch = self
-                .epochs
-                .latest()
-                .is_none_or(|latest| latest < header.leader_epoch);
+            let new_epoch =
+                header.leader_epoch >= 0 && self.epochs.latest() != Some(header.leader_epoch);
             let full = (end - run.start) as u64 > self.config.segment_bytes;
             if !run.is_empty() && (full || new_epoch) {
                 self.write(&bytes[run.clone()], now_ms)?;
@@ -258,11 +265,50 @@ impl Log {
         })
     }
 
+    /// Errors once the directory failed or the partition was deleted.
+    pub(crate) fn check_usable(&self) -> Result<(), LogError> {
+        self.env.health.check()?;
+        Ok(self.check_present()?)
+    }
+
+    fn check_present(&self) -> Result<(), PartitionDeleted> {
+        match self.shared.is_gone() {
+            false => Ok(()),
+            true => Err(PartitionDeleted {
+                partition: self.partition.clone(),
+            }),
+        }
+    }
+
+    /// The directory is about to be renamed away. Its name may belong to another
+    /// partition afterwards, which nothing of this one may touch.
+    pub(crate) fn set_gone(&self) {
+        self.shared.set_gone();
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.is_gone()
+    }
+
     fn accepts_appends(&self) -> Result<(), AppendError> {
         self.env.health.check()?;
+        self.check_present()?;
         match &self.damage {
             Some(damage) => Err(AppendError::Damaged(damage.clone())),
             None => Ok(()),
+        }
+    }
+
+    /// Epochs never go back within a log: recovery would take what goes back for a
+    /// torn tail.
+    fn check_epoch(&self, latest: Option<i32>, found: i32, offset: i64) -> Result<(), AppendError> {
+        match latest {
+            Some(latest) if (0..latest).contains(&found) => Err(AppendError::OlderEpoch {
+                offset,
+                found,
+                latest,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -304,6 +350,7 @@ impl Log {
                 .map_err(|error| match error {
                     LogError::Disk(error) => self.refuse(error, size),
                     LogError::Offline(offline) => offline.into(),
+                    LogError::Deleted(deleted) => deleted.into(),
                     LogError::Corrupt(corruption) => corruption.into(),
                     LogError::OutOfRange { .. } => unreachable!("rolling looks for no offset"),
                 })?;
@@ -510,9 +557,11 @@ impl Log {
     }
 
     /// Begins a new segment, unless the active one is empty.
+    ///
+    /// A damaged log begins none: what lies behind the damage would be cut off.
     pub fn roll(&mut self, now_ms: i64) -> Result<(), LogError> {
-        self.env.health.check()?;
-        if self.active.segment.len() == 0 {
+        self.check_usable()?;
+        if self.active.segment.len() == 0 || self.damage.is_some() {
             return Ok(());
         }
         self.roll_at(self.log_end(), now_ms).inspect_err(|error| {
@@ -548,7 +597,7 @@ impl Log {
     /// Raises the first offset: records below are gone for readers now, and from
     /// the disk when whole segments are.
     pub fn advance_log_start(&mut self, offset: i64) -> Result<(), LogError> {
-        self.env.health.check()?;
+        self.check_usable()?;
         let (start, end) = (self.log_start(), self.log_end());
         if offset > end {
             return Err(LogError::OutOfRange { offset, start, end });
@@ -591,6 +640,10 @@ impl Log {
     /// through its open handles.
     fn retire(&mut self, segment: &Segment, now_ms: i64) -> DiskResult<()> {
         segment.open_for_good()?;
+        self.retire_files(segment.base_offset(), now_ms)
+    }
+
+    fn retire_files(&mut self, base_offset: i64, now_ms: i64) -> DiskResult<()> {
         let mut paths = Vec::new();
         // The data file last: without it the others would belong to nothing.
         for kind in [
@@ -599,7 +652,7 @@ impl Log {
             FileKind::TxnIndex,
             FileKind::Log,
         ] {
-            let name = FileName::live(segment.base_offset(), kind);
+            let name = FileName::live(base_offset, kind);
             let to = name.at(FileStage::Deleted).in_dir(&self.dir);
             match self.env.disk.rename(&name.in_dir(&self.dir), &to) {
                 Ok(()) => paths.push(to),
@@ -629,6 +682,10 @@ impl Log {
     /// Unlinks files whose `file.delete.delay.ms` is over; when to come again.
     pub fn unlink_deleted(&mut self, now_ms: i64) -> Result<Option<i64>, LogError> {
         self.env.health.check()?;
+        if self.is_gone() {
+            // They went with the directory.
+            self.deleted.clear();
+        }
         while let Some(index) = self
             .deleted
             .iter()
@@ -666,6 +723,7 @@ impl Log {
         // A damaged log keeps its recovery point: lower, it would make the next
         // recovery take the damage for a torn tail.
         if self.damage.is_some()
+            || self.is_gone()
             || upto == self.recovery_point && !self.names_dirty && !self.parent_dirty
         {
             return None;
@@ -677,6 +735,7 @@ impl Log {
         self.unflushed_since_ms = None;
         Some(Flush {
             env: self.env.clone(),
+            shared: self.shared.clone(),
             segments: segments[from..].to_vec(),
             sync_names: [parent, own],
             upto,
@@ -686,7 +745,8 @@ impl Log {
 
     /// Raises the recovery point, unless the log was truncated meanwhile.
     pub fn finish_flush(&mut self, flushed: Flushed) {
-        if flushed.truncations == self.shared.truncations() {
+        // Of a deleted partition nothing is noted: the name may be another's by now.
+        if flushed.truncations == self.shared.truncations() && !self.is_gone() {
             self.recovery_point = self.recovery_point.max(flushed.upto);
             self.env
                 .recovery_points
@@ -719,7 +779,7 @@ impl Log {
     /// The part of [`Log::close`] before the syncs; whether there is anything to sync.
     pub(crate) fn complete_files(&mut self) -> Result<bool, LogError> {
         self.env.health.check()?;
-        if self.damage.is_some() || !self.changed {
+        if self.damage.is_some() || self.is_gone() || !self.changed {
             return Ok(false);
         }
         let segments = self.shared.segments();
@@ -830,11 +890,16 @@ impl Log {
 
 /// Offsets of the snapshots in a directory, ascending.
 fn snapshots(env: &Env, dir: &Path) -> DiskResult<Vec<i64>> {
+    live_files(env, dir, FileKind::Snapshot)
+}
+
+/// Offsets of the files of a kind that are in use, ascending.
+fn live_files(env: &Env, dir: &Path, kind: FileKind) -> DiskResult<Vec<i64>> {
     let names = env.disk.read_dir(dir)?;
     Ok(names
         .iter()
         .filter_map(|entry| FileName::parse(&entry.name))
-        .filter(|name| name.kind == FileKind::Snapshot && name.stage == FileStage::Live)
+        .filter(|name| name.kind == kind && name.stage == FileStage::Live)
         .map(|name| name.offset)
         .collect())
 }

@@ -8,7 +8,7 @@
 //! segments promised batches. The truncation count tells the two apart from
 //! damage: if it moved, the read starts over.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     first_unstable: AtomicI64,
     /// Raised before and after published bytes change.
     truncations: AtomicU64,
+    /// The partition was deleted, and its directory's name may be another's.
+    gone: AtomicBool,
 }
 
 const NONE: i64 = -1;
@@ -51,6 +53,7 @@ impl Shared {
             log_end: AtomicI64::new(end),
             first_unstable: AtomicI64::new(NONE),
             truncations: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -87,6 +90,14 @@ impl Shared {
     pub(crate) fn set_first_unstable(&self, offset: Option<i64>) {
         self.first_unstable
             .store(offset.unwrap_or(NONE), Ordering::Release);
+    }
+
+    pub(crate) fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     pub(crate) fn truncated(&self) {

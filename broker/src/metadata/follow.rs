@@ -161,6 +161,9 @@ impl Follower {
                             "{partition}: cut at offset {offset} after an unclean stop: {why}"
                         );
                     }
+                    for warning in report.warnings {
+                        tracing::warn!("{partition}: {warning}");
+                    }
                     if let Some(damage) = report.damage {
                         tracing::error!("{partition}: {damage}");
                     }

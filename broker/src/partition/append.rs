@@ -131,6 +131,8 @@ fn refused(error: &AppendError) -> Refused {
         AppendError::Batch { .. } | AppendError::Empty => ErrorCode::InvalidRecord,
         AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
         AppendError::OffsetSpan { .. } | AppendError::OutOfOrder { .. } => ErrorCode::InvalidRecord,
+        // The client looks up who leads the partition now.
+        AppendError::Deleted(_) | AppendError::OlderEpoch { .. } => ErrorCode::NotLeaderOrFollower,
         AppendError::Producer(error) => match error {
             ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             ProducerError::Fenced { .. } => ErrorCode::InvalidProducerEpoch,

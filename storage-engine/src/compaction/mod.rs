@@ -303,7 +303,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<Option<CompactionPlan>, LogError> {
         self.env().health.check()?;
-        if self.damage().is_some() {
+        if self.damage().is_some() || self.is_gone() {
             return Ok(None);
         }
         let segments = self.segments();
@@ -380,6 +380,10 @@ impl Log {
     /// in the log, the new ones are dropped and a later pass does it again.
     pub fn finish_compaction(&mut self, compacted: Compacted, now_ms: i64) -> Result<(), LogError> {
         self.env().health.check()?;
+        if self.is_gone() {
+            // The files went with the directory, and its name may be another's.
+            return Ok(());
+        }
         let present = self.segments();
         let all_there = compacted
             .groups

@@ -21,7 +21,7 @@ use crate::partition_metadata::{self, PartitionMetadataError};
 use crate::producer_snapshot;
 use crate::producer_state::ProducerState;
 use crate::reader::Shared;
-use crate::recovery::{self, Damage, Decision, RecoveryReport};
+use crate::recovery::{self, Damage, Decision, Gaps, RecoveryReport, Warning};
 use crate::segment::{FileSizes, Segment};
 
 /// How a log is opened.
@@ -71,6 +71,8 @@ impl Log {
         let entries = match env.disk.read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.is_not_found() => {
+                // What the checkpoints know is of a partition that had the name before.
+                env.forget(&partition)?;
                 env.disk.create_dir(&dir)?;
                 created = true;
                 Vec::new()
@@ -110,6 +112,7 @@ impl Log {
                 segment,
                 segment.base_offset(),
                 interval,
+                &mut -1,
                 &mut report.scanned_bytes,
             )?;
             segment.seal()?;
@@ -131,10 +134,16 @@ impl Log {
         let end = if clean {
             recovery_point
         } else {
+            let gaps = match options.config.compact || env.cleaner_points.get(&partition).is_some()
+            {
+                true => Gaps::Compaction,
+                false => Gaps::Unexplained,
+            };
             recover(
                 env,
                 &mut segments,
                 recovery_point,
+                gaps,
                 &options.config,
                 &mut report,
             )?
@@ -154,6 +163,12 @@ impl Log {
             .first()
             .map_or(end, |segment| segment.base_offset());
         let log_start = log_start.max(first);
+        if report.damage.is_none() {
+            // Else what is appended up to there and torn would be taken for damage, or
+            // for clean.
+            env.recovery_points.lower(&env.disk, &partition, end)?;
+            env.cleaner_points.lower(&env.disk, &partition, end)?;
+        }
 
         if report.damage.is_none() {
             epochs.truncate_start(log_start)?;
@@ -222,7 +237,7 @@ fn tidy(
     mut entries: Vec<DirEntry>,
     report: &mut RecoveryReport,
 ) -> Result<Found, OpenError> {
-    let swaps = swap::recover(env, dir, &entries)?;
+    let swaps = swap::recover(env, dir, &entries, report)?;
     if swaps.changed {
         entries = env.disk.read_dir(dir)?;
     }
@@ -231,7 +246,7 @@ fn tidy(
     let mut indexes = Vec::new();
     for entry in entries {
         let Some(name) = FileName::parse(&entry.name) else {
-            if entry.name.ends_with(TEMPORARY_SUFFIX) {
+            if !entry.is_dir && is_temporary(&entry.name) {
                 env.disk.remove_file(&dir.join(&entry.name))?;
             } else if !KNOWN_FILES.contains(&entry.name.as_str()) {
                 report.unknown_files.push(entry.name);
@@ -242,9 +257,17 @@ fn tidy(
         if entry.is_dir {
             return Err(OpenError::NotAFile { path });
         }
-        if name.stage == FileStage::Deleted {
-            env.disk.remove_file(&path)?;
-            continue;
+        match name.stage {
+            FileStage::Live => {}
+            FileStage::Deleted => {
+                env.disk.remove_file(&path)?;
+                continue;
+            }
+            // Those that belong to a compaction are settled by now.
+            FileStage::Cleaned | FileStage::Swap => {
+                report.unknown_files.push(entry.name);
+                continue;
+            }
         }
         match name.kind {
             FileKind::Log => {
@@ -275,6 +298,16 @@ fn tidy(
         snapshots,
         swapped: swaps.completed,
     })
+}
+
+/// Whether a name is that of a small file of ours, or of Kafka's, while it is replaced.
+fn is_temporary(name: &str) -> bool {
+    let Some(target) = name.strip_suffix(TEMPORARY_SUFFIX) else {
+        return false;
+    };
+    let is_snapshot =
+        |name: FileName| name.kind == FileKind::Snapshot && name.stage == FileStage::Live;
+    KNOWN_FILES.contains(&target) || FileName::parse(target).is_some_and(is_snapshot)
 }
 
 const KNOWN_FILES: [&str; 2] = [
@@ -323,6 +356,7 @@ fn recover(
     env: &Arc<Env>,
     segments: &mut Vec<Arc<Segment>>,
     recovery_point: i64,
+    gaps: Gaps,
     config: &LogConfig,
     report: &mut RecoveryReport,
 ) -> Result<i64, OpenError> {
@@ -331,9 +365,11 @@ fn recover(
         .partition_point(|segment| segment.base_offset() <= recovery_point)
         .saturating_sub(1);
     let mut scanned = Vec::new();
+    let mut epoch = -1;
     for segment in &segments[first..] {
         let interval = config.index_interval_bytes;
-        let found = recovery::scan(segment, recovery_point, interval, &mut report.scanned_bytes)?;
+        let bytes = &mut report.scanned_bytes;
+        let found = recovery::scan(segment, recovery_point, interval, &mut epoch, bytes)?;
         // Zeros end a segment that was truncated before it was rolled; whether the
         // next one continues it is for the decision to say.
         segment.txns.truncate_to_offset(recovery_point)?;
@@ -343,7 +379,12 @@ fn recover(
             break;
         }
     }
-    match recovery::decide(&scanned, recovery_point) {
+    if gaps == Gaps::Unexplained {
+        report
+            .warnings
+            .extend(gaps_between(segments, &scanned, recovery_point)?);
+    }
+    match recovery::decide(&scanned, recovery_point, gaps) {
         Decision::Keep { end_offset } => {
             if let Some(last) = segments.last() {
                 last.txns.truncate_to_offset(end_offset)?;
@@ -414,9 +455,53 @@ fn recover(
             if let Some(last) = segments.last() {
                 last.publish(position);
             }
+            // One that begins elsewhere than the log ends is no part of it.
+            let apart = |last: &Arc<Segment>| last.base_offset() != offset;
+            if position == 0 && segments.len() > 1 && segments.last().is_some_and(apart) {
+                segments.pop();
+            }
             Ok(offset)
         }
     }
+}
+
+/// Where offsets are missing between two segments below the recovery point, though
+/// nothing here says that the log was compacted.
+///
+/// It is no more than a warning: a replica of a log that was compacted on its leader has
+/// such gaps, and keeps them when its topic's policy changes to `delete`.
+fn gaps_between(
+    segments: &[Arc<Segment>],
+    scanned: &[(i64, recovery::ScannedSegment)],
+    recovery_point: i64,
+) -> Result<Vec<Warning>, OpenError> {
+    let mut warnings = Vec::new();
+    for pair in segments.windows(2) {
+        let [before, behind] = pair else { continue };
+        if behind.base_offset() > recovery_point {
+            // The decision's to say.
+            break;
+        }
+        let found = scanned
+            .iter()
+            .find(|(base, _)| *base == before.base_offset());
+        let ends = match found {
+            // Whatever else is wrong with it is the decision's to say.
+            Some((_, found)) if found.stopped.is_some() => None,
+            Some((_, found)) => Some(found.end_offset),
+            None => recovery::end_of(before)?,
+        };
+        let begins = behind.base_offset();
+        if let Some(ends) = ends.filter(|ends| *ends < begins) {
+            warnings.push(Warning::GapBetweenSegments {
+                before: before.path(FileKind::Log),
+                ends,
+                behind: behind.path(FileKind::Log),
+                begins,
+            });
+        }
+    }
+    Ok(warnings)
 }
 
 /// Replaces everything by an empty segment at `offset`.

@@ -38,6 +38,8 @@ const ENOSPC: i32 = 28;
 enum Step {
     /// A batch of this many records of this many bytes.
     Append(usize, usize),
+    /// A record without a timestamp.
+    Untimed,
     /// This many appends of one small record.
     AppendMany(usize),
     /// The next leader appends.
@@ -74,7 +76,7 @@ enum Step {
 use Step::{
     Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, Commit, Compact, CompactInVain,
     Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, NewEpoch, RaiseStart, Read, Replicate,
-    Restart, Roll, StartAnew, Truncate, Txn, Unlink,
+    Restart, Roll, StartAnew, Truncate, Txn, Unlink, Untimed,
 };
 
 struct Script {
@@ -142,6 +144,22 @@ const SCRIPTS: &[Script] = &[
             Flush,
         ],
         damage: Some(leave_half_done),
+        steps: &[Read, SMALL, Flush, Close, Read],
+    },
+    Script {
+        name: "a swap of two segments that a crash broke off",
+        before: &[
+            Txn, Abort, LARGE, Roll, Txn, Commit, LARGE, Roll, SMALL, Flush, Checkpoint,
+        ],
+        damage: Some(leave_a_swap_of_two),
+        steps: &[Read, SMALL, Flush, Close, Read],
+    },
+    Script {
+        name: "a damaged swap whose old segments were renamed away",
+        before: &[
+            Txn, Abort, LARGE, Roll, Txn, Commit, LARGE, Roll, SMALL, Flush, Checkpoint,
+        ],
+        damage: Some(leave_a_damaged_swap),
         steps: &[Read, SMALL, Flush, Close, Read],
     },
     Script {
@@ -217,6 +235,12 @@ const SCRIPTS: &[Script] = &[
         ],
     },
     Script {
+        name: "a new log that starts elsewhere",
+        before: &[],
+        damage: None,
+        steps: &[StartAnew(10), SMALL, Flush, Read, Restart, SMALL],
+    },
+    Script {
         name: "retention",
         before: &[],
         damage: None,
@@ -240,6 +264,14 @@ const SCRIPTS: &[Script] = &[
             SMALL,
             Flush,
             Read,
+        ],
+    },
+    Script {
+        name: "retention of records without timestamps",
+        before: &[],
+        damage: None,
+        steps: &[
+            Untimed, Roll, Untimed, Roll, Untimed, Flush, ExpireAll, Unlink, SMALL, Flush,
         ],
     },
     Script {
@@ -404,8 +436,27 @@ fn leave_half_done(sim: &SimDisk) {
             write(sim, &format!("{other}.swap"), Some(0), b"half");
         }
     }
-    let tmp = format!("{ROOT}/{}/x.tmp", partition().dir_name());
+    let tmp = format!("{ROOT}/{}/partition.metadata.tmp", partition().dir_name());
     write(sim, &tmp, Some(0), b"half");
+}
+
+fn leave_a_swap_of_two(sim: &SimDisk) {
+    let logs = files(sim, ".log");
+    let (path, first) = &logs[0];
+    let both = [first.as_slice(), &logs[1].1].concat();
+    write(sim, &format!("{path}.swap"), Some(0), &both);
+}
+
+fn leave_a_damaged_swap(sim: &SimDisk) {
+    let (path, mut content) = files(sim, ".log").remove(0);
+    for suffix in [".index", ".timeindex", ".txnindex", ".log"] {
+        let old = path.replace(".log", suffix);
+        sim.rename(Path::new(&old), Path::new(&format!("{old}.deleted")))
+            .expect("a file of a sealed segment");
+    }
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    write(sim, &format!("{path}.swap"), Some(0), &content);
 }
 
 fn raise_the_stored_start(sim: &SimDisk) {
@@ -761,6 +812,10 @@ impl World {
                 let bytes = batch(&refs, 100, Compression::None);
                 self.append(bytes)
             }
+            Untimed => {
+                let value = self.values(1, 20);
+                self.append(batch(&[&value[0]], -1, Compression::None))
+            }
             AppendMany(batches) => (0..batches).try_for_each(|_| {
                 let value = self.values(1, 5);
                 let timestamp = 100 + self.log().log_end();
@@ -1093,7 +1148,7 @@ fn strike_every_call() -> Tally {
 const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     (
         "recovery.rs",
-        ".read_exact_at(&mut buffer[..want as usize], position)?;",
+        "file.read_exact_at(&mut self.buffer[..want as usize], position)?;",
         "the file became shorter between two reads",
     ),
     (
@@ -1182,7 +1237,7 @@ fn lines(sites: &BTreeSet<Site>) -> BTreeSet<Line> {
 }
 
 /// What [`Disk`] and `File` can be asked to do.
-const CALLS: [&str; 19] = [
+const CALLS: [&str; 20] = [
     "open",
     "open_if_exists",
     "create_dir",
@@ -1202,6 +1257,7 @@ const CALLS: [&str; 19] = [
     "zero",
     "set_len",
     "size",
+    "modified_ms",
 ];
 const MORE_CALLS: [&str; 2] = ["sync", "map"];
 /// What a disk or a file is called where it is asked.

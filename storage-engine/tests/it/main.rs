@@ -12,6 +12,7 @@ mod kafka_files;
 mod model;
 mod policy;
 mod real_disk;
+mod reopening;
 mod replay;
 #[path = "../../examples/write-kafka-dir/seen.rs"]
 mod seen;

@@ -97,7 +97,7 @@ impl Log {
                     .get(index + 1)
                     .map_or(self.log_end(), |next| next.base_offset()),
                 bytes: segment.len(),
-                largest_timestamp: segment.largest()?.map(|largest| largest.timestamp),
+                largest_timestamp: segment.youngest_ms()?,
             });
         }
         let mut reasons = plan(

@@ -315,6 +315,15 @@ impl Segment {
         Ok(largest)
     }
 
+    /// The time of the youngest record; where none has a timestamp, the time the data
+    /// file was last written, as in Apache Kafka. `None` in an empty segment.
+    pub(crate) fn youngest_ms(&self) -> Result<Option<i64>, ReadError> {
+        match self.largest()? {
+            Some(largest) if largest.timestamp < 0 => Ok(Some(self.file()?.modified_ms()?)),
+            largest => Ok(largest.map(|largest| largest.timestamp)),
+        }
+    }
+
     /// A walk that starts at the batch a time index entry names, if that batch
     /// bears it out.
     fn confirm(&self, entry: TimestampOffset) -> Result<Option<Walk<'_>>, ReadError> {

@@ -334,7 +334,7 @@ impl Log {
             let end = sealed
                 .get(index + 1)
                 .map_or(active.base_offset(), |next| next.base_offset());
-            let largest = segment.largest()?.map(|largest| largest.timestamp);
+            let largest = segment.youngest_ms()?;
             let too_young = self.config().min_compaction_lag_ms > 0
                 && largest.is_some_and(|largest| {
                     now_ms.saturating_sub(largest) < self.config().min_compaction_lag_ms

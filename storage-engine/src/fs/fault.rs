@@ -231,6 +231,11 @@ impl RawFile for FaultFile {
         self.inner.size()
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        self.disk.strike(Op::Modified)?;
+        self.inner.modified_ms()
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.disk.strike(Op::Sync)?;
         self.inner.sync()

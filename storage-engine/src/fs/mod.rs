@@ -65,6 +65,8 @@ pub trait RawFile: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// The length.
     fn size(&self) -> io::Result<u64>;
+    /// When the content last changed, in milliseconds since 1970.
+    fn modified_ms(&self) -> io::Result<i64>;
     /// Makes content and length survive a power cut.
     fn sync(&self) -> io::Result<()>;
     /// Maps the first `len` bytes read-only; the file may still be shorter.
@@ -128,6 +130,7 @@ pub enum Op {
     Zero,
     SetLen,
     Len,
+    Modified,
     Sync,
     Map,
 }
@@ -151,6 +154,7 @@ impl Op {
             Op::Zero => "zero",
             Op::SetLen => "set length of",
             Op::Len => "ask length of",
+            Op::Modified => "ask time of last change of",
             Op::Sync => "sync",
             Op::Map => "map",
         }
@@ -447,6 +451,12 @@ impl File {
     #[track_caller]
     pub fn size(&self) -> DiskResult<u64> {
         self.call(Op::Len, || self.raw.size())
+    }
+
+    /// When the content last changed, in milliseconds since 1970.
+    #[track_caller]
+    pub fn modified_ms(&self) -> DiskResult<i64> {
+        self.call(Op::Modified, || self.raw.modified_ms())
     }
 
     /// Makes content and length survive a power cut.

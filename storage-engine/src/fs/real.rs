@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
@@ -73,7 +74,7 @@ impl Backend for RealDisk {
             .truncate(false)
             .open(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(LockFile(file)))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -82,6 +83,19 @@ impl Backend for RealDisk {
     fn bytes_free(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// A lock that is held. It belongs to the open file, which a child process shares from
+/// its fork until its exec, so closing our handle alone would leave the directory locked
+/// for that long: the lock is given back by name.
+#[derive(Debug)]
+struct LockFile(fs::File);
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // It can only fail for a file that is not open.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
     }
 }
 
@@ -137,6 +151,14 @@ impl RawFile for RealFile {
         Ok(self.file.metadata()?.len())
     }
 
+    fn modified_ms(&self) -> io::Result<i64> {
+        let modified = self.file.metadata()?.modified()?;
+        // A file from before 1970 is as old as can be said.
+        Ok(modified
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64))
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -147,5 +169,29 @@ impl RawFile for RealFile {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a fork does to every open file: there is another handle for as long as the
+    /// child has not reached its exec.
+    #[test]
+    fn a_lock_given_back_is_free_though_a_child_process_still_shares_the_file() {
+        let dir = tempfile::tempdir().expect("a place for files");
+        let path = dir.path().join(".lock");
+        let lock = RealDisk.try_lock(&path).expect("a file").expect("free");
+        let shared = {
+            let lock = lock.downcast_ref::<LockFile>().expect("our lock");
+            lock.0.try_clone().expect("another handle")
+        };
+        assert!(RealDisk.try_lock(&path).expect("a file").is_none(), "held");
+        drop(lock);
+        let again = RealDisk.try_lock(&path).expect("a file");
+        assert!(again.is_some(), "given back");
+        drop(shared);
+        assert!(RealDisk.try_lock(&path).expect("a file").is_none(), "held");
     }
 }

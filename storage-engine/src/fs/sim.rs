@@ -90,6 +90,7 @@ struct FileNode {
     /// Pages that differ from their synced version.
     dirty: BTreeSet<usize>,
     reserved: u64,
+    modified_ms: i64,
 }
 
 impl FileNode {
@@ -199,6 +200,7 @@ impl FileNode {
         let mut node = FileNode {
             pages,
             len,
+            modified_ms: self.modified_ms,
             ..FileNode::default()
         };
         // Bytes behind the end are not part of the file.
@@ -286,6 +288,8 @@ enum Node {
 #[derive(Clone, Debug)]
 struct Tree {
     nodes: Vec<Node>,
+    /// What the clock says that files are stamped with.
+    now_ms: i64,
 }
 
 impl Tree {
@@ -301,6 +305,14 @@ impl Tree {
             Node::File(file) => Arc::make_mut(file),
             Node::Dir(_) => unreachable!("a file handle names a file"),
         }
+    }
+
+    /// The same for a change of content, which leaves its time.
+    fn file_changed(&mut self, id: NodeId) -> &mut FileNode {
+        let now_ms = self.now_ms;
+        let file = self.file_mut(id);
+        file.modified_ms = now_ms;
+        file
     }
 
     fn dir(&self, id: NodeId) -> io::Result<&DirNode> {
@@ -375,6 +387,7 @@ impl SimDisk {
     pub fn new() -> SimDisk {
         SimDisk::of(Tree {
             nodes: vec![Node::Dir(Arc::default())],
+            now_ms: 0,
         })
     }
 
@@ -403,6 +416,11 @@ impl SimDisk {
     /// Limits the bytes files may take together; more is `ENOSPC`.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
+    }
+
+    /// Sets the clock that stamps files when their content changes.
+    pub fn set_time_ms(&self, now_ms: i64) {
+        self.lock().tree.now_ms = now_ms;
     }
 
     /// From now on keeps a copy of the disk from after every changing operation.
@@ -451,7 +469,10 @@ impl SimDisk {
                 }
             })
             .collect();
-        SimDisk::of(Tree { nodes })
+        SimDisk::of(Tree {
+            nodes,
+            now_ms: state.tree.now_ms,
+        })
     }
 
     /// Every file below `dir` with its content, for comparing two disks.
@@ -525,7 +546,7 @@ impl Backend for SimDisk {
                 }
                 if mode == OpenMode::Truncate {
                     self.change(|tree| {
-                        tree.file_mut(id).set_len(0);
+                        tree.file_changed(id).set_len(0);
                         Ok(())
                     })?;
                 }
@@ -535,6 +556,7 @@ impl Backend for SimDisk {
                 self.change(|tree| {
                     let (parent, name) = tree.parent(path)?;
                     let id = tree.add(Node::File(Arc::default()));
+                    tree.file_changed(id);
                     tree.dir_mut(parent)?
                         .change(NameChange::Set(name.to_owned(), id));
                     Ok(id)
@@ -688,7 +710,7 @@ impl RawFile for SimFile {
         self.disk
             .check_space(self.id, position + buf.len() as u64)?;
         self.disk.change(|tree| {
-            tree.file_mut(self.id).write(buf, position);
+            tree.file_changed(self.id).write(buf, position);
             Ok(buf.len())
         })
     }
@@ -704,20 +726,24 @@ impl RawFile for SimFile {
 
     fn zero(&self, position: u64, len: u64) -> io::Result<()> {
         self.disk.change(|tree| {
-            tree.file_mut(self.id).zero(position, len);
+            tree.file_changed(self.id).zero(position, len);
             Ok(())
         })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.change(|tree| {
-            tree.file_mut(self.id).set_len(len);
+            tree.file_changed(self.id).set_len(len);
             Ok(())
         })
     }
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.disk.lock().tree.file(self.id).len)
+    }
+
+    fn modified_ms(&self) -> io::Result<i64> {
+        Ok(self.disk.lock().tree.file(self.id).modified_ms)
     }
 
     fn sync(&self) -> io::Result<()> {

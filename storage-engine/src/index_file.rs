@@ -131,6 +131,12 @@ impl<const N: usize> IndexFile<N> {
         Ok(())
     }
 
+    /// Whether there is anything a sync would carry to the disk.
+    pub(crate) fn is_dirty(&self) -> bool {
+        let state = self.state();
+        state.dirty || !state.buffered.is_empty()
+    }
+
     /// Writes what is in memory and syncs the file if anything changed.
     pub(crate) fn sync(&self) -> DiskResult<()> {
         let mut state = self.state();

@@ -279,6 +279,11 @@ impl Segment {
         self.offsets.sync()
     }
 
+    /// Whether a power cut could take entries from the offset or the time index.
+    pub(crate) fn has_unsynced_indexes(&self) -> bool {
+        self.times.is_dirty() || self.offsets.is_dirty()
+    }
+
     /// Makes what cannot be rebuilt from a scan behind the recovery point survive:
     /// the batches, and the aborted transactions whose markers lie before it.
     pub(crate) fn sync_data(&self) -> DiskResult<()> {

@@ -141,8 +141,7 @@ impl Log {
         self.shared.truncated();
         self.producers = ProducerState::default();
         self.publish_unstable();
-        self.recovery_point = offset;
-        self.unflushed_since_ms = None;
+        self.durability.restarted(offset);
         self.active = Active::new(segment, None, now_ms);
         Ok(())
     }
@@ -150,7 +149,7 @@ impl Log {
     /// A recovery point above the log's end would make the next recovery take a
     /// torn tail for damage, so it is stored lower before the end is.
     fn lower_recovery_point(&mut self, offset: i64) -> Result<(), LogError> {
-        self.recovery_point = self.recovery_point.min(offset);
+        self.durability.truncated(offset);
         if self
             .env
             .cleaner_points

@@ -28,6 +28,7 @@ pub mod format;
 pub mod fs;
 pub mod health;
 mod index_file;
+mod living_maps;
 pub mod log;
 pub mod log_dir;
 pub mod map_budget;

@@ -10,7 +10,7 @@
 //! carried below the recovery point; see [`crate::flush`].
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use reka_records::control::EndTxnMarker;
 use reka_records::{BatchHeader, BatchView, stamp};
@@ -21,7 +21,7 @@ use crate::config::LogConfig;
 use crate::env::Env;
 use crate::epochs::LeaderEpochs;
 use crate::error::{AppendError, LogError, PartitionDeleted, ReadError};
-use crate::flush::{Flush, Flushed};
+use crate::flush::{Durability, Flush, Flushed, first_carried};
 use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
 use crate::fs::{DiskError, DiskResult};
 use crate::producer_snapshot;
@@ -51,14 +51,9 @@ pub struct Log {
     active: Active,
     producers: ProducerState,
     epochs: LeaderEpochs,
-    /// Everything below is on disk.
-    recovery_point: i64,
-    /// When the oldest record that is not flushed was appended.
-    unflushed_since_ms: Option<i64>,
-    /// Names were created or changed since the directory was last synced.
-    names_dirty: bool,
-    /// The directory itself was created since its parent was last synced.
-    parent_dirty: bool,
+    durability: Durability,
+    /// Held while a flush runs.
+    flushing: Arc<Mutex<()>>,
     /// Something was done since the log was last closed or opened clean.
     changed: bool,
     /// Renamed away, to be unlinked when their time comes.
@@ -139,7 +134,7 @@ impl Log {
 
     /// Everything below this offset survives a power cut.
     pub fn recovery_point(&self) -> i64 {
-        self.recovery_point
+        self.durability.recovery_point()
     }
 
     /// The producers of the partition.
@@ -406,7 +401,7 @@ impl Log {
         self.active
             .first_timestamp
             .get_or_insert(first.max_timestamp);
-        self.unflushed_since_ms.get_or_insert(now_ms);
+        self.durability.appended(now_ms);
         self.changed = true;
         segment.publish(position + size);
         self.shared.set_log_end(last_offset + 1);
@@ -577,7 +572,7 @@ impl Log {
         self.active.segment.seal()?;
         producer_snapshot::store(&self.env.disk, &self.dir, base_offset, &self.producers)?;
         let segment = Segment::create(&self.env, &self.dir, base_offset, &self.config)?;
-        self.names_dirty = true;
+        self.durability.names_changed();
         self.changed = true;
         // Reserved blocks go back; a slice in use puts it off until the log closes.
         let trimmed = self.active.segment.trim();
@@ -661,7 +656,7 @@ impl Log {
                 Err(error) => return Err(error),
             }
         }
-        self.names_dirty = true;
+        self.durability.names_changed();
         self.changed = true;
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
         self.deleted.push(Deleted { due_ms, paths });
@@ -695,7 +690,7 @@ impl Log {
                 self.or_offline(self.env.disk.remove_file(path))?;
             }
             self.deleted.swap_remove(index);
-            self.names_dirty = true;
+            self.durability.names_changed();
         }
         Ok(self.deleted.iter().map(|deleted| deleted.due_ms).min())
     }
@@ -704,12 +699,12 @@ impl Log {
 
     /// Records that would not survive a power cut.
     pub fn unflushed_records(&self) -> i64 {
-        self.log_end() - self.recovery_point
+        self.log_end() - self.recovery_point()
     }
 
     /// Whether `flush.messages` or `flush.ms` calls for a sync.
     pub fn flush_is_due(&self, now_ms: i64) -> bool {
-        let Some(since) = self.unflushed_since_ms else {
+        let Some(since) = self.durability.since_ms() else {
             return false;
         };
         self.unflushed_records() >= self.config.flush_messages
@@ -719,38 +714,35 @@ impl Log {
     /// What must be synced to make everything appended so far durable; `None` when
     /// it is. Run it without the log's lock, then hand the result back.
     pub fn begin_flush(&mut self) -> Option<Flush> {
-        let upto = self.log_end();
         // A damaged log keeps its recovery point: lower, it would make the next
         // recovery take the damage for a torn tail.
-        if self.damage.is_some()
-            || self.is_gone()
-            || upto == self.recovery_point && !self.names_dirty && !self.parent_dirty
-        {
+        if self.damage.is_some() || self.is_gone() {
             return None;
         }
         let segments = self.shared.segments();
-        let from = holding(&segments, self.recovery_point);
-        let parent = std::mem::take(&mut self.parent_dirty).then(|| self.env.health.dir().into());
-        let own = std::mem::take(&mut self.names_dirty).then(|| self.dir.clone());
-        self.unflushed_since_ms = None;
+        let from = first_carried(holding(&segments, self.recovery_point()), |index| {
+            segments[index].has_unsynced_indexes()
+        });
+        let carried = self.durability.begin(self.log_end())?;
+        let parent = carried.parent.map(|_| self.env.health.dir().into());
+        let own = carried.names.map(|_| self.dir.clone());
         Some(Flush {
             env: self.env.clone(),
             shared: self.shared.clone(),
             segments: segments[from..].to_vec(),
             sync_names: [parent, own],
-            upto,
-            truncations: self.shared.truncations(),
+            carried,
+            running: self.flushing.clone(),
         })
     }
 
     /// Raises the recovery point, unless the log was truncated meanwhile.
     pub fn finish_flush(&mut self, flushed: Flushed) {
         // Of a deleted partition nothing is noted: the name may be another's by now.
-        if flushed.truncations == self.shared.truncations() && !self.is_gone() {
-            self.recovery_point = self.recovery_point.max(flushed.upto);
+        if self.durability.finish(flushed.carried) && !self.is_gone() {
             self.env
                 .recovery_points
-                .set(&self.partition, self.recovery_point);
+                .set(&self.partition, self.recovery_point());
         }
     }
 
@@ -783,14 +775,14 @@ impl Log {
             return Ok(false);
         }
         let segments = self.shared.segments();
-        for segment in &segments[holding(&segments, self.recovery_point)..] {
+        for segment in &segments[holding(&segments, self.recovery_point())..] {
             segment.seal()?;
         }
         let trimmed = self.active.segment.trim();
         self.or_offline(trimmed)?;
         let stored = self.store_last_snapshot(&segments);
         self.or_offline(stored)?;
-        self.names_dirty = true;
+        self.durability.names_changed();
         Ok(true)
     }
 
@@ -822,14 +814,11 @@ impl Log {
 
     /// Everything of the file system was synced after [`Log::complete_files`].
     pub(crate) fn everything_synced(&mut self) {
-        self.names_dirty = false;
-        self.parent_dirty = false;
         self.changed = false;
-        self.unflushed_since_ms = None;
-        self.recovery_point = self.log_end();
+        self.durability.all_synced(self.log_end());
         self.env
             .recovery_points
-            .set(&self.partition, self.recovery_point);
+            .set(&self.partition, self.recovery_point());
     }
 
     pub(crate) fn segments(&self) -> Segments {
@@ -878,7 +867,7 @@ impl Log {
 
     fn check_invariants(&self) {
         debug_assert!(self.log_start() <= self.log_end());
-        debug_assert!(self.recovery_point <= self.log_end());
+        debug_assert!(self.recovery_point() <= self.log_end());
         debug_assert!(self.active.segment.base_offset() <= self.log_end());
         debug_assert!(
             self.producers

@@ -137,6 +137,11 @@ impl OffsetIndex {
         self.file.seal()
     }
 
+    /// Whether there is anything a sync would carry to the disk.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.file.is_dirty()
+    }
+
     pub(crate) fn sync(&self) -> DiskResult<()> {
         self.file.sync()
     }

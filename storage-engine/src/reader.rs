@@ -16,7 +16,7 @@ use reka_records::{BatchHeader, BatchView};
 
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
-use crate::fs::File;
+use crate::fs::{File, RawMapping};
 use crate::segment::{Located, Segment, Walk};
 use crate::txn_index::AbortedTxn;
 
@@ -109,10 +109,11 @@ impl Shared {
     }
 }
 
-/// Whole batches of one segment.
+/// Whole batches of one segment. It keeps the file mapped, and so from getting shorter.
 #[derive(Clone, Debug)]
 pub struct LogSlice {
     segment: Arc<Segment>,
+    mapping: Arc<dyn RawMapping>,
     position: u64,
     len: u64,
     /// First offset of the first batch; at or before the offset asked for.
@@ -134,7 +135,8 @@ impl LogSlice {
 
     /// The bytes, without a copy: a slice of the mapped file that keeps it mapped.
     pub fn bytes(&self) -> Result<Bytes, ReadError> {
-        Ok(self.segment.bytes(self.position, self.len)?)
+        let mapping = self.mapping.clone();
+        Ok(self.segment.bytes_of(mapping, self.position, self.len)?)
     }
 
     /// The file and the position in it, for `sendfile`.
@@ -262,9 +264,14 @@ impl LogReader {
                 next_offset,
             }) = taken
             {
+                let mapping = match walk.mapping() {
+                    Some(mapping) => mapping,
+                    None => segment.mapping()?,
+                };
                 let segment = segment.clone();
                 return Ok(Some(LogSlice {
                     segment,
+                    mapping,
                     position,
                     len,
                     base_offset,

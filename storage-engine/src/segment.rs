@@ -11,6 +11,7 @@
 //! keeps a flipped bit outside the checksum (base offset, length) from serving a
 //! record under a wrong offset.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,7 +23,7 @@ use crate::config::LogConfig;
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
 use crate::format::{FileKind, FileName, SEGMENT_BYTES_LIMIT};
-use crate::fs::{DiskResult, File, OpenMode, RawMapping};
+use crate::fs::{DiskError, DiskResult, File, Op, OpenMode, RawMapping};
 use crate::map_budget::MapSlot;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::time_index::{TimeIndex, TimestampOffset};
@@ -164,18 +165,35 @@ impl Segment {
         self.txns.open_for_good()
     }
 
-    fn mapping(&self) -> DiskResult<Arc<dyn RawMapping>> {
+    pub(crate) fn mapping(&self) -> DiskResult<Arc<dyn RawMapping>> {
         self.map
             .get(&self.env.maps, self.file()?, self.map_bytes as usize)
     }
 
     /// A slice of published bytes; nothing is copied on a real disk.
     pub(crate) fn bytes(&self, position: u64, len: u64) -> DiskResult<Bytes> {
-        assert!(
-            position + len <= self.map_bytes,
-            "a published range lies inside the mapping"
-        );
-        Ok(self.mapping()?.bytes(position as usize, len as usize))
+        self.bytes_of(self.mapping()?, position, len)
+    }
+
+    /// The same from a mapping of this segment.
+    pub(crate) fn bytes_of(
+        &self,
+        mapping: Arc<dyn RawMapping>,
+        position: u64,
+        len: u64,
+    ) -> DiskResult<Bytes> {
+        mapping
+            .bytes(position as usize, len as usize)
+            .map_err(|source| self.unmapped(source))
+    }
+
+    #[cold]
+    fn unmapped(&self, source: io::Error) -> DiskError {
+        DiskError {
+            op: Op::Map,
+            path: self.path(FileKind::Log),
+            source,
+        }
     }
 
     pub(crate) fn corruption(
@@ -261,6 +279,11 @@ impl Segment {
         self.offsets.sync()
     }
 
+    /// Whether a power cut could take entries from the offset or the time index.
+    pub(crate) fn has_unsynced_indexes(&self) -> bool {
+        self.times.is_dirty() || self.offsets.is_dirty()
+    }
+
     /// Makes what cannot be rebuilt from a scan behind the recovery point survive:
     /// the batches, and the aborted transactions whose markers lie before it.
     pub(crate) fn sync_data(&self) -> DiskResult<()> {
@@ -268,14 +291,12 @@ impl Segment {
         self.txns.sync()
     }
 
-    /// Gives back reserved blocks and the zeros a truncation left behind the end,
-    /// unless a reader still holds a slice; `false` then.
-    pub(crate) fn trim(&self) -> DiskResult<bool> {
-        if !self.map.release_if_unused() {
-            return Ok(false);
-        }
-        self.file()?.set_len(self.len())?;
-        Ok(true)
+    /// Gives back reserved blocks and the zeros a truncation left behind the end; the
+    /// zeros stay while a reader holds a slice, of this segment or of the same file
+    /// before it was closed and opened again.
+    pub(crate) fn trim(&self) -> DiskResult<()> {
+        self.map.release_if_unused();
+        self.file()?.set_len(self.len())
     }
 
     /// Whether the indexes could name the batch: a segment spans at most 2^31 offsets.
@@ -448,6 +469,14 @@ pub(crate) struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// The mapping it reads from, if it does.
+    pub(crate) fn mapping(&self) -> Option<Arc<dyn RawMapping>> {
+        match &self.source {
+            Source::Map(mapping) => Some(mapping.clone()),
+            Source::File(_) => None,
+        }
+    }
+
     /// Where the next batch is looked for.
     pub(crate) fn position(&self) -> u64 {
         self.position
@@ -511,7 +540,9 @@ impl Walk<'_> {
 
     fn copy(&self, position: u64, into: &mut [u8]) -> DiskResult<()> {
         match &self.source {
-            Source::Map(mapping) => mapping.copy(position as usize, into),
+            Source::Map(mapping) => mapping
+                .copy(position as usize, into)
+                .map_err(|source| self.segment.unmapped(source))?,
             Source::File(file) => file.read_exact_at(into, position)?,
         }
         Ok(())

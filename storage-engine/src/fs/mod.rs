@@ -61,7 +61,8 @@ pub trait RawFile: Debug + Send + Sync {
     fn reserve(&self, position: u64, len: u64) -> io::Result<()>;
     /// Makes the range read as zeros; the length does not change.
     fn zero(&self, position: u64, len: u64) -> io::Result<()>;
-    /// Sets the length, and gives back blocks reserved beyond it.
+    /// Ends the content at `len` and gives back blocks reserved beyond it. A file that
+    /// is mapped does not get shorter: what would go reads as zeros instead.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// The length.
     fn size(&self) -> io::Result<u64>;
@@ -75,12 +76,13 @@ pub trait RawFile: Debug + Send + Sync {
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// A mapped file. Ranges asked for lie inside the published part of the file.
+/// A mapped file, which does not get shorter as long as this lives. A range behind its
+/// end is an error.
 pub trait RawMapping: Debug + Send + Sync {
     /// A view that keeps the mapping alive; nothing is copied on a real disk.
-    fn bytes(self: Arc<Self>, position: usize, len: usize) -> Bytes;
+    fn bytes(self: Arc<Self>, position: usize, len: usize) -> io::Result<Bytes>;
     /// Copies `into.len()` bytes out of the mapping.
-    fn copy(&self, position: usize, into: &mut [u8]);
+    fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()>;
     /// Says that `position` may be read soon. A guess: it may lie anywhere.
     fn expect(&self, _position: usize) {}
 }
@@ -95,7 +97,8 @@ pub enum OpenMode {
     Existing,
     /// It is created when missing, and kept when there.
     Create,
-    /// It is created, or emptied when there.
+    /// It is created, or emptied when there. One that is mapped is replaced: whoever
+    /// holds the mapping goes on with the old one.
     Truncate,
 }
 
@@ -441,7 +444,8 @@ impl File {
         self.call(Op::Zero, || self.raw.zero(position, len))
     }
 
-    /// Sets the length. Never below a published end while the file is mapped.
+    /// Ends the content at `len`: the file gets shorter or, while it is mapped anywhere
+    /// in this process, reads as zeros from there to its end.
     #[track_caller]
     pub fn set_len(&self, len: u64) -> DiskResult<()> {
         self.call(Op::SetLen, || self.raw.set_len(len))

@@ -12,6 +12,7 @@ use std::time::UNIX_EPOCH;
 use rustix::fs::{FallocateFlags, FlockOperation};
 
 use super::{Backend, DirEntry, OpenMode, RawFile, RawMapping};
+use crate::living_maps;
 use crate::mapped::ReadMap;
 
 /// Calls straight through to the operating system.
@@ -20,13 +21,22 @@ pub struct RealDisk;
 
 impl Backend for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn RawFile>> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(mode != OpenMode::Existing)
-            .truncate(mode == OpenMode::Truncate)
-            .open(path)?;
-        Ok(Arc::new(RealFile { file }))
+        let mut options = fs::OpenOptions::new();
+        let options = options.read(true).write(true);
+        let create = mode != OpenMode::Existing;
+        let mut file = options.clone().create(create).truncate(false).open(path)?;
+        if mode == OpenMode::Truncate {
+            let emptied = living_maps::while_counted(&file, |mapped| {
+                (!mapped).then(|| file.set_len(0)).transpose()
+            })?;
+            if emptied.is_none() {
+                fs::remove_file(path)?;
+                file = options.create_new(true).open(path)?;
+            }
+        }
+        Ok(Arc::new(RealFile {
+            file: Arc::new(file),
+        }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -101,7 +111,7 @@ impl Drop for LockFile {
 
 #[derive(Debug)]
 struct RealFile {
-    file: fs::File,
+    file: Arc<fs::File>,
 }
 
 /// Zeros are written in pieces of this size where the file system cannot zero a range.
@@ -144,7 +154,20 @@ impl RawFile for RealFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        let zeroed = living_maps::while_counted(&self.file, |mapped| {
+            let size = self.file.metadata()?.len();
+            if mapped && len < size {
+                // Not punched out: loading from a hole may need a block, and on tmpfs
+                // a full disk is SIGBUS then.
+                return Ok(Some(size - len));
+            }
+            self.file.set_len(len)?;
+            Ok(None)
+        })?;
+        match zeroed {
+            Some(behind) => self.zero(len, behind),
+            None => Ok(()),
+        }
     }
 
     fn size(&self) -> io::Result<u64> {

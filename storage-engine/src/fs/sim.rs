@@ -368,6 +368,8 @@ struct State {
     recording: Option<Vec<Tree>>,
     capacity: Option<u64>,
     locked: BTreeSet<String>,
+    /// Living mappings of each file.
+    mapped: BTreeMap<NodeId, usize>,
 }
 
 /// A disk in memory whose power can be cut.
@@ -398,6 +400,7 @@ impl SimDisk {
             recording: None,
             capacity: None,
             locked: BTreeSet::new(),
+            mapped: BTreeMap::new(),
         };
         SimDisk {
             state: Arc::new(Mutex::new(state)),
@@ -513,6 +516,10 @@ impl SimDisk {
         Ok(result)
     }
 
+    fn is_mapped(&self, id: NodeId) -> bool {
+        self.lock().mapped.contains_key(&id)
+    }
+
     fn check_space(&self, id: NodeId, end: u64) -> io::Result<()> {
         let state = self.lock();
         let Some(capacity) = state.capacity else {
@@ -543,6 +550,10 @@ impl Backend for SimDisk {
             Ok(id) => {
                 if matches!(self.lock().tree.nodes[id], Node::Dir(_)) {
                     return Err(io::ErrorKind::IsADirectory.into());
+                }
+                if mode == OpenMode::Truncate && self.is_mapped(id) {
+                    self.remove_file(path)?;
+                    return self.open(path, OpenMode::Create);
                 }
                 if mode == OpenMode::Truncate {
                     self.change(|tree| {
@@ -732,8 +743,14 @@ impl RawFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let mapped = self.disk.is_mapped(self.id);
         self.disk.change(|tree| {
-            tree.file_changed(self.id).set_len(len);
+            let file = tree.file_changed(self.id);
+            if mapped && len < file.len {
+                file.zero(len, file.len - len);
+            } else {
+                file.set_len(len);
+            }
             Ok(())
         })
     }
@@ -754,7 +771,8 @@ impl RawFile for SimFile {
     }
 
     fn map(&self, _len: usize) -> io::Result<Arc<dyn RawMapping>> {
-        Ok(Arc::new(self.clone()))
+        *self.disk.lock().mapped.entry(self.id).or_default() += 1;
+        Ok(Arc::new(SimMapping(self.clone())))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -762,22 +780,37 @@ impl RawFile for SimFile {
     }
 }
 
-impl RawMapping for SimFile {
-    fn bytes(self: Arc<Self>, position: usize, len: usize) -> Bytes {
+/// A living mapping, counted as the real ones are.
+#[derive(Debug)]
+struct SimMapping(SimFile);
+
+impl Drop for SimMapping {
+    fn drop(&mut self) {
+        let mut state = self.0.disk.lock();
+        if let Some(count) = state.mapped.get_mut(&self.0.id) {
+            *count -= 1;
+            if *count == 0 {
+                state.mapped.remove(&self.0.id);
+            }
+        }
+    }
+}
+
+impl RawMapping for SimMapping {
+    fn bytes(self: Arc<Self>, position: usize, len: usize) -> io::Result<Bytes> {
         let mut copy = vec![0; len];
-        self.copy(position, &mut copy);
-        Bytes::from(copy)
+        self.copy(position, &mut copy)?;
+        Ok(Bytes::from(copy))
     }
 
-    fn copy(&self, position: usize, into: &mut [u8]) {
-        let state = self.disk.lock();
-        let file = state.tree.file(self.id);
-        assert!(
-            position + into.len() <= file.len as usize,
-            "a load at {position}+{} behind the end of the file ({}) would be SIGBUS",
-            into.len(),
-            file.len
-        );
+    fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()> {
+        let state = self.0.disk.lock();
+        let file = state.tree.file(self.0.id);
+        let end = position.checked_add(into.len());
+        if end.is_none_or(|end| end as u64 > file.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         file.read(into, position as u64);
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::config::LogConfig;
 use crate::env::Env;
 use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
+use crate::flush::Durability;
 use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
 use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
@@ -197,16 +198,24 @@ impl Log {
             .cloned()
             .unwrap_or_else(|| unreachable!("a log has a segment"));
         let first_timestamp = first_timestamp(&active)?;
+        let mut durability = Durability::upto(recovery_point.min(end));
+        if recovery_point < end {
+            durability.appended(options.now_ms);
+        }
+        if names_dirty {
+            durability.names_changed();
+        }
+        // The directory itself may be a name that only the cache knows.
+        if created || !options.clean {
+            durability.parent_changed();
+        }
         let log = Log {
             shared: Arc::new(Shared::new(env.clone(), segments, log_start, end)),
             active: Active::new(active, first_timestamp, options.now_ms),
             producers,
             epochs,
-            recovery_point: recovery_point.min(end),
-            unflushed_since_ms: (recovery_point < end).then_some(options.now_ms),
-            names_dirty,
-            // The directory itself may be such a name.
-            parent_dirty: created || !options.clean,
+            durability,
+            flushing: Arc::default(),
             changed: !options.clean || names_dirty,
             deleted: Vec::new(),
             damage: report.damage.clone(),
@@ -360,9 +369,10 @@ fn recover(
     config: &LogConfig,
     report: &mut RecoveryReport,
 ) -> Result<i64, OpenError> {
-    // Segments that end below the recovery point are whole, with their indexes.
+    // Segments that end below the recovery point are whole, with their indexes. One that
+    // ends exactly there may have been sealed since, its indexes not synced yet.
     let first = segments
-        .partition_point(|segment| segment.base_offset() <= recovery_point)
+        .partition_point(|segment| segment.base_offset() < recovery_point)
         .saturating_sub(1);
     let mut scanned = Vec::new();
     let mut epoch = -1;

@@ -68,6 +68,9 @@ impl Log {
             .lower(&self.env.disk, &self.partition, new_end);
         self.or_offline_unless_full(lowered)?;
         // Readers first: from here on nobody starts to look behind the new end.
+        if self.log_start() > new_end {
+            self.shared.set_log_start(new_end);
+        }
         self.shared.set_log_end(new_end);
         segment.publish(position);
         self.shared.set_segments(segments[..=index].to_vec());
@@ -84,9 +87,6 @@ impl Log {
         self.damage = None;
         self.producers = producers;
         self.publish_unstable();
-        if self.log_start() > new_end {
-            self.shared.set_log_start(new_end);
-        }
         segment.set_largest(None);
         self.active = Active::new(segment, first, now_ms);
         self.check_invariants();
@@ -146,11 +146,11 @@ impl Log {
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.check_usable()?;
-        if self.parent_dirty {
+        if let Some(changes) = self.durability.parent_dirty() {
             // A stored start without the directory it belongs to is forgotten.
             let synced = self.env.disk.sync_dir(self.env.health.dir());
             self.or_offline(synced)?;
-            self.parent_dirty = false;
+            self.durability.parent_synced(changes);
         }
         self.changed = true;
         self.lower_checkpoints(offset)?;
@@ -185,8 +185,7 @@ impl Log {
         self.shared.truncated();
         self.producers = ProducerState::default();
         self.publish_unstable();
-        self.recovery_point = offset;
-        self.unflushed_since_ms = None;
+        self.durability.restarted(offset);
         self.active = Active::new(segment, None, now_ms);
         Ok(())
     }
@@ -203,7 +202,7 @@ impl Log {
             .lower(disk, partition, offset)
             .and_then(|()| self.env.cleaner_points.lower(disk, partition, offset));
         self.or_offline_unless_full(lowered)?;
-        self.recovery_point = self.recovery_point.min(offset);
+        self.durability.truncated(offset);
         Ok(())
     }
 

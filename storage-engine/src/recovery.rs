@@ -143,6 +143,10 @@ pub(crate) struct ScannedSegment {
     /// The end before the last batch, if that batch left a gap behind the one before
     /// it: nothing behind it bears out its base offset, which no checksum covers.
     pub(crate) before_gap: Option<(u64, i64)>,
+    /// The same for all batches at the end of which each left a gap and that reach behind
+    /// the recovery point: were only the last one dropped, the next scan would drop the
+    /// one before it.
+    pub(crate) before_gaps: Option<(u64, i64)>,
     /// Why the scan stopped before the end of the file. Zeros to the end are not
     /// in themselves wrong: a truncation or a reservation leaves them.
     pub(crate) stopped: Option<Stop>,
@@ -209,9 +213,10 @@ pub(crate) fn decide(
         if *base < end_offset {
             let why = format!("a segment that begins at offset {base}");
             // The segment before is to blame if its last batch stands apart.
-            let apart = index
-                .checked_sub(1)
-                .and_then(|before| Some((before, scanned[before].1.before_gap?)));
+            let apart = index.checked_sub(1).and_then(|before| {
+                let found = &scanned[before].1;
+                Some((before, found.before_gaps.or(found.before_gap)?))
+            });
             return match apart {
                 Some((before, (position, offset))) if offset <= *base => {
                     verdict(before, position, offset, why, recovery_point)
@@ -232,10 +237,7 @@ pub(crate) fn decide(
         }
         // Behind the recovery point nothing bears the gap out. A gap from below it to
         // an end behind it is no better: the recovery point was the end of a batch.
-        if last
-            && let Some((position, offset)) = segment.before_gap
-            && (offset >= recovery_point || segment.end_offset > recovery_point)
-        {
+        if last && let Some((position, offset)) = segment.before_gaps {
             let why = format!("a batch that leaves a gap behind offset {offset}");
             return verdict(index, position, offset, why, recovery_point);
         }
@@ -490,6 +492,7 @@ pub(crate) fn scan(
     reader.epoch = *epoch;
     let mut since_index = 0;
     let mut before_gap = None;
+    let mut before_gaps = None;
     let stopped = loop {
         let (position, end_offset) = (reader.position, reader.end_offset);
         let header = match reader.next()? {
@@ -502,6 +505,7 @@ pub(crate) fn scan(
                     && header.base_offset >= gap_offset
                 {
                     (reader.position, reader.end_offset) = (gap_position, gap_offset);
+                    before_gaps = before_gaps.filter(|(first, _)| *first < gap_position);
                 }
                 break Some(Stop::Bad(out_of_order(&header, reader.end_offset)));
             }
@@ -517,6 +521,10 @@ pub(crate) fn scan(
         let leaves_gap =
             header.base_offset > end_offset && (start.is_none() || position > first_position);
         before_gap = leaves_gap.then_some((position, end_offset));
+        // What ends below the recovery point is borne out by it.
+        before_gaps = before_gap
+            .filter(|_| header.next_offset() > from_offset)
+            .map(|gap| before_gaps.unwrap_or(gap));
     };
     *scanned_bytes += reader.read_bytes;
     *epoch = reader.epoch;
@@ -526,6 +534,7 @@ pub(crate) fn scan(
         valid_bytes,
         end_offset: reader.end_offset,
         before_gap,
+        before_gaps,
         stopped,
     })
 }
@@ -603,6 +612,7 @@ mod tests {
             valid_bytes: 100,
             end_offset,
             before_gap: None,
+            before_gaps: None,
             stopped: None,
         }
     }
@@ -706,6 +716,7 @@ mod tests {
     fn a_last_batch_that_stands_apart_is_not_believed() {
         let apart = ScannedSegment {
             before_gap: Some((60, 7)),
+            before_gaps: Some((60, 7)),
             ..good(12)
         };
         let cut = |decision| {
@@ -725,6 +736,11 @@ mod tests {
             0,
             Gaps::Compaction
         )));
+        // One that ends at the recovery point is borne out by it.
+        let apart = ScannedSegment {
+            before_gaps: None,
+            ..apart
+        };
         assert_eq!(
             decide(&[(0, apart)], 12, Gaps::Compaction),
             Decision::Keep { end_offset: 12 }

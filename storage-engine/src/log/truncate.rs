@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::open::{drop_snapshots_above, first_timestamp, restore_producers};
 use super::{Active, Log, live_files, snapshots};
-use crate::error::LogError;
+use crate::error::{LogError, ReadError};
 use crate::format::{FileKind, FileName};
 use crate::fs::DiskResult;
 use crate::producer_state::ProducerState;
@@ -23,7 +23,8 @@ use crate::segment::Segment;
 
 impl Log {
     /// Drops every record at or behind `offset`, and those before it that are in
-    /// one batch with it. Below the log's start it starts anew there. A damaged log
+    /// one batch with it. Where the log has a gap before `offset`, it ends where the gap
+    /// began. Below the log's start it starts anew there. A damaged log
     /// that is truncated at or below the damage is damaged no more.
     pub fn truncate_to(&mut self, offset: i64, now_ms: i64) -> Result<(), LogError> {
         self.check_usable()?;
@@ -49,6 +50,7 @@ impl Log {
             .next()?
             .map_or(offset, |batch| batch.header.base_offset.min(offset));
         drop(walk);
+        let new_end = end_before(&segment, position, new_end)?;
         // All that has to be read is read first: a failure up to here changes nothing.
         let first = match position {
             0 => None,
@@ -217,4 +219,24 @@ impl Log {
         let (state, _) = restore_producers(&self.env, &self.dir, segments, &snapshots, end)?;
         Ok(state)
     }
+}
+
+/// Where the batches before `position` end, which is `offset` but for a gap before it:
+/// a restart knows no other end, and would find a recovery point in the gap too high.
+fn end_before(segment: &Segment, position: u64, offset: i64) -> Result<i64, ReadError> {
+    if position == 0 {
+        return Ok(segment.base_offset());
+    }
+    let mut walk = segment.walk_to(offset - 1)?;
+    if walk.position() >= position {
+        // Offsets are missing: only the batches know where from.
+        walk = segment.walk_from_start()?;
+    }
+    let mut end = segment.base_offset();
+    while walk.position() < position
+        && let Some(batch) = walk.next()?
+    {
+        end = batch.header.next_offset();
+    }
+    Ok(end)
 }

@@ -599,6 +599,39 @@ fn last_offset(content: &[u8]) -> i64 {
         .last_offset()
 }
 
+// Indexes of sealed segments.
+
+/// They are not made anew where no scan begins, so a flush has to carry them too, also
+/// those of a segment that was sealed with the recovery point at its very end.
+#[test]
+fn after_a_flush_the_indexes_of_sealed_segments_survive_a_power_cut() {
+    for flush_before_the_roll in [false, true] {
+        let sim = disk();
+        let dir = open_dir(&sim);
+        let (mut log, _) = open_log(&dir);
+        for _ in 0..3 {
+            let end = log.log_end() + 7;
+            add_up_to(&mut log, end, "old");
+            if flush_before_the_roll {
+                log.flush().expect("a flush");
+            }
+            log.roll(0).expect("a roll");
+        }
+        add(&mut log, "active");
+        log.flush().expect("a flush");
+        assert_eq!(bases(&sim), [0, 7, 14, 21]);
+        let found = sim.crash(&mut LoseAll);
+        for base in [0, 7, 14] {
+            for kind in ["index", "timeindex"] {
+                let path = segment(base).with_extension(kind);
+                let (now, left) = (content(&sim, &path), content(&found, &path));
+                assert!(!now.is_empty(), "{}", path.display());
+                assert_eq!(left, now, "{}", path.display());
+            }
+        }
+    }
+}
+
 // Segments that are missing.
 
 /// Unflushed and unclean, so that all of it is scanned, or nothing below the point is.

@@ -101,16 +101,6 @@ impl Durability {
         self.parent.changed += 1;
     }
 
-    /// Which change of the directory's own name is not synced yet.
-    pub(crate) fn parent_dirty(&self) -> Option<u64> {
-        self.parent.dirty()
-    }
-
-    /// The directory of directories was synced after this change.
-    pub(crate) fn parent_synced(&mut self, changes: u64) {
-        self.parent.synced(Some(changes));
-    }
-
     /// Everything at or above `end` is gone; what comes there now is not what a flush
     /// that has begun carries.
     pub(crate) fn truncated(&mut self, end: i64) {

@@ -418,14 +418,14 @@ fn out_of_order(header: &BatchHeader, end_offset: i64) -> String {
 }
 
 /// A data file of which every byte is accounted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Verified {
     /// The offset after the last batch, or the base offset.
     pub(crate) end_offset: i64,
-    /// Last offset of the last batch.
-    pub(crate) last_offset: Option<i64>,
-    /// Whether one of its batches ends at the offset that was looked for.
-    pub(crate) sought_found: bool,
+    /// The last batch, and where it is.
+    pub(crate) last: Option<(u64, BatchHeader)>,
+    /// The batch that ends at the offset that was looked for.
+    pub(crate) sought: Option<(u64, BatchHeader)>,
 }
 
 /// Checks a data file from its first byte to its last; else the position and what was
@@ -437,27 +437,28 @@ pub(crate) fn verify(
     scanned_bytes: &mut u64,
 ) -> DiskResult<Result<Verified, (u64, String)>> {
     let mut reader = BatchReader::new(file, base_offset, file.size()?);
-    let mut last_offset = None;
-    let mut sought_found = false;
+    let mut verified = Verified {
+        end_offset: base_offset,
+        last: None,
+        sought: None,
+    };
     let verified = loop {
+        let position = reader.position;
         let found = match reader.next()? {
             Next::Batch(header) => {
-                last_offset = Some(header.last_offset());
-                sought_found |= last_offset == sought;
+                verified.end_offset = header.next_offset();
+                verified.last = Some((position, header));
+                if Some(header.last_offset()) == sought {
+                    verified.sought = verified.last;
+                }
                 continue;
             }
-            Next::End => {
-                break Ok(Verified {
-                    end_offset: reader.end_offset,
-                    last_offset,
-                    sought_found,
-                });
-            }
+            Next::End => break Ok(verified),
             Next::OutOfOrder(header) => out_of_order(&header, reader.end_offset),
             Next::Stopped(Stop::Bad(why)) => why,
             Next::Stopped(Stop::Zeros) => "zeros".into(),
         };
-        break Err((reader.position, found));
+        break Err((position, found));
     };
     *scanned_bytes += reader.read_bytes;
     Ok(verified)

@@ -15,10 +15,13 @@
 
 use std::path::Path;
 
+use reka_records::{BatchHeader, BatchView};
+
+use super::CompactionLimits;
 use crate::env::Env;
 use crate::error::{Corruption, OpenError};
 use crate::format::{FileKind, FileName, FileStage};
-use crate::fs::{DirEntry, DiskResult, OpenMode};
+use crate::fs::{DirEntry, DiskResult, File, OpenMode};
 use crate::recovery::{self, RecoveryReport, Verified, Warning};
 
 /// What [`recover`] did.
@@ -141,9 +144,9 @@ fn judge(
     let scanned = &mut report.scanned_bytes;
     let name = FileName::live(base_offset, FileKind::Log);
     let path = name.at(FileStage::Swap).in_dir(dir);
-    let (position, found) = match verify(env, dir, name.at(FileStage::Swap), None, scanned)? {
+    let (position, found) = match verify(env, dir, name.at(FileStage::Swap), scanned)? {
         Err(wrong) => wrong,
-        Ok(verified) => match contradiction(env, dir, base_offset, verified, old, scanned)? {
+        Ok(verified) => match contradiction(env, dir, base_offset, &verified, old, scanned)? {
             None => {
                 let end_offset = verified.end_offset;
                 return Ok(Verdict::Complete { end_offset });
@@ -175,31 +178,40 @@ fn judge(
     }
 }
 
+fn open(env: &Env, dir: &Path, name: FileName) -> DiskResult<File> {
+    env.disk.open(&name.in_dir(dir), OpenMode::Existing)
+}
+
 fn verify(
     env: &Env,
     dir: &Path,
     name: FileName,
-    sought: Option<i64>,
     scanned_bytes: &mut u64,
 ) -> DiskResult<Result<Verified, (u64, String)>> {
-    let file = env.disk.open(&name.in_dir(dir), OpenMode::Existing)?;
-    recovery::verify(&file, name.offset, sought, scanned_bytes)
+    recovery::verify(&open(env, dir, name)?, name.offset, None, scanned_bytes)
 }
 
-/// Nothing but the old segments bears out the base offset of the last batch, which no
-/// checksum covers and which says how far the new segment reaches. The batch is one of
-/// theirs.
+/// No checksum covers the base offset of the last batch, and it says how far the new
+/// segment reaches: what is below goes. The old segments have to bear it out, and the
+/// newest segment is never compacted.
 fn contradiction(
     env: &Env,
     dir: &Path,
     base_offset: i64,
-    verified: Verified,
+    verified: &Verified,
     old: &OldSegments,
     scanned_bytes: &mut u64,
 ) -> DiskResult<Option<String>> {
-    let Some(last_offset) = verified.last_offset else {
+    let Some((position, last)) = verified.last else {
         return Ok(None);
     };
+    let last_offset = last.last_offset();
+    let newest = old.live.iter().copied().max();
+    if newest.is_none_or(|newest| newest < verified.end_offset) {
+        return Ok(Some(format!(
+            "a last batch that ends at offset {last_offset}, where the newest segment is"
+        )));
+    }
     let holding = |bases: &[i64]| {
         let below = bases.iter().copied();
         below
@@ -215,17 +227,68 @@ fn contradiction(
         _ => return Ok(None),
     };
     let name = FileName::live(base, FileKind::Log).at(stage);
-    let holds = match verify(env, dir, name, Some(last_offset), scanned_bytes)? {
-        Ok(found) => found.sought_found,
+    let file = open(env, dir, name)?;
+    let borne_out = match recovery::verify(&file, base, Some(last_offset), scanned_bytes)? {
+        Ok(Verified {
+            sought: Some((old_position, old)),
+            ..
+        }) => {
+            let swap = FileName::live(base_offset, FileKind::Log).at(FileStage::Swap);
+            let new = read(&open(env, dir, swap)?, position, &last)?;
+            is_cleaned_form_of(new, read(&file, old_position, &old)?)
+        }
+        Ok(_) => false,
         // What is wrong with an old segment says nothing against the new one.
         Err(_) => true,
     };
-    Ok((!holds).then(|| {
+    Ok((!borne_out).then(|| {
         format!(
-            "a last batch that ends at offset {last_offset} where none in {} does",
+            "a last batch that ends at offset {last_offset}, where {} has another or none",
             name.render()
         )
     }))
+}
+
+fn read(file: &File, position: u64, header: &BatchHeader) -> DiskResult<Option<Vec<u8>>> {
+    let mut bytes = vec![0; header.size()];
+    let read = file.read_up_to(&mut bytes, position)?;
+    Ok((read == bytes.len()).then_some(bytes))
+}
+
+/// Whether a batch holds nothing but records of another, at their offsets.
+fn is_cleaned_form_of(new: Option<Vec<u8>>, old: Option<Vec<u8>>) -> bool {
+    let (Some(new), Some(old)) = (new, old) else {
+        return false;
+    };
+    let (Ok(new), Ok(old)) = (BatchView::parse(&new), BatchView::parse(&old)) else {
+        return false;
+    };
+    let identity = |header: &BatchHeader| {
+        let producer = (header.producer_id, header.producer_epoch);
+        (header.base_offset, header.last_offset(), producer)
+    };
+    if identity(new.header()) != identity(old.header()) {
+        return false;
+    }
+    if new.header().crc == old.header().crc {
+        return true;
+    }
+    let limit = CompactionLimits::default().decompressed_bytes_max;
+    let (mut new_scratch, mut old_scratch) = (Vec::new(), Vec::new());
+    let (Ok(new), Ok(mut old)) = (
+        new.records(&mut new_scratch, limit),
+        old.records(&mut old_scratch, limit),
+    ) else {
+        // Both have their checksums; they are larger than can be looked at.
+        return true;
+    };
+    // Both are in the order of their offsets.
+    new.map_while(Result::ok).all(|new| {
+        old.by_ref()
+            .map_while(Result::ok)
+            .find(|old| old.offset >= new.offset)
+            .is_some_and(|old| (old.offset, old.key, old.value) == (new.offset, new.key, new.value))
+    })
 }
 
 /// The old segments that a swap has renamed away, if they are all there: one begins where
@@ -251,7 +314,7 @@ fn restorable(
     let mut end = base_offset;
     for base in &bases {
         let name = FileName::live(*base, FileKind::Log).at(FileStage::Deleted);
-        match verify(env, dir, name, None, scanned_bytes)? {
+        match verify(env, dir, name, scanned_bytes)? {
             Ok(verified) if *base >= end => end = verified.end_offset,
             _ => return Ok(None),
         }

@@ -148,16 +148,11 @@ impl Log {
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.check_usable()?;
-        if let Some(changes) = self.durability.parent_dirty() {
-            // A stored start without the directory it belongs to is forgotten.
-            let synced = self.env.disk.sync_dir(self.env.health.dir());
-            self.or_offline(synced)?;
-            self.durability.parent_synced(changes);
-        }
         self.changed = true;
         self.lower_checkpoints(offset)?;
         // Stored before anything goes: after a crash half way the log begins here,
-        // whatever is left.
+        // whatever is left. This also makes the name of the log's directory last, without
+        // which the start would be forgotten.
         let stored = self
             .env
             .log_starts

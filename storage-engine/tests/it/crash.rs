@@ -204,6 +204,10 @@ const SCRIPTS: &[(&str, &[Action])] = &[
         ],
     ),
     (
+        "a new log that starts elsewhere",
+        &[StartAnewAhead(10), SMALL, Flush, SMALL],
+    ),
+    (
         "raise the start",
         &[
             MEDIUM,
@@ -398,7 +402,8 @@ const SCRIPTS: &[(&str, &[Action])] = &[
             DeleteAndRecreate,
             EndFlush(0),
             Checkpoint,
-            SMALL,
+            PAGES,
+            PAGES,
             Flush,
             SMALL,
         ],

@@ -130,6 +130,10 @@ fn recreated() -> (SimDisk, LogDir, Log) {
     dir.checkpoint().expect("a checkpoint");
     dir.delete(&old).expect("a deletion");
     drop(old);
+    for checkpoint in ["recovery-point", "log-start"] {
+        let path = Path::new(ROOT).join(format!("{checkpoint}-offset-checkpoint"));
+        assert_eq!(content(&sim, &path), b"0\n0\n", "{checkpoint}");
+    }
     let (new, report) = open_log(&dir);
     assert_eq!(report, RecoveryReport::default());
     (sim, dir, new)
@@ -388,10 +392,19 @@ fn open_compacted(dir: &LogDir) -> (Log, RecoveryReport) {
 
 /// A log of twelve keys over and over, and the disk from after each step of compacting it.
 fn swap_steps() -> (Vec<SimDisk>, Vec<support::Seen>, Vec<support::Seen>) {
+    swap_steps_in(5_000)
+}
+
+/// The same with compacted segments of so many bytes.
+fn swap_steps_in(segment_bytes: u64) -> (Vec<SimDisk>, Vec<support::Seen>, Vec<support::Seen>) {
     let sim = disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_compacted(&dir);
-    for number in 0..36_i64 {
+    log.set_config(LogConfig {
+        segment_bytes,
+        ..log.config().clone()
+    });
+    for number in 0..39_i64 {
         let value = [b'a' + (number % 12) as u8, number as u8];
         append(&mut log, batch(&[&value], 100, Compression::None));
         if number % 9 == 8 {
@@ -399,10 +412,10 @@ fn swap_steps() -> (Vec<SimDisk>, Vec<support::Seen>, Vec<support::Seen>) {
         }
     }
     log.flush().expect("a flush");
-    log.settle_below(36);
+    log.settle_below(39);
     dir.checkpoint().expect("a checkpoint");
     let before = read_all(&log.reader()).expect("a log that reads");
-    let plan = log.plan_compaction(36, 1_000_000).expect("a plan");
+    let plan = log.plan_compaction(39, 1_000_000).expect("a plan");
     let limits = reka_storage::compaction::CompactionLimits {
         map_bytes: 1 << 16,
         ..Default::default()
@@ -480,20 +493,55 @@ fn start_of(content: &[u8], byte: usize) -> u64 {
 }
 
 #[test]
-fn a_swap_that_claims_offsets_behind_its_own_deletes_nothing() {
+fn a_bit_that_flips_while_a_swap_is_finished_after_a_crash_loses_nothing() {
     let (steps, before, _) = swap_steps();
+    let mut judged = 0;
+    for step in &steps {
+        if data_files(step, ".log.swap").is_empty() {
+            continue;
+        }
+        let sim = step.snapshot();
+        sim.record();
+        drop(open_compacted(&open_dir(&sim)));
+        for again in sim.recorded() {
+            for swap in data_files(&again, ".log.swap") {
+                let middle = content(&again, &swap).len() as u64 / 2;
+                overwrite(&again, &swap, middle, &[0xA5; 30]);
+                let (log, report) = open_compacted(&open_dir(&again));
+                assert_eq!(report.warnings.len(), 1, "{report:?}");
+                assert_eq!(read_all(&log.reader()).as_ref(), Ok(&before));
+                judged += 1;
+            }
+        }
+    }
+    assert!(judged > 50, "{judged}");
+}
+
+#[test]
+fn a_swap_that_claims_offsets_behind_its_own_deletes_nothing() {
+    let (steps, before, _) = swap_steps_in(2_000);
     let mut judged = 0;
     for step in &steps {
         for swap in data_files(step, ".log.swap") {
             let content = content(step, &swap);
             let last = start_of(&content, content.len() - 1);
             let sim = step.snapshot();
-            // The base offset of its last batch: no checksum covers it.
-            overwrite(&sim, &swap, last, &33_i64.to_be_bytes());
-            let (log, report) = open_compacted(&open_dir(&sim));
-            assert_eq!(report.warnings.len(), 1, "{report:?}");
-            assert_eq!(read_all(&log.reader()).as_ref(), Ok(&before));
-            judged += 1;
+            // The base offset of its last batch, which no checksum covers: in the next
+            // segment, if there is one that may be compacted, and in the newest.
+            let end = last_offset(&content) + 1;
+            for claimed in [end + 1, 37, 38, 1_000] {
+                let sim = sim.snapshot();
+                overwrite(&sim, &swap, last, &i64::to_be_bytes(claimed));
+                let (log, report) = open_compacted(&open_dir(&sim));
+                assert_eq!(report.warnings.len(), 1, "{claimed}: {report:?}");
+                let mut seen = read_all(&log.reader()).expect("a log that reads");
+                // Those before it may be compacted already.
+                let base = first_offset_of(&swap);
+                seen.retain(|record| record.offset >= base);
+                let kept = before.iter().filter(|record| record.offset >= base);
+                assert!(seen.iter().eq(kept), "{claimed}: {seen:?}");
+                judged += 1;
+            }
         }
     }
     assert!(judged > 5, "{judged}");
@@ -561,15 +609,13 @@ fn each_step_of_a_swap_waits_for_the_one_before() {
             if is_new {
                 swapped.push(path.clone());
                 // Complete: nothing of what it replaces may be believed beside it.
-                let base = |path: &Path| -> i64 {
-                    let name = path.file_stem().expect("a name").to_string_lossy();
-                    name.parse().expect("an offset")
-                };
                 let new = live.as_ref().expect("checked above");
                 let end = last_offset(new);
                 let beside: Vec<_> = data_files(step, ".log")
                     .into_iter()
-                    .filter(|other| base(path) < base(other) && base(other) <= end)
+                    .filter(|other| {
+                        (first_offset_of(path) + 1..=end).contains(&first_offset_of(other))
+                    })
                     .collect();
                 assert_eq!(beside, Vec::<PathBuf>::new(), "{}", path.display());
             }
@@ -590,6 +636,12 @@ fn each_step_of_a_swap_waits_for_the_one_before() {
     assert_eq!((report.cut, report.damage), (None, None));
     assert_eq!(read_all(&log.reader()), Ok(after));
     assert_ne!(read_all(&log.reader()), Ok(before));
+}
+
+/// What the name of a data file says, whatever its suffixes.
+fn first_offset_of(path: &Path) -> i64 {
+    let name = path.file_name().expect("a name").to_string_lossy();
+    name[..20].parse().expect("an offset")
 }
 
 fn last_offset(content: &[u8]) -> i64 {

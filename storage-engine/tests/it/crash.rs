@@ -398,6 +398,8 @@ const SCRIPTS: &[(&str, &[Action])] = &[
         "delete while a flush runs",
         &[
             MEDIUM,
+            // Every other append is compressed; the next ones have to be large.
+            SMALL,
             BeginFlush,
             DeleteAndRecreate,
             EndFlush(0),
@@ -523,6 +525,8 @@ const SCRIPTS: &[(&str, &[Action])] = &[
             Flush,
             Checkpoint,
             SMALL,
+            Roll,
+            MEDIUM,
             DamageAndRepair(0),
             SMALL,
             Flush,
@@ -544,6 +548,10 @@ const SCRIPTS: &[(&str, &[Action])] = &[
             MEDIUM,
             Flush,
             Checkpoint,
+            Roll,
+            MEDIUM,
+            Roll,
+            SMALL,
             DamageAndRepair(7),
             SMALL,
             SMALL,

@@ -193,9 +193,9 @@ fn a_flush_that_ends_after_the_deletion_says_nothing_about_the_next_partition() 
     let flushed = flush
         .run()
         .expect("the files are there, under another name");
-    old.finish_flush(flushed);
     let (mut new, _) = open_log(&dir);
     add_up_to(&mut new, 3, "new");
+    old.finish_flush(flushed);
     dir.checkpoint().expect("a checkpoint");
     drop((old, new, dir));
     // Torn behind what was written: a tail, whatever the old partition had.
@@ -405,7 +405,11 @@ fn swap_steps_in(segment_bytes: u64) -> (Vec<SimDisk>, Vec<support::Seen>, Vec<s
         ..log.config().clone()
     });
     for number in 0..39_i64 {
-        let value = [b'a' + (number % 12) as u8, number as u8];
+        // The last ones are alike, over the end of what is compacted.
+        let value = match number {
+            35.. => [b'z', 0],
+            _ => [b'a' + (number % 12) as u8, number as u8],
+        };
         append(&mut log, batch(&[&value], 100, Compression::None));
         if number % 9 == 8 {
             log.roll(0).expect("a roll");
@@ -490,6 +494,30 @@ fn start_of(content: &[u8], byte: usize) -> u64 {
         }
         start += size;
     }
+}
+
+#[test]
+fn a_swap_that_lost_its_end_keeps_the_old_segments() {
+    let (steps, before, _) = swap_steps();
+    let mut judged = 0;
+    for step in &steps {
+        for swap in data_files(step, ".log.swap") {
+            let content = content(step, &swap);
+            let last = start_of(&content, content.len() - 1) as usize;
+            let sim = step.snapshot();
+            // A page that never reached the disk reads as zeros.
+            overwrite(&sim, &swap, last as u64, &vec![0; content.len() - last]);
+            let (log, report) = open_compacted(&open_dir(&sim));
+            let [warning] = report.warnings.as_slice() else {
+                panic!("{report:?}")
+            };
+            let found = format!("at position {last}, found zeros;");
+            assert!(warning.to_string().contains(&found), "{warning}");
+            assert_eq!(read_all(&log.reader()).as_ref(), Ok(&before));
+            judged += 1;
+        }
+    }
+    assert!(judged > 5, "{judged}");
 }
 
 #[test]

@@ -69,6 +69,23 @@ impl<'a> CheckedBatches<'a> {
         self.bytes.is_empty()
     }
 
+    /// Whether a batch is a retry is answered for the whole append, and what may follow
+    /// a batch depends on its being applied: so one of a producer stands alone.
+    pub(crate) fn check_alone(&self) -> Result<(), AppendError> {
+        let mut headers = self.headers().enumerate();
+        let produced = headers.find(|(_, (_, header))| header.has_producer_id());
+        match produced {
+            Some((index, (_, header))) if index > 0 || headers.next().is_some() => {
+                Err(AppendError::NotAlone {
+                    index,
+                    batches: self.headers().count(),
+                    producer_id: header.producer_id,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Headers with their positions.
     pub(crate) fn headers(&self) -> Headers<'_> {
         Headers {

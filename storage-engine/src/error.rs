@@ -63,6 +63,20 @@ pub enum AppendError {
         /// Last offset of the append.
         last: i64,
     },
+    /// A batch of an idempotent producer among others: of these some could be retries and
+    /// some new, and there is one answer for all. Kafka's INVALID_RECORD.
+    #[error(
+        "batch {index} of {batches} is of producer {producer_id}: a batch of an idempotent \
+         producer is appended alone; send one batch per partition and request"
+    )]
+    NotAlone {
+        /// Counted from 0.
+        index: usize,
+        /// Batches of the append.
+        batches: usize,
+        /// Whose batch it is.
+        producer_id: i64,
+    },
     /// A replicated batch does not continue the log.
     #[error("batch begins at offset {found}, the log ends at {log_end}")]
     OutOfOrder {

@@ -127,7 +127,7 @@ const SCRIPTS: &[Script] = &[
         name: "indexes that are wrong",
         before: &[AppendMany(20), Roll, AppendMany(20), Txn, Abort, Close],
         damage: Some(spoil_the_indexes),
-        steps: &[Read, SMALL, Flush, Restart, SMALL, Close, Read],
+        steps: &[Read, SMALL, Txn, Abort, Flush, Restart, SMALL, Close, Read],
     },
     Script {
         name: "what a crash leaves of deletions and compactions",
@@ -388,6 +388,9 @@ fn spoil_the_indexes(sim: &SimDisk) {
     for (path, _) in files(sim, ".txnindex") {
         write(sim, &path, None, &[0xFF; 40]);
     }
+    let snapshots = files(sim, ".snapshot");
+    let (newest, _) = snapshots.last().expect("a clean stop with a producer");
+    write(sim, newest, Some(6), &[0xFF; 4]);
     let mark = Path::new(ROOT).join(reka_storage::format::CLEAN_SHUTDOWN);
     assert!(sim.open(&mark, OpenMode::Existing).is_ok(), "a clean stop");
 }

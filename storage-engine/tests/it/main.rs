@@ -11,6 +11,7 @@ mod golden;
 mod kafka_files;
 mod model;
 mod policy;
+mod producers;
 mod real_disk;
 mod replay;
 #[path = "../../examples/write-kafka-dir/seen.rs"]

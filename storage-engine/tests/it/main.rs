@@ -17,3 +17,4 @@ mod replay;
 #[path = "../../examples/write-kafka-dir/seen.rs"]
 mod seen;
 mod support;
+mod texts;

@@ -48,7 +48,7 @@ impl<'a> CheckedBatches<'a> {
         Ok(CheckedBatches { bytes, offsets })
     }
 
-    /// One client's batch that [`reka_records::validate`] accepted, after the changes it
+    /// One client's batch that [`reka_records::validate()`] accepted, after the changes it
     /// called for: structure and checksum are known to be right, so the bytes are not
     /// read again.
     pub fn accepted(batch: &'a mut [u8], accepted: &Accepted) -> CheckedBatches<'a> {

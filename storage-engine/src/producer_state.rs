@@ -4,7 +4,7 @@
 //! recognise a retry and to refuse a gap; for each transaction: where it began, so
 //! that readers can be held below it. Pure: nothing here touches a file or a
 //! clock. `check_*` decides, `apply` is the only way the state changes, live and
-//! on replay alike. The stored form is in [`crate::producer_snapshot`].
+//! on replay alike. The stored form is in `producer_snapshot`.
 
 use std::collections::{BTreeMap, HashMap};
 

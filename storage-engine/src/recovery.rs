@@ -10,7 +10,7 @@
 //! - below it, it is damage: the log opens for reading, takes no appends, and not
 //!   a byte is cut, since a replica or a person may still save what follows.
 //!
-//! [`decide`] is a pure function from what the scan found to what is to be done.
+//! `decide` is a pure function from what the scan found to what is to be done.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -13,7 +13,7 @@
 //! | [`layers`] | which value counts |
 //! | [`listeners`] | where to listen, what clients are told |
 //! | [`topic`] | a topic's settings |
-//! | [`alter`] | what the Admin API may change |
+//! | [`mod@alter`] | what the Admin API may change |
 //! | [`describe`] | what it is told |
 //! | [`documentation`] | `docs/configuration.md` |
 //! | [`error`] | what can be wrong, and where |

@@ -52,7 +52,7 @@ pub enum AppendError {
         source: BatchError,
     },
     /// There is nothing to append.
-    #[error("nothing to append")]
+    #[error("an append of no bytes: it takes at least one batch")]
     Empty,
     /// More bytes than a segment may hold; Kafka's RECORD_LIST_TOO_LARGE.
     #[error(
@@ -65,15 +65,35 @@ pub enum AppendError {
         limit: u64,
     },
     /// A batch spans more offsets than a segment can name.
-    #[error("offsets {first}..={last} do not fit one segment of at most 2^31 offsets")]
+    #[error(
+        "offsets {first}..={last} do not fit one segment of at most 2^31 offsets; append fewer \
+         batches at a time"
+    )]
     OffsetSpan {
         /// First offset of the append.
         first: i64,
         /// Last offset of the append.
         last: i64,
     },
+    /// A batch of an idempotent producer among others: of these some could be retries and
+    /// some new, and there is one answer for all. Kafka's INVALID_RECORD.
+    #[error(
+        "batch {index} of {batches} is of producer {producer_id}: a batch of an idempotent \
+         producer is appended alone; send one batch per partition and request"
+    )]
+    NotAlone {
+        /// Counted from 0.
+        index: usize,
+        /// Batches of the append.
+        batches: usize,
+        /// Whose batch it is.
+        producer_id: i64,
+    },
     /// A replicated batch does not continue the log.
-    #[error("batch begins at offset {found}, the log ends at {log_end}")]
+    #[error(
+        "a batch from the leader begins at offset {found}, the log ends at {log_end} and takes \
+         none below; truncate to where the two logs part and fetch again"
+    )]
     OutOfOrder {
         /// End of the log.
         log_end: i64,
@@ -195,7 +215,7 @@ impl From<ReadError> for LogError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A data file is larger than positions can name.
-    #[error("{} has {bytes} bytes, a segment has at most {limit}; it was not written by Kafka or Reka", .path.display())]
+    #[error("{} has {bytes} bytes, a segment has at most {limit}: it was not written by Kafka or Reka; move it away", .path.display())]
     SegmentTooLarge {
         /// Which file.
         path: PathBuf,

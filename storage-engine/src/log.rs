@@ -160,7 +160,8 @@ impl Log {
         self.damage.as_ref()
     }
 
-    /// Appends a leader's batches: they get the next offsets and `leader_epoch`.
+    /// Appends a leader's batches: they get the next offsets and `leader_epoch`. One of
+    /// an idempotent producer, or a marker, comes alone.
     pub fn append(
         &mut self,
         batches: CheckedBatches<'_>,
@@ -168,6 +169,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         self.accepts_appends()?;
+        batches.check_alone()?;
         for (position, header) in batches.headers() {
             match self.marker_at(&batches, position, &header) {
                 Some(end) => self.producers.check_marker(&header, end)?,

@@ -10,7 +10,7 @@
 //! - below it, it is damage: the log opens for reading, takes no appends, and not
 //!   a byte is cut, since a replica or a person may still save what follows.
 //!
-//! [`decide`] is a pure function from what the scan found to what is to be done.
+//! `decide` is a pure function from what the scan found to what is to be done.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -131,6 +131,11 @@ pub struct RecoveryReport {
     pub unknown_files: Vec<String>,
     /// Batches replayed to rebuild producer state.
     pub replayed_batches: u64,
+    /// Offsets of producer snapshots that were not what was written; they are removed.
+    pub unusable_snapshots: Vec<i64>,
+    /// Base offsets of segments whose `.txnindex` did not have the aborted transactions
+    /// below the recovery point that the segment's markers call for; it was made anew.
+    pub rebuilt_txn_indexes: Vec<i64>,
 }
 
 /// How the scan of one segment ended.

@@ -121,7 +121,12 @@ impl Segment {
                 sizes.time_index,
                 index_bytes,
             ),
-            txns: TxnIndex::new(path(FileKind::TxnIndex), env.clone(), sizes.txn_index),
+            txns: TxnIndex::new(
+                base_offset,
+                path(FileKind::TxnIndex),
+                env.clone(),
+                sizes.txn_index,
+            ),
             largest: Mutex::new(None),
         })
     }
@@ -281,7 +286,7 @@ impl Segment {
 
     /// Whether a power cut could take entries from the offset or the time index.
     pub(crate) fn has_unsynced_indexes(&self) -> bool {
-        self.times.is_dirty() || self.offsets.is_dirty()
+        self.times.is_dirty() || self.offsets.is_dirty() || self.txns.is_dirty()
     }
 
     /// Makes what cannot be rebuilt from a scan behind the recovery point survive:

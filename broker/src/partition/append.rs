@@ -128,7 +128,9 @@ fn rejected(rejection: &Rejection) -> Refused {
 
 fn refused(error: &AppendError) -> Refused {
     let error_code = match error {
-        AppendError::Batch { .. } | AppendError::Empty => ErrorCode::InvalidRecord,
+        AppendError::Batch { .. } | AppendError::Empty | AppendError::NotAlone { .. } => {
+            ErrorCode::InvalidRecord
+        }
         AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
         AppendError::OffsetSpan { .. } | AppendError::OutOfOrder { .. } => ErrorCode::InvalidRecord,
         // The client looks up who leads the partition now.

@@ -6,10 +6,10 @@
 //!    the recovery point, the high watermark, any undecided transaction and the
 //!    compaction lag.
 //! 2. [`CompactionPlan::run`], without the log's lock, builds a map from key to
-//!    newest offset over the dirty part ([`offset_map`]), then writes new segments
-//!    with what [`filter`] retains ([`cleaned`]).
+//!    newest offset over the dirty part (`offset_map`), then writes new segments
+//!    with what `filter` retains (`cleaned`).
 //! 3. [`Log::finish_compaction`], under the lock again, swaps the new segments in
-//!    ([`swap`]) unless the log was truncated or expired meanwhile.
+//!    (`swap`) unless the log was truncated or expired meanwhile.
 //!
 //! Offsets never change. Batches keep the offsets they span, so a reader sees a gap
 //! where a whole batch went. The last batch of each active producer stays, emptied

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 /// What a file system can do for us. All calls may block.
 pub trait Backend: Debug + Send + Sync + 'static {
@@ -164,9 +165,8 @@ impl Op {
     }
 }
 
-/// A failed operation, with its path.
+/// A failed operation, with its path, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("{} {}: {source}", .op.verb(), .path.display())]
 pub struct DiskError {
     /// What was tried.
     pub op: Op,
@@ -176,7 +176,57 @@ pub struct DiskError {
     pub source: io::Error,
 }
 
+impl std::fmt::Display for DiskError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let advice = match self.advice() {
+            Some(advice) => ("; ", advice),
+            None => ("", ""),
+        };
+        write!(f, "{}{}{}", self.what(), advice.0, advice.1)
+    }
+}
+
 impl DiskError {
+    /// What failed, without what to do.
+    pub fn what(&self) -> String {
+        format!(
+            "{} {}: {}",
+            self.op.verb(),
+            self.path.display(),
+            self.source
+        )
+    }
+
+    /// What a person can do, where one can.
+    fn advice(&self) -> Option<&'static str> {
+        if self.is_failed_sync() {
+            return Some(
+                "what was written may be lost: the directory is out of use; check the disk, \
+                 replace it if it fails, and restart",
+            );
+        }
+        let advice = match self.source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::MFILE | Errno::NFILE) => {
+                "raise the limit of open files (ulimit -n, LimitNOFILE, fs.file-max)"
+            }
+            Some(Errno::IO) => "check the disk and the kernel's log, replace the disk if it fails",
+            Some(Errno::NOMEM) if self.op == Op::Map => "raise vm.max_map_count or add memory",
+            _ => match self.source.kind() {
+                io::ErrorKind::StorageFull => "free space or lower retention",
+                io::ErrorKind::QuotaExceeded => "free space or raise the quota",
+                io::ErrorKind::FileTooLarge => "raise the limit of file sizes (ulimit -f)",
+                io::ErrorKind::PermissionDenied => {
+                    "check owner and mode, and the user the process runs as"
+                }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    "mount it for writing; a kernel does this to a disk that fails"
+                }
+                _ => return None,
+            },
+        };
+        Some(advice)
+    }
+
     /// No space, or no quota: the appender may try again later. Not when a sync
     /// says so: then pages that were written are lost.
     pub fn is_full(&self) -> bool {

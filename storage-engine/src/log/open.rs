@@ -19,11 +19,12 @@ use crate::flush::Durability;
 use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
 use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
-use crate::producer_snapshot;
+use crate::producer_snapshot::{self, Loaded};
 use crate::producer_state::ProducerState;
 use crate::reader::Shared;
 use crate::recovery::{self, Damage, Decision, Gaps, RecoveryReport, Warning};
 use crate::segment::{FileSizes, Segment};
+use crate::txn_index::AbortedTxn;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -186,12 +187,32 @@ impl Log {
             // Aborted transactions behind the recovery point are indexed anew from
             // their markers, so the replay has to begin no later than there.
             let trusted = if clean { end } else { end.min(recovery_point) };
-            let usable = snapshots.partition_point(|offset| *offset <= trusted);
-            let (producers, replayed) =
-                restore_producers(env, &dir, &segments, &snapshots[..usable], end)?;
-            report.replayed_batches = replayed;
+            let mut restored = newest_snapshot(env, &dir, &segments, &snapshots, trusted)?;
+            // Where there are transactions the index of a segment that is recovered is
+            // compared with all of its markers.
+            let recovered = &segments[first_recovered(&segments, recovery_point)];
+            if !clean
+                && restored.from > recovered.base_offset()
+                && (restored.state.has_transactions() || recovered.txns.visit(|_| false)?)
+            {
+                let base_offset = recovered.base_offset();
+                let unusable = restored.unusable;
+                restored = newest_snapshot(env, &dir, &segments, &snapshots, base_offset)?;
+                restored.unusable.extend(unusable);
+            }
+            let replay = Replay {
+                from: restored.from,
+                end,
+                compare_below: Some(recovery_point),
+            };
+            let mut producers = restored.state;
+            report.unusable_snapshots = restored.unusable;
+            (report.replayed_batches, report.rebuilt_txn_indexes) =
+                replay.run(&segments, &mut producers)?;
             producers
         };
+        // A clean stop that leaves no snapshot says that there are no producers.
+        names_dirty |= !report.unusable_snapshots.is_empty();
 
         let active = segments
             .last()
@@ -361,6 +382,14 @@ fn clean_end(segments: &[Arc<Segment>]) -> Result<Option<i64>, OpenError> {
     Ok(Some(end))
 }
 
+/// Segments that end below the recovery point are whole, with their indexes. One that
+/// ends exactly there may have been sealed since, its indexes not synced yet.
+fn first_recovered(segments: &[Arc<Segment>], recovery_point: i64) -> usize {
+    segments
+        .partition_point(|segment| segment.base_offset() < recovery_point)
+        .saturating_sub(1)
+}
+
 fn recover(
     env: &Arc<Env>,
     segments: &mut Vec<Arc<Segment>>,
@@ -369,11 +398,7 @@ fn recover(
     config: &LogConfig,
     report: &mut RecoveryReport,
 ) -> Result<i64, OpenError> {
-    // Segments that end below the recovery point are whole, with their indexes. One that
-    // ends exactly there may have been sealed since, its indexes not synced yet.
-    let first = segments
-        .partition_point(|segment| segment.base_offset() < recovery_point)
-        .saturating_sub(1);
+    let first = first_recovered(segments, recovery_point);
     let mut scanned = Vec::new();
     let mut epoch = -1;
     for segment in &segments[first..] {
@@ -532,7 +557,8 @@ fn restart_at(
     Ok(())
 }
 
-/// The newest usable snapshot of those given, and the batches behind it up to `end`.
+/// The producers before `end`: the newest usable snapshot of those given, and the batches
+/// behind it. Indexes of aborted transactions are left as they are.
 pub(super) fn restore_producers(
     env: &Env,
     dir: &Path,
@@ -540,23 +566,59 @@ pub(super) fn restore_producers(
     snapshots: &[i64],
     end: i64,
 ) -> Result<(ProducerState, u64), ReadError> {
-    let mut state = ProducerState::default();
-    let mut from = segments
-        .first()
-        .map_or(end, |segment| segment.base_offset());
-    for offset in snapshots
-        .iter()
-        .rev()
-        .copied()
-        .take_while(|offset| *offset >= from)
-    {
-        if let Some(loaded) = producer_snapshot::load(&env.disk, dir, offset)? {
-            (state, from) = (loaded, offset);
+    let mut restored = newest_snapshot(env, dir, segments, snapshots, end)?;
+    let replay = Replay {
+        from: restored.from,
+        end,
+        compare_below: None,
+    };
+    let (replayed, _) = replay.run(segments, &mut restored.state)?;
+    Ok((restored.state, replayed))
+}
+
+/// Producers as of an offset.
+struct Restored {
+    state: ProducerState,
+    from: i64,
+    /// Offsets of snapshots that were not what was written, and are gone now.
+    unusable: Vec<i64>,
+}
+
+/// The newest usable snapshot at or below `at_most`; without one, no producers as of the
+/// first batch there is.
+fn newest_snapshot(
+    env: &Env,
+    dir: &Path,
+    segments: &[Arc<Segment>],
+    snapshots: &[i64],
+    at_most: i64,
+) -> DiskResult<Restored> {
+    let mut restored = Restored {
+        state: ProducerState::default(),
+        from: segments
+            .first()
+            .map_or(at_most, |segment| segment.base_offset()),
+        unusable: Vec::new(),
+    };
+    let usable = snapshots.partition_point(|offset| *offset <= at_most);
+    for offset in snapshots[..usable].iter().rev().copied() {
+        if offset < restored.from {
             break;
         }
+        match producer_snapshot::load(&env.disk, dir, offset)? {
+            Loaded::Missing => {}
+            Loaded::Unusable => {
+                let path = FileName::live(offset, FileKind::Snapshot).in_dir(dir);
+                env.disk.remove_file(&path)?;
+                restored.unusable.push(offset);
+            }
+            Loaded::Producers(state) => {
+                (restored.state, restored.from) = (state, offset);
+                break;
+            }
+        }
     }
-    let replayed = replay(segments, from, end, &mut state)?;
-    Ok((state, replayed))
+    Ok(restored)
 }
 
 /// Removes snapshots of a part of the log that was cut; the offsets of the others.
@@ -574,35 +636,61 @@ pub(super) fn drop_snapshots_above(
     Ok(snapshots)
 }
 
-/// Applies the batches in `[from, end)` to a producer state, and to the indexes of
-/// aborted transactions where a marker is missing from them; how many there were.
-fn replay(
-    segments: &[Arc<Segment>],
+/// Batches that are applied to a producer state once more.
+struct Replay {
     from: i64,
     end: i64,
-    state: &mut ProducerState,
-) -> Result<u64, ReadError> {
-    let mut replayed = 0;
-    if from >= end {
-        return Ok(replayed);
-    }
-    for segment in &segments[crate::reader::holding(segments, from)..] {
-        if segment.len() == 0 {
-            continue;
+    /// Makes the indexes of aborted transactions hold what the markers call for; one that
+    /// differed below this offset is told of.
+    compare_below: Option<i64>,
+}
+
+impl Replay {
+    /// How many batches there were, and which segments' indexes of aborted transactions
+    /// were not what they should have been.
+    fn run(
+        &self,
+        segments: &[Arc<Segment>],
+        state: &mut ProducerState,
+    ) -> Result<(u64, Vec<i64>), ReadError> {
+        let mut replayed = 0;
+        let mut rebuilt = Vec::new();
+        if self.from >= self.end {
+            return Ok((replayed, rebuilt));
         }
-        let mut known_markers = Vec::new();
-        segment.txns.visit(|txn| {
-            known_markers.push(txn.last_offset);
-            true
-        })?;
-        let mut walk = segment.walk_to(from)?;
+        for segment in &segments[crate::reader::holding(segments, self.from)..] {
+            let aborted = self.run_segment(segment, state, &mut replayed)?;
+            if let Some(below) = self.compare_below
+                && self.correct(segment, &aborted, below)?
+            {
+                rebuilt.push(segment.base_offset());
+            }
+        }
+        // What is on disk at start counts as decided; the broker raises the high
+        // watermark from there.
+        state.settle_below(self.end);
+        Ok((replayed, rebuilt))
+    }
+
+    /// The aborted transactions whose markers were met.
+    fn run_segment(
+        &self,
+        segment: &Segment,
+        state: &mut ProducerState,
+        replayed: &mut u64,
+    ) -> Result<Vec<AbortedTxn>, ReadError> {
+        let mut aborted = Vec::new();
+        if segment.len() == 0 {
+            return Ok(aborted);
+        }
+        let mut walk = segment.walk_to(self.from)?;
         while let Some(batch) = walk.next()? {
             let header = batch.header;
-            if header.base_offset >= end {
+            if header.base_offset >= self.end {
                 break;
             }
-            replayed += 1;
-            if !header.has_producer_id() || header.base_offset < from {
+            *replayed += 1;
+            if !header.has_producer_id() || header.base_offset < self.from {
                 continue;
             }
             let mut end_txn = None;
@@ -613,20 +701,35 @@ fn replay(
                 })?;
                 end_txn = marker(&view);
             }
-            if let Some(aborted) = end_txn.and_then(|end| state.aborted_by(&header, end))
-                && known_markers
-                    .last()
-                    .is_none_or(|last| *last < aborted.last_offset)
-            {
-                segment.txns.push(aborted)?;
-            }
+            aborted.extend(end_txn.and_then(|end| state.aborted_by(&header, end)));
             state.apply(&header, end_txn);
         }
+        Ok(aborted)
     }
-    // What is on disk at start counts as decided; the broker raises the high
-    // watermark from there.
-    state.settle_below(end);
-    Ok(replayed)
+
+    /// Makes the index hold these transactions from `from` on; whether it differed below
+    /// an offset.
+    fn correct(&self, segment: &Segment, aborted: &[AbortedTxn], below: i64) -> DiskResult<bool> {
+        let mut indexed = Vec::new();
+        segment.txns.visit(|txn| {
+            if txn.last_offset >= self.from {
+                indexed.push(*txn);
+            }
+            true
+        })?;
+        if indexed == aborted {
+            return Ok(false);
+        }
+        segment.txns.truncate_to_offset(self.from)?;
+        for txn in aborted {
+            segment.txns.push(*txn)?;
+        }
+        let synced = |txns: &[AbortedTxn]| -> Vec<AbortedTxn> {
+            let txns = txns.iter().filter(|txn| txn.last_offset < below);
+            txns.copied().collect()
+        };
+        Ok(synced(&indexed) != synced(aborted))
+    }
 }
 
 pub(crate) fn first_timestamp(segment: &Segment) -> Result<Option<i64>, ReadError> {

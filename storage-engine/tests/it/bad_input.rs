@@ -263,8 +263,8 @@ fn a_segment_larger_than_positions_can_name_is_not_opened() {
     assert_eq!(
         said.expect_err("an error"),
         format!(
-            "{} has 2147483648 bytes, a segment has at most 2147483647; it was not written by \
-             Kafka or Reka",
+            "{} has 2147483648 bytes, a segment has at most 2147483647: it was not written by \
+             Kafka or Reka; move it away",
             directory.path().join(SEGMENT).display()
         )
     );
@@ -296,7 +296,8 @@ fn a_segment_that_cannot_be_read_is_named_and_its_log_stays_closed() {
     assert_eq!(
         error.to_string(),
         format!(
-            "read {}: Input/output error (os error 5)",
+            "read {}: Input/output error (os error 5); check the disk and the kernel's log, replace \
+             the disk if it fails",
             directory
                 .path()
                 .join("t-0/00000000000000000002.log")

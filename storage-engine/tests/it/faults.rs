@@ -22,7 +22,7 @@ use std::sync::Arc;
 use reka_records::Compression;
 use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::fault::{Fault, FaultDisk, Site, When};
-use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, SimDisk};
+use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, Seeded, SimDisk};
 use reka_storage::fs::{Backend as _, Disk, Op, OpenMode};
 use reka_storage::log_dir::{Identity, ToOpen};
 use reka_storage::map_budget::MapBudget;
@@ -129,7 +129,7 @@ const SCRIPTS: &[Script] = &[
         name: "indexes that are wrong",
         before: &[AppendMany(20), Roll, AppendMany(20), Txn, Abort, Close],
         damage: Some(spoil_the_indexes),
-        steps: &[Read, SMALL, Flush, Restart, SMALL, Close, Read],
+        steps: &[Read, SMALL, Txn, Abort, Flush, Restart, SMALL, Close, Read],
     },
     Script {
         name: "what a crash leaves of deletions and compactions",
@@ -420,6 +420,9 @@ fn spoil_the_indexes(sim: &SimDisk) {
     for (path, _) in files(sim, ".txnindex") {
         write(sim, &path, None, &[0xFF; 40]);
     }
+    let snapshots = files(sim, ".snapshot");
+    let (newest, _) = snapshots.last().expect("a clean stop with a producer");
+    write(sim, newest, Some(6), &[0xFF; 4]);
     let mark = Path::new(ROOT).join(reka_storage::format::CLEAN_SHUTDOWN);
     assert!(sim.open(&mark, OpenMode::Existing).is_ok(), "a clean stop");
 }
@@ -1343,5 +1346,60 @@ fn indexes_of_a_segment_sealed_right_behind_a_flush_survive_a_power_cut() {
             log.close().expect("a clean stop");
         }
         assert_eq!(first_indexes(&world.sim), live);
+    }
+}
+
+/// Checkpoints, snapshots and the mark of a clean stop are written by this.
+#[test]
+fn a_small_file_is_old_or_new_at_every_power_cut_and_new_once_it_was_replaced() {
+    let path = Path::new("/small");
+    for size in [10, 6_000] {
+        let (old, new) = (vec![1; size], vec![2; size + 3]);
+        let sim = SimDisk::new();
+        let disk = Disk::new(sim.clone());
+        disk.replace_small(path, &old).expect("a sound disk");
+        let content = |sim: &SimDisk| sim.contents(Path::new("/")).remove("/small");
+        assert_eq!(content(&sim.crash(&mut LoseAll)).as_ref(), Some(&old));
+        sim.record();
+        disk.replace_small(path, &new).expect("a sound disk");
+        let states = sim.recorded();
+        assert!(states.len() > 4, "open, write, sync, rename, sync");
+        for (step, state) in states.iter().enumerate() {
+            for seed in 0..200 {
+                let found = content(&state.crash(&mut Seeded(seed))).expect("one of the two");
+                assert!(found == old || found == new, "step {step}, seed {seed}");
+            }
+        }
+        assert_eq!(content(&sim.crash(&mut LoseAll)).as_ref(), Some(&new));
+    }
+}
+
+/// Nothing survives but what was synced: names of directories, files and their content.
+#[test]
+fn what_a_flush_promised_is_there_when_all_else_is_lost() {
+    // A new partition, a new segment, a segment that was cut and rolled, one that was
+    // rolled twice since the last flush, a log that began anew.
+    let pasts: [&[Step]; 5] = [
+        &[SMALL, Flush],
+        &[SMALL, Flush, Roll, SMALL, Flush],
+        &[LARGE, SMALL, Flush, Truncate(1), Roll, SMALL, Flush],
+        &[SMALL, Flush, LARGE, Roll, Txn, Abort, Roll, SMALL, Flush],
+        &[SMALL, Flush, StartAnew(10), SMALL, Flush],
+    ];
+    for past in pasts {
+        let mut world = World::new();
+        for step in past {
+            world.run(*step).expect("a sound disk");
+        }
+        let expected = read_all(&world.log().reader()).expect("a log that reads");
+        let start = world.log().log_start();
+        assert!(!expected.is_empty());
+        let sim = world.sim.crash(&mut LoseAll);
+        let dir = open_dir(Disk::new(sim)).expect("a directory");
+        let (log, report) = dir.open_log(partition(), config(), 0).expect("a log");
+        assert_eq!((report.cut, report.damage), (None, None), "{past:?}");
+        assert_eq!(log.log_start(), start, "{past:?}");
+        let found = read_all(&log.reader()).expect("a log that reads");
+        assert_eq!(found, expected, "{past:?}");
     }
 }

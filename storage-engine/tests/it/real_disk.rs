@@ -432,6 +432,55 @@ fn fifty_segments_are_read_with_four_mappings_and_no_descriptor_is_left_open() {
     }
 }
 
+/// Lengths and counts in files are claims. A sparse file claims much and costs nothing.
+#[test]
+fn files_that_claim_gigabytes_cost_no_memory() {
+    const BYTES: u64 = 46 * (100 << 20) + 10;
+    let temp = tempfile::tempdir().expect("a place for files");
+    for clean in [true, false] {
+        for kind in ["index", "timeindex", "txnindex", "snapshot"] {
+            let root = temp.path().join(format!("{kind}-{clean}"));
+            std::fs::create_dir(&root).expect("a directory");
+            let dir = open_dir(&root, 100);
+            let mut log = open_log(&dir);
+            for number in 0..20 {
+                add(&mut log, number);
+            }
+            log.close().expect("a clean stop");
+            drop(log);
+            dir.close(1).expect("a clean stop");
+            let offset = if kind == "snapshot" { 60 } else { 0 };
+            let path = root.join("t-0").join(format!("{offset:020}.{kind}"));
+            let huge = std::fs::File::options();
+            let huge = huge.clone().create(true).append(true).open(path);
+            let huge = huge.expect("a file");
+            if kind == "snapshot" {
+                // Version 1, any checksum, as many entries as the length says.
+                let head = [&[0, 1][..], &[0; 4], &(100_i32 << 20).to_be_bytes()].concat();
+                (&huge).write_all(&head).expect("a header");
+            }
+            huge.set_len(BYTES).expect("a sparse file");
+            if !clean {
+                let mark = root.join(reka_storage::format::CLEAN_SHUTDOWN);
+                std::fs::remove_file(mark).expect("the mark");
+            }
+            let used = allocation_counter::measure(|| {
+                let dir = open_dir(&root, 100);
+                let (mut log, _) = dir
+                    .open_log(partition(), config(), 0)
+                    .expect("a log that opens");
+                assert_eq!(log.log_end(), 60);
+                let aborted = log.reader().aborted_transactions(0, 60);
+                assert_eq!(aborted.expect("an index"), []);
+                assert!(log.reader().find_timestamp(1_005, 60).is_ok());
+                add(&mut log, 20);
+                log.close().expect("a clean stop");
+            });
+            assert!(used.bytes_max < 4 << 20, "{kind}: {used:?}");
+        }
+    }
+}
+
 /// A small file system of its own, gone when this is.
 struct SmallDisk(PathBuf);
 

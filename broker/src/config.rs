@@ -14,7 +14,7 @@
 //! | [`listeners`] | where to listen, what clients are told |
 //! | [`topic`] | a topic's settings |
 //! | [`current`] | which configuration is in force |
-//! | [`alter`] | what the Admin API may change |
+//! | [`mod@alter`] | what the Admin API may change |
 //! | [`describe`] | what it is told |
 //! | [`documentation`] | `docs/configuration.md` |
 //! | [`error`] | what can be wrong, and where |

@@ -17,7 +17,7 @@ use reka_records::{BatchHeader, BatchView};
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
 use crate::fs::{File, RawMapping};
-use crate::segment::{Located, Segment, Walk};
+use crate::segment::{Located, Segment, Spanned, Walk};
 use crate::txn_index::AbortedTxn;
 
 /// One batch may grow to this when it is decompressed to look for a timestamp.
@@ -227,9 +227,9 @@ impl LogReader {
             let position = walk.position();
             let mut taken: Option<Taken> = None;
             let bound = Bound::of(&segments, index, end);
-            while let Some(batch) = walk.next()? {
+            while let Some(batch) = walk.next_span()? {
                 bound.check(segment, &batch)?;
-                let next_offset = batch.header.next_offset();
+                let next_offset = batch.span.next_offset();
                 if next_offset > upto {
                     break;
                 }
@@ -237,7 +237,7 @@ impl LogReader {
                 if taken.is_some() && len > max_bytes {
                     break;
                 }
-                let base_offset = taken.map_or(batch.header.base_offset, |taken| taken.base_offset);
+                let base_offset = taken.map_or(batch.span.base_offset, |taken| taken.base_offset);
                 taken = Some(Taken {
                     len,
                     base_offset,
@@ -414,8 +414,9 @@ impl Bound {
     }
 
     /// No checksum covers a batch's base offset; the segment behind it knows better.
-    fn check(self, segment: &Segment, batch: &Located) -> Result<(), Corruption> {
-        let header = &batch.header;
+    #[inline]
+    fn check(self, segment: &Segment, batch: &Spanned) -> Result<(), Corruption> {
+        let header = &batch.span;
         if header.next_offset() <= self.offset || self.grows && header.base_offset >= self.offset {
             return Ok(());
         }
@@ -448,7 +449,7 @@ fn find_in_segment(
 ) -> Result<Option<FoundTimestamp>, ReadError> {
     let mut walk = segment.walk_to_timestamp(timestamp)?;
     while let Some(batch) = walk.next()? {
-        bound.check(segment, &batch)?;
+        bound.check(segment, &batch.spanned())?;
         if batch.header.base_offset >= upto {
             return Ok(None);
         }
@@ -473,7 +474,7 @@ fn greatest_in_segment(
     let mut walk = segment.walk_from_start()?;
     let mut greatest: Option<FoundTimestamp> = None;
     while let Some(batch) = walk.next()? {
-        bound.check(segment, &batch)?;
+        bound.check(segment, &batch.spanned())?;
         if batch.header.base_offset >= upto {
             break;
         }

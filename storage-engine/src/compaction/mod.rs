@@ -272,7 +272,7 @@ fn for_each_batch(
         // A run of batches whose headers agree with each other.
         let start = walk.position();
         while walk.position() - start < READ_BYTES {
-            if walk.next()?.is_none() {
+            if walk.next_span()?.is_none() {
                 break;
             }
         }

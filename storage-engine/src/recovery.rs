@@ -256,7 +256,7 @@ pub(crate) fn scan(
         }
         if header.base_offset < end_offset
             || header.last_offset_delta < 0
-            || !segment.can_hold(&header)
+            || !segment.can_hold(&header.span())
         {
             // A batch that left a gap and now overlaps was moved by a flipped bit.
             if let Some((gap_position, gap_offset)) = before_gap.take()

@@ -305,11 +305,7 @@ impl Segment {
     }
 
     /// Whether the indexes could name the batch: a segment spans at most 2^31 offsets.
-    pub(crate) fn can_hold(&self, header: &BatchHeader) -> bool {
-        self.can_span(&header.span())
-    }
-
-    fn can_span(&self, span: &BatchSpan) -> bool {
+    pub(crate) fn can_hold(&self, span: &BatchSpan) -> bool {
         span.last_offset()
             .checked_sub(self.base_offset)
             .is_some_and(|relative| relative <= i64::from(i32::MAX))
@@ -534,7 +530,7 @@ impl Walk<'_> {
         let header = found.span;
         if header.base_offset < self.floor
             || header.last_offset_delta < 0
-            || !self.segment.can_span(&header)
+            || !self.segment.can_hold(&header)
         {
             let expected = format!("a batch at or above offset {}", self.floor);
             let found = format!("offsets {}..={}", header.base_offset, header.last_offset());

@@ -176,6 +176,8 @@ fn every_flipped_bit_under_the_checksum_is_noticed() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_span_is_what_the_whole_header_says(
         mut bytes in proptest::array::uniform32(any::<u8>()),

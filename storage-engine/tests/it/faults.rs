@@ -1403,3 +1403,31 @@ fn what_a_flush_promised_is_there_when_all_else_is_lost() {
         assert_eq!(found, expected, "{past:?}");
     }
 }
+
+/// The kernel tells one of two that a page was lost. Whoever runs second must not take the
+/// silence for success, so with the first sync failing both fail, whichever comes first.
+#[test]
+fn of_two_flushes_at_once_neither_succeeds_beside_a_failed_sync() {
+    for _ in 0..100 {
+        let mut world = World::new();
+        for step in [SMALL, Flush, SMALL] {
+            world.run(step).expect("a sound disk");
+        }
+        let first = world.log().begin_flush().expect("a record to carry");
+        world.run(SMALL).expect("an append");
+        let second = world.log().begin_flush().expect("records to carry");
+        // No names have changed: the first call of both is a sync of the data file.
+        world.fault.plan(When::Nth(0), Fault::Errno(EIO));
+        let together = std::sync::Barrier::new(2);
+        let run = |flush: reka_storage::flush::Flush| {
+            together.wait();
+            flush.run().is_ok()
+        };
+        let succeeded = std::thread::scope(|scope| {
+            let other = scope.spawn(|| run(second));
+            (run(first), other.join().expect("no panic"))
+        });
+        assert_eq!(succeeded, (false, false));
+        assert_eq!(world.log().recovery_point(), 1);
+    }
+}

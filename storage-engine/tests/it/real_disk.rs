@@ -481,6 +481,57 @@ fn files_that_claim_gigabytes_cost_no_memory() {
     }
 }
 
+/// Offsets no i64 holds, names that are no text, odd suffixes: not ours, and left alone.
+#[test]
+fn file_names_that_are_not_ours_are_left_alone() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let temp = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(temp.path(), 100);
+    let mut log = open_log(&dir);
+    add(&mut log, 0);
+    log.close().expect("a clean stop");
+    drop(log);
+    dir.close(1).expect("a clean stop");
+    let names: [&[u8]; 8] = [
+        b"09223372036854775808.log",
+        b"99999999999999999999.index",
+        b"18446744073709551616.snapshot",
+        b"\xff\xfe0000000000000000.log",
+        b"00000000000000000000\xff.txnindex",
+        b"00000000000000000000.log.swapped",
+        b"-0000000000000000001.timeindex",
+        b"00000000000000000000.deleted",
+    ];
+    let path = |name| {
+        temp.path()
+            .join("t-0")
+            .join(std::ffi::OsStr::from_bytes(name))
+    };
+    for name in names {
+        std::fs::write(path(name), b"not ours").expect("a file");
+    }
+    for clean in [true, false] {
+        let dir = open_dir(temp.path(), 100);
+        let opened = dir.open_log(partition(), config(), 0);
+        let (mut log, report) = opened.expect("a log that opens");
+        // A name that is no text is not even looked at.
+        assert_eq!(report.unknown_files.len(), 6, "{:?}", report.unknown_files);
+        assert_eq!((report.cut, report.damage), (None, None));
+        let end = log.log_end();
+        add(&mut log, 1);
+        assert_eq!(
+            read_all(&log.reader()).expect("it reads").len() as i64,
+            end + 3
+        );
+        if clean {
+            dir.checkpoint().expect("a checkpoint");
+        }
+    }
+    for name in names {
+        assert_eq!(std::fs::read(path(name)).expect("a file"), b"not ours");
+    }
+}
+
 /// A small file system of its own, gone when this is.
 struct SmallDisk(PathBuf);
 

@@ -131,13 +131,20 @@ fn flush(services: &Services) {
         let Some(flush) = partition.log().begin_flush() else {
             continue;
         };
-        match flush.run() {
+        let metrics = &services.metrics.requests;
+        let timer = metrics.flush_seconds.start_timer();
+        let run = flush.run();
+        timer.observe_duration();
+        match run {
             Ok(flushed) => {
                 let mut log = partition.log();
                 log.finish_flush(flushed);
                 partition.note_flushed(log.recovery_point());
             }
-            Err(error) => tracing::error!("{}: {error}", partition),
+            Err(error) => {
+                metrics.flush_failures.inc();
+                tracing::error!("{}: {error}", partition);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use reka_protocol::messages::api_versions::{ApiRange, ApiVersionsResponse};
 use reka_protocol::versions::API_VERSIONS;
-use reka_protocol::{Limits, Request, RequestBody, RequestError};
+use reka_protocol::{Api, Limits, Request, RequestBody, RequestError};
 
 use crate::api::{self, Call, Context};
 use crate::net::answer::Answer;
@@ -23,9 +23,18 @@ pub enum Reply {
     Later(Pin<Box<dyn Future<Output = Result<Answer, Closed>>>>),
 }
 
+/// A started request.
+pub struct Begun {
+    /// What is asked.
+    pub api: &'static Api,
+    /// What it left behind.
+    pub reply: Reply,
+}
+
 /// Decodes a frame and starts its request. An error closes the connection, as Kafka does for bytes
 /// that are not a request and for versions that are not served.
-pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Reply, Closed> {
+pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Begun, Closed> {
+    let bytes = frame.len();
     let request = match Request::decode(frame, &Limits::default()) {
         Ok(request) => request,
         Err(RequestError::UnsupportedVersion { head, api }) if api.key == API_VERSIONS.key => {
@@ -33,7 +42,10 @@ pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Reply, Closed> {
                 ApiRange::from(&API_VERSIONS),
                 head.correlation_id,
             );
-            return Ok(Reply::Now(answer.map_err(refused)?.into()));
+            return Ok(Begun {
+                api: &API_VERSIONS,
+                reply: Reply::Now(answer.map_err(refused)?.into()),
+            });
         }
         Err(error) => return Err(refused(error)),
     };
@@ -46,7 +58,8 @@ pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Reply, Closed> {
     context.note_client_id(header.client_id.as_deref());
     // A slice of the frame; produce needs the frame to itself.
     drop(header.client_id);
-    match request.body {
+    context.services.metrics.requests.received(call.api, bytes);
+    let reply = match request.body {
         RequestBody::Produce(request) => api::produce::start(context, call, request),
         RequestBody::RetiredProduce(request) => api::produce::refuse_retired(call, &request),
         RequestBody::Fetch(request) => api::fetch::start(context, call, &request),
@@ -61,7 +74,9 @@ pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Reply, Closed> {
                 header.api.name
             ))),
         },
-    }
+    }?;
+    let api = call.api;
+    Ok(Begun { api, reply })
 }
 
 pub(crate) fn refused(error: impl ToString) -> Closed {

@@ -10,9 +10,11 @@
 //! | [`dispatch`] | from a frame to its handler |
 //! | [`api`] | one file per API key, one table that lists them |
 //! | [`partition`] | a partition's log, how far it is visible, who waits for it |
+//! | [`fetch_session`] | what a client fetches again and again |
 //! | [`group`] | who reads what, and how far they have come |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
+//! | [`metrics`], [`http`] | what is told of all this, and where |
 //! | [`loggers`] | how much each part tells, changeable at run time |
 //! | [`clock`] | the one clock |
 //!
@@ -23,9 +25,12 @@ pub mod background;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
+pub mod fetch_session;
 pub mod group;
+pub mod http;
 pub mod loggers;
 pub mod metadata;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod partition;

@@ -26,13 +26,16 @@ use uuid::Uuid;
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, HostPort, ListenerConfig, SecurityProtocol};
+use crate::fetch_session::FetchSessions;
 use crate::group::Coordinators;
 use crate::group::coordinators::CoordinatorThread;
+use crate::http::Http;
 use crate::loggers::Loggers;
 use crate::metadata::features;
 use crate::metadata::follow::{Follower, TopicNames};
 use crate::metadata::topics::{self, NewTopic};
 use crate::metadata::{ChangeError, Controller, Draft, Refusal};
+use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::net::listener::{BindError, Front, bind};
 use crate::partition::Partition;
@@ -74,6 +77,10 @@ pub struct Services {
     pub partitions: Arc<PartitionTable>,
     /// Memory of requests in flight.
     pub memory: Budget,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What clients fetch again and again.
+    pub fetch_sessions: FetchSessions,
     /// The clock.
     pub clock: Clock,
     /// The groups coordinated here.
@@ -220,6 +227,17 @@ impl Services {
         }
     }
 
+    /// What is wrong and needs a person.
+    pub fn troubles(&self) -> Vec<String> {
+        let offline = self.log_dir.env().health.check().err();
+        let stopped = self.quorum.status().stopped;
+        offline
+            .map(|offline| offline.to_string())
+            .into_iter()
+            .chain(stopped.map(|why| format!("the metadata quorum stopped: {why}")))
+            .collect()
+    }
+
     /// The data directory's id.
     pub fn directory_id(&self) -> Uuid {
         self.directory_id
@@ -260,6 +278,9 @@ pub enum NodeError {
         /// What was asked for.
         what: String,
     },
+    /// Metrics cannot be counted.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// Threads cannot be started.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
@@ -270,6 +291,7 @@ pub enum NodeError {
 pub struct Node {
     services: Arc<Services>,
     front: Front,
+    http: Option<Http>,
     background: Background,
     coordinators: CoordinatorThread,
     runtime: Runtime,
@@ -303,6 +325,10 @@ impl Node {
             .map(|(listener, _)| listener.clone())
             .collect();
 
+        let http_socket = match &config.http {
+            Some(HostPort { host, port }) => Some(bind(host, *port)?),
+            None => None,
+        };
         let voter = Voter {
             kafka_id: config.node.id,
             directory_id,
@@ -319,6 +345,7 @@ impl Node {
             .queued_request_bytes_max
             .unwrap_or_else(quarter_of_memory);
         let broker_id = config.node.id;
+        let fetch_sessions_max = config.requests.fetch_sessions_max;
         let config = Arc::new(CurrentConfig::new(config));
         let partitions = Arc::new(PartitionTable::default());
         let names = Arc::new(TopicNames::default());
@@ -338,6 +365,8 @@ impl Node {
             config,
             cluster_id,
             partitions,
+            metrics: Metrics::new()?,
+            fetch_sessions: FetchSessions::new(fetch_sessions_max),
             clock,
             groups: Coordinators::default(),
             loggers,
@@ -349,6 +378,11 @@ impl Node {
             controller: Controller::new(quorum.clone(), followed),
             quorum,
         });
+        services.metrics.watch(&services)?;
+        let http = http_socket
+            .map(|socket| Http::start(&runtime, socket, services.clone()))
+            .transpose()
+            .map_err(NodeError::Threads)?;
         let background = Background::start(&runtime, &services, follower);
         let coordinators =
             CoordinatorThread::start(services.clone()).map_err(NodeError::Threads)?;
@@ -356,6 +390,7 @@ impl Node {
         Ok(Node {
             services,
             front,
+            http,
             background,
             coordinators,
             runtime,
@@ -368,6 +403,11 @@ impl Node {
         &self.listeners
     }
 
+    /// Where metrics and health are served.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
+    }
+
     /// What connections reach; for the executable's banner and for tests.
     pub fn services(&self) -> &Arc<Services> {
         &self.services
@@ -378,12 +418,16 @@ impl Node {
         let Node {
             services,
             front,
+            http,
             background,
             coordinators,
             runtime,
             listeners: _,
         } = self;
         front.stop();
+        if let Some(http) = http {
+            http.stop();
+        }
         coordinators.stop();
         background.stop(&runtime);
         services.note_high_watermarks();

@@ -17,6 +17,7 @@ pub mod context;
 pub mod error;
 
 pub mod control;
+pub mod differential;
 pub mod dump;
 pub mod kafka_data;
 pub mod our_log_dir;

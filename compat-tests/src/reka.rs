@@ -41,17 +41,32 @@ impl Reka {
     /// Starts `server` with everything below `home`, and waits until it serves. A `home` used before
     /// is a restart.
     pub fn start(server: &Path, home: &Path) -> Result<Self> {
+        Self::start_with(server, home, &[], &[])
+    }
+
+    /// The same with more variables of the environment and lines of configuration.
+    pub fn start_with(
+        server: &Path,
+        home: &Path,
+        environment: &[(&str, &str)],
+        extra: &[&str],
+    ) -> Result<Self> {
         files::make_dir(home)?;
         let [port] = ports::free().map_err(Error::io("find a free port"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let log = home.join("reka.log");
         let mut command = Command::new(server);
         command
+            .args(["--override", "reka.http.listener=127.0.0.1:0"])
             .args(["--override", &format!("listeners=PLAINTEXT://{address}")])
             .args([
                 "--override",
                 &format!("log.dirs={}", home.join("data").display()),
             ]);
+        command.envs(environment.iter().copied());
+        for line in extra {
+            command.args(["--override", line]);
+        }
         let mut process = Process::start("run reka", &mut command, &log, &log)?;
         let step = format!("wait for reka, log {}", log.display());
         wait::until(&step, START_TIME_MAX, || {

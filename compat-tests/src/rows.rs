@@ -1,6 +1,7 @@
 //! What can be run: one file and one line in [`ROWS`] per row.
 
 mod control;
+mod differential;
 mod dump_log;
 mod kafka_log_dir;
 mod kafka_serves_kafka;
@@ -58,6 +59,7 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::ROW,
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
+    differential::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
 

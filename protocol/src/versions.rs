@@ -213,6 +213,14 @@ pub fn by_key(key: i16) -> Option<&'static Api> {
     APIS.get(usize::from(position))
 }
 
+/// Where an API is in [`APIS`].
+pub fn position(api: &Api) -> usize {
+    let known = usize::try_from(api.key)
+        .ok()
+        .and_then(|key| BY_KEY.get(key));
+    known.map_or(usize::MAX, |position| usize::from(*position))
+}
+
 /// The API with this name, if this crate speaks it.
 pub fn by_name(name: &str) -> Option<&'static Api> {
     APIS.iter().find(|api| api.name == name)

@@ -101,6 +101,9 @@ fn run(config: Config) -> ExitCode {
     for listener in node.listeners() {
         println!("  kafka  {} ({})", listener.bound, listener.name);
     }
+    if let Some(address) = node.http() {
+        println!("  http   {address} (/metrics, /health, /ready)");
+    }
     println!("  data   {}", services.log_dir().path().display());
     let _ = signals.forever().next();
     match node.stop() {

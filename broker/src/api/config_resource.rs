@@ -42,7 +42,6 @@ impl<'a> Resource<'a> {
             }
         };
         match resource_type {
-            TOPIC if name.is_empty() => invalid("Default topic resources are not allowed.".into()),
             TOPIC => Ok(Resource::Stored(Owner::Topic(name))),
             BROKER if name.is_empty() => Ok(Resource::Stored(Owner::AllBrokers)),
             BROKER => match broker() {

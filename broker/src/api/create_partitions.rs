@@ -5,6 +5,7 @@
 //! | 2 | flexible encoding |
 //! | 3 | may be throttled |
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use reka_protocol::ErrorCode;
@@ -29,13 +30,16 @@ impl Handler for CreatePartitions {
         request: CreatePartitionsRequest,
     ) -> CreatePartitionsResponse {
         let services = &context.services;
-        let topics = &request.topics;
+        // A topic that is named more than once is answered once.
+        let mut named = HashSet::new();
+        let first = |topic: &&CreatePartitionsTopic| named.insert(topic.name.clone());
+        let topics: Vec<&CreatePartitionsTopic> = request.topics.iter().filter(first).collect();
         let outcomes = services
             .controller
             .change_or_consider(request.validate_only, |draft| {
                 let grown = topics
                     .iter()
-                    .map(|topic| grow(&context, draft, topics, topic));
+                    .map(|topic| grow(&context, draft, &request.topics, topic));
                 grown.collect::<Vec<_>>()
             })
             .await;

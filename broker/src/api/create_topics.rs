@@ -10,6 +10,7 @@
 //! All topics of a request are one change of the metadata; one that is refused does not hold the
 //! others.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use reka_protocol::ErrorCode;
@@ -40,13 +41,16 @@ impl Handler for CreateTopics {
         request: CreateTopicsRequest,
     ) -> CreateTopicsResponse {
         let services = &context.services;
-        let topics = &request.topics;
+        // A topic that is named more than once is answered once.
+        let mut named = HashSet::new();
+        let first = |topic: &&CreatableTopic| named.insert(topic.name.clone());
+        let topics: Vec<&CreatableTopic> = request.topics.iter().filter(first).collect();
         let outcomes = services
             .controller
             .change_or_consider(request.validate_only, |draft| {
                 let created = topics
                     .iter()
-                    .map(|topic| create(services, draft, topics, topic));
+                    .map(|topic| create(services, draft, &request.topics, topic));
                 created.collect::<Vec<_>>()
             })
             .await;
@@ -81,6 +85,14 @@ fn create(
             ErrorCode::InvalidRequest,
             "Duplicate topic name.",
         ));
+    }
+    let nothing = topic.configs.iter().find(|config| config.value.is_none());
+    if let Some(config) = nothing {
+        let why = format!(
+            "Null value not supported for topic configs: {}",
+            config.name.as_str()
+        );
+        return Err(Refusal::new(ErrorCode::InvalidConfig, why));
     }
     services.draft_topic(draft, &new_topic(topic))
 }

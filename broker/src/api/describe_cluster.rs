@@ -14,9 +14,10 @@ use reka_protocol::kafka_protocol::messages::{
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 
-use super::{Call, Context, Handler};
+use super::{Call, Context, Handler, operations};
 
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 /// The cluster's id and brokers.
 #[derive(Debug)]
@@ -30,11 +31,16 @@ impl Handler for DescribeCluster {
         call: Call,
         request: DescribeClusterRequest,
     ) -> DescribeClusterResponse {
-        let response =
-            DescribeClusterResponse::default().with_cluster_authorized_operations(i32::MIN);
+        let response = DescribeClusterResponse::default().with_cluster_authorized_operations(
+            operations::of_cluster(request.include_cluster_authorized_operations),
+        );
         if call.version >= 1 && request.endpoint_type != BROKERS {
+            let error_code = match request.endpoint_type {
+                CONTROLLERS => ErrorCode::MismatchedEndpointType,
+                _ => ErrorCode::UnsupportedEndpointType,
+            };
             return response
-                .with_error_code(ErrorCode::MismatchedEndpointType.code())
+                .with_error_code(error_code.code())
                 .with_error_message(Some(StrBytes::from_static_str(
                     "the request was sent to an endpoint of type broker, but its endpoint type is another",
                 )));

@@ -28,6 +28,7 @@ impl Handler for DescribeProducers {
         _call: Call,
         request: DescribeProducersRequest,
     ) -> DescribeProducersResponse {
+        let image = context.services.quorum.image();
         let topics = request.topics.into_iter().map(|topic| {
             let invalid = check_name(&topic.name).err();
             let partitions = topic.partition_indexes.iter().map(|index| {
@@ -38,7 +39,14 @@ impl Handler for DescribeProducers {
                         .with_error_code(refusal.error_code.code())
                         .with_error_message(message(&refusal.message)),
                     (None, None) => {
-                        answer.with_error_code(ErrorCode::UnknownTopicOrPartition.code())
+                        // As Kafka has it: no word about a missing partition of a topic there is.
+                        let said = match image.topics().get(&topic.name) {
+                            Some(_) => "",
+                            None => "This server does not host this topic-partition.",
+                        };
+                        answer
+                            .with_error_code(ErrorCode::UnknownTopicOrPartition.code())
+                            .with_error_message(message(said))
                     }
                     (None, Some(partition)) => answer.with_active_producers(producers(&partition)),
                 }

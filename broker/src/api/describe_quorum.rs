@@ -64,7 +64,12 @@ impl Handler for DescribeQuorum {
                 .with_partitions(partitions.collect())
         });
         let response = DescribeQuorumResponse::default().with_topics(topics.collect());
-        match call.version >= 2 {
+        let described = response
+            .topics
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .any(|partition| partition.error_code == 0);
+        match described && call.version >= 2 {
             true => response.with_nodes(nodes(&context, &status)),
             false => response,
         }

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use reka_protocol::ErrorCode;
+use reka_protocol::kafka_protocol::messages::describe_topic_partitions_request::{
+    Cursor as From, TopicRequest,
+};
 use reka_protocol::kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -15,12 +18,9 @@ use reka_raft::image::TopicImage;
 use reka_raft::record::Partition;
 
 use super::text::topic_name;
-use super::{Call, Context, Handler};
+use super::{Call, Context, Handler, operations};
 use crate::metadata::is_internal_topic;
 use crate::metadata::topics::check_name;
-
-/// "Not asked for."
-const NO_OPERATIONS: i32 = i32::MIN;
 
 /// Topics and their partitions, a page at a time.
 #[derive(Debug)]
@@ -34,6 +34,16 @@ impl Handler for DescribeTopicPartitions {
         _call: Call,
         request: DescribeTopicPartitionsRequest,
     ) -> DescribeTopicPartitionsResponse {
+        if let Some(cursor) = &request.cursor
+            && !is_valid(cursor, &request.topics)
+        {
+            let refused = request.topics.iter().map(|topic| {
+                DescribeTopicPartitionsResponseTopic::default()
+                    .with_error_code(ErrorCode::InvalidRequest.code())
+                    .with_name(Some(topic.name.clone()))
+            });
+            return DescribeTopicPartitionsResponse::default().with_topics(refused.collect());
+        }
         let image = context.services.quorum.image();
         let (first_topic, first_partition) = match &request.cursor {
             Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index.max(0)),
@@ -73,6 +83,12 @@ impl Handler for DescribeTopicPartitions {
     }
 }
 
+/// A cursor points into what is asked for.
+fn is_valid(cursor: &From, topics: &[TopicRequest]) -> bool {
+    let named = |topic: &TopicRequest| topic.name == cursor.topic_name;
+    cursor.partition_index >= 0 && (topics.is_empty() || topics.iter().any(named))
+}
+
 /// An answer with room for so many partitions.
 struct Page {
     left: usize,
@@ -97,7 +113,7 @@ impl Page {
                 .with_topic_id(topic.id())
                 .with_is_internal(is_internal_topic(topic.name()))
                 .with_partitions(partitions)
-                .with_topic_authorized_operations(NO_OPERATIONS),
+                .with_topic_authorized_operations(operations::of_topic(true)),
         );
         if next < topic.partition_count() {
             self.next = Some(cursor(topic.name(), next as i32));
@@ -119,7 +135,7 @@ impl Page {
             DescribeTopicPartitionsResponseTopic::default()
                 .with_name(Some(topic_name(name)))
                 .with_error_code(error_code.code())
-                .with_topic_authorized_operations(NO_OPERATIONS),
+                .with_topic_authorized_operations(operations::of_topic(true)),
         );
         true
     }

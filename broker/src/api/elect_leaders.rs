@@ -7,12 +7,13 @@
 
 use std::rc::Rc;
 
+use reka_protocol::kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use reka_protocol::kafka_protocol::messages::elect_leaders_response::{
     PartitionResult, ReplicaElectionResult,
 };
 use reka_protocol::kafka_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
-use super::text::message;
+use super::text::{message, topic_name};
 use super::{Call, Context, Handler};
 use crate::metadata::partitions;
 
@@ -29,8 +30,12 @@ impl Handler for ElectLeaders {
         request: ElectLeadersRequest,
     ) -> ElectLeadersResponse {
         let image = context.services.quorum.image();
-        // Null means all, and tells only of those for which something was to do: none.
-        let topics = request.topic_partitions.unwrap_or_default();
+        let topics = request.topic_partitions.unwrap_or_else(|| {
+            // Null means all, and tells only of partitions for which something was to do: none.
+            let all = image.topics().iter();
+            all.map(|topic| TopicPartitions::default().with_topic(topic_name(topic.name())))
+                .collect()
+        });
         let results = topics.into_iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|index| {
                 let result = PartitionResult::default().with_partition_id(*index);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 4 | isolation level and aborted transactions (KIP-98) |
 //! | 5 | log start offset |
-//! | 7 | fetch sessions (KIP-227): answered with session 0, which every client takes for "none" |
+//! | 7 | fetch sessions (KIP-227), see `fetch_session.rs` |
 //! | 9 | leader epoch (KIP-320) |
 //! | 10 | zstd (KIP-110) |
 //! | 11 | rack (KIP-392): no other replica is named |
@@ -18,140 +18,167 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
 use reka_protocol::ErrorCode;
-use reka_protocol::messages::TopicLabel;
 use reka_protocol::messages::fetch::{
-    AbortedTransaction, FetchRequest, FetchResponse, FetchedPartition, FetchedTopic, Segment,
+    AbortedTransaction, FetchRequest, FetchResponse, FetchedPartition, FetchedTopic,
+    OffsetAndEpoch, Rope, Segment,
 };
+use reka_protocol::messages::{TopicLabel, TopicRef};
+use reka_storage::LogSlice;
 use uuid::Uuid;
 
 use super::{Call, Context};
 use crate::dispatch::{Reply, refused};
+use crate::fetch_session::{Asked, Plan, Session, Told, news};
 use crate::net::answer::{Answer, Piece};
 use crate::net::connection::Closed;
+use crate::node::Services;
 use crate::partition::Partition;
 use crate::partition::read::{Isolation, ReadOutcome};
 
-/// A session asked for or continued begins with this version.
-const SESSION_EPOCH_FULL: [i32; 2] = [0, -1];
-
-struct Topic {
-    name: String,
-    id: Uuid,
-    partitions: Vec<Wanted>,
-}
-
-struct Wanted {
-    index: i32,
-    current_leader_epoch: i32,
-    offset: i64,
-    max_bytes: u64,
-    here: Result<Arc<Partition>, ErrorCode>,
-}
+/// Topics are named by id from this version on.
+const TOPIC_ID_FROM: i16 = 13;
 
 struct Fetch {
-    topics: Vec<Topic>,
+    wanted: Vec<Wanted>,
     min_bytes: u64,
     max_bytes: u64,
     isolation: Isolation,
+    tell: Tell,
+}
+
+/// One partition, found or not.
+struct Wanted {
+    asked: Asked,
+    here: Result<Arc<Partition>, ErrorCode>,
+}
+
+/// What of what was read is told.
+enum Tell {
+    /// All of it.
+    All,
+    /// All of it, and a session is opened.
+    AllAndOpen,
+    /// What is news in a session.
+    News(i32, Arc<Mutex<Session>>),
 }
 
 /// Answers at once if there is enough, else waits.
 pub fn start(context: &Rc<Context>, call: Call, request: &FetchRequest) -> Result<Reply, Closed> {
-    // We hand out no sessions, so a request that continues one is mistaken.
-    if call.version >= 7 && !SESSION_EPOCH_FULL.contains(&request.session_epoch) {
-        let answer = encode(call, ErrorCode::FetchSessionIdNotFound, &[], Vec::new())?;
-        return Ok(Reply::Now(answer));
-    }
+    let services = &context.services;
+    let now_ms = services.clock.now_ms();
+    let mut asked = list(request);
+    let plan = services.fetch_sessions.plan(
+        request.session_id,
+        request.session_epoch,
+        &mut asked,
+        &forgotten(request),
+        call.version >= TOPIC_ID_FROM,
+        now_ms,
+    );
+    let (asked, tell) = match plan {
+        Ok(Plan::Full { open: true }) => (asked, Tell::AllAndOpen),
+        Ok(Plan::Full { open: false }) => (asked, Tell::All),
+        Ok(Plan::Incremental { id, session, asked }) => (asked, Tell::News(id, session)),
+        Err(error_code) => {
+            let answer = FetchResponse {
+                throttle_time_ms: 0,
+                error_code,
+                session_id: 0,
+                topics: &[],
+                node_endpoints: &[],
+            };
+            let rope = answer
+                .encode(call.version, call.correlation_id)
+                .map_err(refused)?;
+            return Ok(Reply::Now(fill(rope, Vec::new())?));
+        }
+    };
+    let find = |asked: Asked| Wanted {
+        here: find(services, &asked),
+        asked,
+    };
     let fetch = Fetch {
-        topics: list(context, request),
+        wanted: asked.into_iter().map(find).collect(),
         min_bytes: request.min_bytes.max(0) as u64,
-        max_bytes: (request.max_bytes.max(0) as u64).min(context.services.config().fetch_max_bytes),
+        max_bytes: (request.max_bytes.max(0) as u64).min(services.config().fetch_max_bytes),
         isolation: match request.isolation_level {
             1 => Isolation::ReadCommitted,
             _ => Isolation::ReadUncommitted,
         },
+        tell,
     };
     let outcomes = fetch.read();
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
     if max_wait.is_zero() || fetch.is_complete(&outcomes) {
-        return Ok(Reply::Now(encode(
-            call,
-            ErrorCode::None,
-            &fetch.topics,
-            outcomes,
-        )?));
+        return Ok(Reply::Now(fetch.answer(services, call, outcomes)?));
     }
+    let services = services.clone();
     Ok(Reply::Later(Box::pin(async move {
         let outcomes = fetch.wait(max_wait).await;
-        encode(call, ErrorCode::None, &fetch.topics, outcomes)
+        fetch.answer(&services, call, outcomes)
     })))
 }
 
-fn list(context: &Context, request: &FetchRequest) -> Vec<Topic> {
-    request
-        .topics()
-        .map(|topic| {
-            let (name, id) = context.services.name_topic(topic.topic);
-            let partitions = topic
-                .partitions()
-                .map(|partition| Wanted {
-                    index: partition.index,
-                    current_leader_epoch: partition.current_leader_epoch,
-                    offset: partition.fetch_offset,
-                    max_bytes: partition.partition_max_bytes.max(0) as u64,
-                    here: context
-                        .services
-                        .partitions
-                        .get(&name, partition.index)
-                        .ok_or({
-                            if name.is_empty() && !id.is_nil() {
-                                ErrorCode::UnknownTopicId
-                            } else {
-                                ErrorCode::UnknownTopicOrPartition
-                            }
-                        }),
-                })
-                .collect();
-            Topic {
-                name,
-                id,
-                partitions,
-            }
-        })
-        .collect()
+fn list(request: &FetchRequest) -> Vec<Asked> {
+    let mut all = Vec::new();
+    for topic in request.topics() {
+        let (name, id): (Arc<str>, Uuid) = match topic.topic {
+            TopicRef::Name(name) => (name.into(), Uuid::nil()),
+            TopicRef::Id(id) => ("".into(), id),
+        };
+        all.extend(topic.partitions().map(|partition| Asked {
+            name: name.clone(),
+            id,
+            index: partition.index,
+            current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+            offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes.max(0) as u64,
+        }));
+    }
+    all
+}
+
+fn forgotten(request: &FetchRequest) -> Vec<(String, Uuid, i32)> {
+    let mut all = Vec::new();
+    for topic in request.forgotten_topics() {
+        let (name, id) = match topic.topic {
+            TopicRef::Name(name) => (name, Uuid::nil()),
+            TopicRef::Id(id) => ("", id),
+        };
+        all.extend(topic.partitions().map(|index| (name.to_owned(), id, index)));
+    }
+    all
+}
+
+fn find(services: &Services, asked: &Asked) -> Result<Arc<Partition>, ErrorCode> {
+    if asked.id.is_nil() {
+        let here = services.partitions.get(&asked.name, asked.index);
+        return here.ok_or(ErrorCode::UnknownTopicOrPartition);
+    }
+    let (name, _) = services.name_topic(TopicRef::Id(asked.id));
+    if name.is_empty() {
+        return Err(ErrorCode::UnknownTopicId);
+    }
+    let here = services.partitions.get(&name, asked.index);
+    here.ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
 impl Fetch {
-    fn wanted(&self) -> impl Iterator<Item = &Wanted> {
-        self.topics.iter().flat_map(|topic| &topic.partitions)
-    }
-
     /// Reads every partition in turn while bytes are left; the first batch of all is returned
     /// whatever its size.
     fn read(&self) -> Vec<ReadOutcome> {
         let mut left = self.max_bytes;
         let mut first = true;
-        self.wanted()
+        self.wanted
+            .iter()
             .map(|wanted| {
-                let partition = match &wanted.here {
-                    Ok(partition) => partition,
-                    Err(error_code) => return ReadOutcome::refused(*error_code),
-                };
-                let epoch = partition.check_epoch(wanted.current_leader_epoch);
-                if epoch != ErrorCode::None {
-                    return ReadOutcome::refused(epoch);
-                }
-                let outcome = partition.read(
-                    wanted.offset,
-                    wanted.max_bytes.min(left),
-                    first,
-                    self.isolation,
-                );
+                let outcome = wanted.read(left, first, self.isolation);
                 first &= outcome.is_empty();
                 left = left.saturating_sub(outcome.len());
                 outcome
@@ -165,13 +192,17 @@ impl Fetch {
             || bytes >= self.min_bytes
             || outcomes
                 .iter()
-                .any(|outcome| outcome.error_code != ErrorCode::None)
+                .any(|outcome| outcome.error_code != ErrorCode::None || outcome.diverging.is_some())
     }
 
     async fn wait(&self, max_wait: Duration) -> Vec<ReadOutcome> {
         let mut timer = pin!(tokio::time::sleep(max_wait));
         poll_fn(|task| {
-            for partition in self.wanted().filter_map(|wanted| wanted.here.as_ref().ok()) {
+            for partition in self
+                .wanted
+                .iter()
+                .filter_map(|wanted| wanted.here.as_ref().ok())
+            {
                 partition.waiters().register(task.waker());
             }
             // Looked at after registering, so that no append in between is missed.
@@ -183,17 +214,82 @@ impl Fetch {
         })
         .await
     }
+
+    fn answer(
+        self,
+        services: &Services,
+        call: Call,
+        outcomes: Vec<ReadOutcome>,
+    ) -> Result<Answer, Closed> {
+        let metrics = &services.metrics.requests;
+        for outcome in &outcomes {
+            metrics.error(call.api, outcome.error_code.code());
+        }
+        let told = || {
+            outcomes
+                .iter()
+                .map(ReadOutcome::told)
+                .collect::<Vec<Told>>()
+        };
+        let asked = || {
+            self.wanted
+                .iter()
+                .map(|wanted| wanted.asked.clone())
+                .collect::<Vec<_>>()
+        };
+        let (session_id, is_told) = match &self.tell {
+            Tell::All => (0, None),
+            Tell::AllAndOpen => {
+                let uses_ids = call.version >= TOPIC_ID_FROM;
+                let now_ms = services.clock.now_ms();
+                let sessions = &services.fetch_sessions;
+                (sessions.open(asked(), &told(), uses_ids, now_ms), None)
+            }
+            Tell::News(id, session) => (*id, Some(news(session, &asked(), &told()))),
+        };
+        let all = self.wanted.iter().zip(outcomes).enumerate();
+        let answered = all.filter(|(at, _)| is_told.as_ref().is_none_or(|told| told[*at]));
+        let answered: Vec<_> = answered.map(|(_, answered)| answered).collect();
+        encode(call, session_id, answered)
+    }
+}
+
+impl Wanted {
+    fn read(&self, left: u64, at_least_one: bool, isolation: Isolation) -> ReadOutcome {
+        let partition = match &self.here {
+            Ok(partition) => partition,
+            Err(error_code) => {
+                // Kafka names no aborted transactions here, where it says nothing of them for a
+                // partition that is there.
+                let aborted = Some(Vec::new());
+                return ReadOutcome {
+                    aborted,
+                    ..ReadOutcome::refused(*error_code)
+                };
+            }
+        };
+        let epoch = partition.check_epoch(self.asked.current_leader_epoch);
+        if epoch != ErrorCode::None {
+            return ReadOutcome::refused(epoch);
+        }
+        if let Some(diverged) =
+            partition.divergence(self.asked.last_fetched_epoch, self.asked.offset)
+        {
+            return diverged;
+        }
+        let max_bytes = self.asked.max_bytes.min(left);
+        partition.read(self.asked.offset, max_bytes, at_least_one, isolation)
+    }
 }
 
 fn encode(
     call: Call,
-    error_code: ErrorCode,
-    topics: &[Topic],
-    outcomes: Vec<ReadOutcome>,
+    session_id: i32,
+    answered: Vec<(&Wanted, ReadOutcome)>,
 ) -> Result<Answer, Closed> {
-    let aborted: Vec<Option<Vec<AbortedTransaction>>> = outcomes
+    let aborted: Vec<Option<Vec<AbortedTransaction>>> = answered
         .iter()
-        .map(|outcome| {
+        .map(|(_, outcome)| {
             let aborted = outcome.aborted.as_ref()?.iter();
             Some(
                 aborted
@@ -205,42 +301,44 @@ fn encode(
             )
         })
         .collect();
-    let mut read = outcomes.iter().zip(&aborted);
-    let partitions: Vec<Vec<FetchedPartition<'_>>> = topics
+    let fetched: Vec<FetchedPartition<'_>> = answered
         .iter()
-        .map(|topic| {
-            let read = read.by_ref().take(topic.partitions.len());
-            topic
-                .partitions
-                .iter()
-                .zip(read)
-                .map(|(wanted, read)| fetched(wanted, read))
-                .collect()
-        })
+        .zip(&aborted)
+        .map(|((wanted, outcome), aborted)| fetched(wanted, outcome, aborted.as_deref()))
         .collect();
-    let topics: Vec<FetchedTopic<'_>> = topics
-        .iter()
-        .zip(&partitions)
-        .map(|(topic, partitions)| FetchedTopic {
+    // Partitions of one topic that follow each other are listed under it.
+    let same_topic = |one: &Asked, other: &Asked| one.id == other.id && one.name == other.name;
+    let mut topics = Vec::new();
+    let mut rest = fetched.as_slice();
+    let groups = answered.chunk_by(|(one, _), (other, _)| same_topic(&one.asked, &other.asked));
+    for group in groups {
+        let (partitions, others) = rest.split_at(group.len());
+        rest = others;
+        let asked = &group[0].0.asked;
+        topics.push(FetchedTopic {
             topic: TopicLabel {
-                name: &topic.name,
-                id: topic.id,
+                name: &asked.name,
+                id: asked.id,
             },
             partitions,
-        })
-        .collect();
+        });
+    }
     let response = FetchResponse {
         throttle_time_ms: 0,
-        error_code,
-        session_id: 0,
+        error_code: ErrorCode::None,
+        session_id,
         topics: &topics,
         node_endpoints: &[],
     };
     let rope = response
         .encode(call.version, call.correlation_id)
         .map_err(refused)?;
-    drop(partitions);
-    let mut slices: Vec<_> = outcomes.into_iter().map(|outcome| outcome.slice).collect();
+    let slices = answered.into_iter().map(|(_, outcome)| outcome.slice);
+    fill(rope, slices.collect())
+}
+
+/// Puts the batches into the gaps of an answer.
+fn fill(rope: Rope, mut slices: Vec<Option<LogSlice>>) -> Result<Answer, Closed> {
     rope.segments
         .into_iter()
         .map(|segment| match segment {
@@ -256,14 +354,19 @@ fn encode(
 
 fn fetched<'a>(
     wanted: &Wanted,
-    (outcome, aborted): (&'a ReadOutcome, &'a Option<Vec<AbortedTransaction>>),
+    outcome: &'a ReadOutcome,
+    aborted: Option<&'a [AbortedTransaction]>,
 ) -> FetchedPartition<'a> {
     FetchedPartition {
         high_watermark: outcome.high_watermark,
         last_stable_offset: outcome.last_stable_offset,
         log_start_offset: outcome.log_start_offset,
-        aborted_transactions: aborted.as_deref(),
+        diverging_epoch: outcome.diverging.map(|end| OffsetAndEpoch {
+            epoch: end.epoch,
+            end_offset: end.end_offset,
+        }),
+        aborted_transactions: aborted,
         records_len: outcome.len() as usize,
-        ..FetchedPartition::refused(wanted.index, outcome.error_code)
+        ..FetchedPartition::refused(wanted.asked.index, outcome.error_code)
     }
 }

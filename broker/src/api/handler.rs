@@ -9,6 +9,7 @@ use std::sync::Arc;
 use reka_protocol::kafka_protocol::protocol::Request;
 use reka_protocol::{Api, Checked, encode_response};
 
+use super::error_codes::ErrorCodes;
 use crate::dispatch::{Reply, refused};
 use crate::group::ask::Caller;
 use crate::net::answer::Answer;
@@ -19,7 +20,7 @@ use crate::node::{Listener, Services};
 /// An API whose messages are the codec crate's.
 pub trait Handler {
     /// Its request.
-    type Request: Request + 'static;
+    type Request: Request<Response: ErrorCodes> + 'static;
 
     /// Answers. Started in arrival order, and polled once before the next request of the
     /// connection is started; what it waits for may come later.
@@ -123,7 +124,10 @@ fn start<H: Handler + 'static>(
 ) -> Result<Reply, Closed> {
     let request: H::Request = body.decode().map_err(refused)?;
     Ok(Reply::Later(Box::pin(async move {
+        let services = context.services.clone();
         let response = H::handle(context, call, request).await;
+        let metrics = &services.metrics.requests;
+        response.error_codes(&mut |error_code| metrics.error(call.api, error_code));
         let frame = encode_response(call.api, call.version, call.correlation_id, &response)
             .map_err(refused)?;
         Ok(Answer::from(frame))

@@ -35,6 +35,10 @@ impl Handler for InitProducerId {
             Some(_) => return refused(ErrorCode::CoordinatorNotAvailable),
             None => {}
         }
+        // Both or neither: an id without an epoch is nobody's.
+        if (request.producer_id.0 == -1) != (request.producer_epoch == -1) {
+            return refused(ErrorCode::InvalidRequest);
+        }
         match context.services.next_producer_id().await {
             Ok(id) => InitProducerIdResponse::default()
                 .with_producer_id(ProducerId(id))

@@ -68,8 +68,11 @@ impl Handler for ListOffsets {
             let mut partitions = Vec::new();
             for wanted in &topic.partitions {
                 let index = wanted.partition_index;
+                let unknown = call.version < known_from(wanted.timestamp);
                 let answer = if twice.contains(&(topic.name.clone(), index)) {
                     refused(index, ErrorCode::InvalidRequest)
+                } else if unknown {
+                    refused(index, ErrorCode::UnsupportedVersion)
                 } else {
                     match context.services.partitions.get(topic.name.as_str(), index) {
                         None => refused(index, ErrorCode::UnknownTopicOrPartition),
@@ -101,6 +104,17 @@ fn refused(index: i32, error_code: ErrorCode) -> ListOffsetsPartitionResponse {
         .with_timestamp(-1)
         .with_offset(-1)
         .with_leader_epoch(-1)
+}
+
+/// The version from which a special timestamp has its meaning.
+fn known_from(timestamp: i64) -> i16 {
+    match timestamp {
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        EARLIEST_PENDING_UPLOAD => 11,
+        _ => 0,
+    }
 }
 
 fn find(

@@ -28,13 +28,10 @@ use reka_raft::MetadataImage;
 use reka_raft::image::TopicImage;
 use uuid::Uuid;
 
-use super::{Call, Context, Handler};
+use super::{Call, Context, Handler, operations};
 use crate::metadata::ChangeError;
 use crate::metadata::is_internal_topic;
 use crate::metadata::topics::check_name;
-
-/// "Not asked for."
-const NO_OPERATIONS: i32 = i32::MIN;
 
 /// Answers from the image, after creating what may be created.
 #[derive(Debug)]
@@ -53,6 +50,8 @@ impl Handler for Metadata {
             None => true,
             Some(topics) => call.version == 0 && topics.is_empty(),
         };
+        let cluster_operations = request.include_cluster_authorized_operations;
+        let topic_operations = operations::of_topic(request.include_topic_authorized_operations);
         let mut topics = Vec::new();
         if !all {
             let may_create = call.version < 4 || request.allow_auto_topic_creation;
@@ -67,6 +66,9 @@ impl Handler for Metadata {
         if all {
             topics.extend(image.topics().iter().map(|topic| describe(topic)));
         }
+        for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            topic.topic_authorized_operations = topic_operations;
+        }
         MetadataResponse::default()
             .with_brokers(brokers(&context, &image))
             .with_cluster_id(Some(StrBytes::from_string(
@@ -74,7 +76,7 @@ impl Handler for Metadata {
             )))
             .with_controller_id(BrokerId(context.services.broker_id))
             .with_topics(topics)
-            .with_cluster_authorized_operations(NO_OPERATIONS)
+            .with_cluster_authorized_operations(operations::of_cluster(cluster_operations))
     }
 }
 
@@ -126,9 +128,7 @@ fn by_id(image: &MetadataImage, id: Uuid) -> MetadataResponseTopic {
 }
 
 fn missing(error_code: ErrorCode) -> MetadataResponseTopic {
-    MetadataResponseTopic::default()
-        .with_error_code(error_code.code())
-        .with_topic_authorized_operations(NO_OPERATIONS)
+    MetadataResponseTopic::default().with_error_code(error_code.code())
 }
 
 fn describe(topic: &TopicImage) -> MetadataResponseTopic {
@@ -149,7 +149,6 @@ fn describe(topic: &TopicImage) -> MetadataResponseTopic {
         .with_topic_id(topic.id())
         .with_is_internal(is_internal_topic(topic.name()))
         .with_partitions(partitions)
-        .with_topic_authorized_operations(NO_OPERATIONS)
 }
 
 fn topic_name(name: &str) -> TopicName {

@@ -4,7 +4,9 @@
 //! ApiVersions are decoded by hand and dispatched before the table is asked.
 
 mod config_resource;
+mod error_codes;
 mod handler;
+mod operations;
 mod text;
 
 pub mod alter_client_quotas;

@@ -64,9 +64,10 @@ fn find(partition: &Partition, wanted: &OffsetForLeaderPartition) -> EpochEndOff
     }
     let log = partition.log();
     // The epoch in force may not have written yet; it ends where the log does all the same.
-    let end = match wanted.leader_epoch == partition.leader_epoch() {
-        true => Some((wanted.leader_epoch, log.log_end())),
-        false => log
+    let end = match wanted.leader_epoch {
+        UNDEFINED => None,
+        epoch if epoch == partition.leader_epoch() => Some((epoch, log.log_end())),
+        _ => log
             .epochs()
             .end_of(wanted.leader_epoch, log.log_end())
             .map(|end| (end.epoch, end.end_offset)),

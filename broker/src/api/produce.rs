@@ -68,6 +68,12 @@ pub fn start(context: &Rc<Context>, call: Call, request: ProduceRequest) -> Resu
         let mut frame = owned(request.into_frame());
         append_all(context, call, &mut topics, &mut frame);
     }
+    let metrics = &context.services.metrics.requests;
+    for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+        if let Err(refused) = &partition.outcome {
+            metrics.error(call.api, refused.error_code.code());
+        }
+    }
     if acks == 0 {
         return match topics
             .iter()
@@ -140,15 +146,7 @@ fn append_all(context: &Context, call: Call, topics: &mut [Topic], frame: &mut B
     let now_ms = context.services.clock.now_ms();
     let is_admin = context.client_id().as_deref() == Some(ADMIN_CLIENT_ID);
     for topic in topics {
-        if is_internal_topic(&topic.name) && !is_admin {
-            let why = format!("{} is an internal topic", topic.name);
-            refuse_all(
-                std::slice::from_mut(topic),
-                ErrorCode::InvalidTopicException,
-                &why,
-            );
-            continue;
-        }
+        let is_closed = is_internal_topic(&topic.name) && !is_admin;
         for partition in &mut topic.partitions {
             partition.outcome = match context
                 .services
@@ -156,6 +154,10 @@ fn append_all(context: &Context, call: Call, topics: &mut [Topic], frame: &mut B
                 .get(&topic.name, partition.index)
             {
                 None => Err(unknown(topic.id, &topic.name, partition.index)),
+                Some(here) if is_closed => Err(Refused::new(
+                    ErrorCode::InvalidTopicException,
+                    format!("{here} is of an internal topic"),
+                )),
                 Some(here) => {
                     let mut rules = context.services.rules_of(&here, now_ms);
                     rules.zstd_allowed = call.version >= ZSTD_FROM;
@@ -266,6 +268,7 @@ fn answer<'a>(
         Err(refused) => PartitionAnswer {
             record_errors,
             error_message: Some(&refused.message),
+            log_start_offset: refused.log_start_offset,
             ..PartitionAnswer::refused(partition.index, refused.error_code)
         },
     }

@@ -3,7 +3,7 @@
 //! | version | adds |
 //! |---|---|
 //! | 1 | kinds of upgrade, validate-only (KIP-778) |
-//! | 2 | one error for all instead of one each (KIP-1022) |
+//! | 2 | no list of the features that were updated (KIP-1022) |
 //!
 //! All or nothing: what cannot be done for one feature is done for none.
 
@@ -16,8 +16,8 @@ use reka_protocol::kafka_protocol::messages::{UpdateFeaturesRequest, UpdateFeatu
 
 use super::text::message;
 use super::{Call, Context, Handler};
+use crate::metadata::Draft;
 use crate::metadata::features::{Upgrade, update};
-use crate::metadata::{ChangeError, Draft, Refusal};
 
 /// Finalizes features.
 #[derive(Debug)]
@@ -42,26 +42,24 @@ impl Handler for UpdateFeatures {
         };
         // Considered first, as nothing may be done when anything is refused.
         let outcomes = controller.consider(all);
-        let refused = outcomes.iter().any(Result::is_err);
-        let done = match refused || (call.version >= 1 && request.validate_only) {
-            true => Ok(()),
-            false => controller.change(all).await.map(|_| ()),
-        };
-        if call.version < 2 {
-            return one_by_one(updates, outcomes, done);
+        if let Some(refusal) = outcomes.into_iter().find_map(Result::err) {
+            let said = format!(
+                "The update failed for all features since the following feature had an error: \
+                 {refusal}"
+            );
+            return error(refusal.error_code, said);
         }
-        let first = outcomes.into_iter().find_map(Result::err);
-        match (first, done) {
-            (None, Ok(())) => UpdateFeaturesResponse::default(),
-            (Some(refusal), _) => error(
-                refusal.error_code,
-                format!(
-                    "The update failed for all features since the following feature had an error: {}",
-                    refusal.message
-                ),
-            ),
-            (None, Err(change)) => error(change.error_code(), change.to_string()),
+        let only_validate = call.version >= 1 && request.validate_only;
+        if let Err(change) = controller.change_or_consider(only_validate, all).await {
+            return error(change.error_code(), change.to_string());
         }
+        let results = updates.iter().filter(|_| call.version < 2).map(|update| {
+            UpdatableFeatureResult::default()
+                .with_feature(update.feature.clone())
+                // What Kafka says of success.
+                .with_error_message(message("NONE"))
+        });
+        UpdateFeaturesResponse::default().with_results(results.collect())
     }
 }
 
@@ -77,24 +75,4 @@ fn error(error_code: ErrorCode, said: String) -> UpdateFeaturesResponse {
     UpdateFeaturesResponse::default()
         .with_error_code(error_code.code())
         .with_error_message(message(said))
-}
-
-fn one_by_one(
-    updates: &[FeatureUpdateKey],
-    outcomes: Vec<Result<(), Refusal>>,
-    done: Result<(), ChangeError>,
-) -> UpdateFeaturesResponse {
-    if let Err(change) = done {
-        return error(change.error_code(), change.to_string());
-    }
-    let results = updates.iter().zip(outcomes).map(|(update, outcome)| {
-        let result = UpdatableFeatureResult::default().with_feature(update.feature.clone());
-        match outcome {
-            Ok(()) => result,
-            Err(refusal) => result
-                .with_error_code(refusal.error_code.code())
-                .with_error_message(message(refusal.message)),
-        }
-    });
-    UpdateFeaturesResponse::default().with_results(results.collect())
 }

@@ -37,6 +37,17 @@ impl Owner<'_> {
         }
     }
 
+    /// Is there such a one, and may it be changed?
+    fn check_change(self, image: &MetadataImage) -> Result<(), Refusal> {
+        match self {
+            Owner::Topic("") => {
+                let why = "Default topic resources are not allowed.";
+                Err(Refusal::new(ErrorCode::InvalidRequest, why))
+            }
+            other => other.check(image),
+        }
+    }
+
     /// Is there such a one?
     pub fn check(self, image: &MetadataImage) -> Result<(), Refusal> {
         match self {
@@ -74,7 +85,7 @@ pub fn alter(
     owner: Owner<'_>,
     alterations: &[Alteration],
 ) -> Result<(), Refusal> {
-    owner.check(draft.image())?;
+    owner.check_change(draft.image())?;
     let before = overrides(draft.image(), owner);
     let after = config::alter(owner.scope(), &before, alterations)?;
     draft.add(difference(owner, &before, &after))
@@ -86,7 +97,7 @@ pub fn replace(
     owner: Owner<'_>,
     alterations: &[Alteration],
 ) -> Result<(), Refusal> {
-    owner.check(draft.image())?;
+    owner.check_change(draft.image())?;
     let before = overrides(draft.image(), owner);
     let after = config::alter(owner.scope(), &Overrides::new(), alterations)?;
     draft.add(difference(owner, &before, &after))

@@ -12,7 +12,7 @@ pub const SUPPORTED: &[SupportedFeature<'static>] = &[
     SupportedFeature {
         name: "metadata.version",
         min: 7,
-        max: 29,
+        max: 30,
     },
     // 1 is the consumer protocol of KIP-848.
     SupportedFeature {

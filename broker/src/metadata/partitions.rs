@@ -14,10 +14,7 @@ use super::{Draft, Refusal};
 
 fn topic<'a>(image: &'a MetadataImage, name: &str) -> Result<&'a TopicImage, Refusal> {
     let found = image.topics().get(name).map(|topic| &**topic);
-    found.ok_or_else(|| {
-        let why = format!("The topic '{name}' does not exist.");
-        Refusal::new(ErrorCode::UnknownTopicOrPartition, why)
-    })
+    found.ok_or_else(|| Refusal::plain(ErrorCode::UnknownTopicOrPartition))
 }
 
 /// Are these brokers registered, and each named once?
@@ -117,10 +114,7 @@ pub fn reassign(
     match replicas {
         Some(replicas) => check_replicas(image, replicas),
         // Nothing is ever being moved.
-        None => Err(Refusal::new(
-            ErrorCode::NoReassignmentInProgress,
-            "No partition reassignment is in progress.",
-        )),
+        None => Err(Refusal::plain(ErrorCode::NoReassignmentInProgress)),
     }
 }
 

@@ -73,6 +73,13 @@ fn keys_of(entity: &[QuotaEntity]) -> Result<&'static [&'static str], Refusal> {
     {
         return invalid(format!("Unhandled client quota entity type: {kind}"));
     }
+    if let Some(name) = entity
+        .iter()
+        .find_map(|part| part.name.as_deref().filter(|_| part.kind == IP))
+        && !is_address(name)
+    {
+        return invalid(format!("{name} is not a valid IP or resolvable host."));
+    }
     match kinds.as_slice() {
         [IP] => Ok(OF_ADDRESSES),
         [USER] | [CLIENT_ID] | [CLIENT_ID, USER] => Ok(OF_CLIENTS),
@@ -81,6 +88,15 @@ fn keys_of(entity: &[QuotaEntity]) -> Result<&'static [&'static str], Refusal> {
                 .to_owned(),
         ),
     }
+}
+
+/// An address, or what may be the name of a host.
+fn is_address(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        !label.is_empty() && label.chars().all(legal)
+    };
+    name.parse::<std::net::IpAddr>().is_ok() || name.split('.').all(is_label)
 }
 
 fn check(keys: &[&str], op: &Op) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use reka_protocol::ErrorCode;
 
-/// Kafka's code and a sentence for people.
+/// Kafka's code and a sentence for people, which may be empty: then Kafka says nothing either.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -13,6 +13,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A code that says it all.
+    pub fn plain(error_code: ErrorCode) -> Refusal {
+        Refusal::new(error_code, "")
+    }
+
     /// A refusal with a reason.
     pub fn new(error_code: ErrorCode, message: impl Into<String>) -> Refusal {
         Refusal {

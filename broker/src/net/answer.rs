@@ -29,6 +29,22 @@ pub enum Piece {
     Records(LogSlice),
 }
 
+impl Answer {
+    /// Its bytes.
+    pub fn len(&self) -> u64 {
+        let lengths = self.pieces.iter().map(|piece| match piece {
+            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Records(slice) => slice.len(),
+        });
+        lengths.sum()
+    }
+
+    /// Whether nothing is sent.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+}
+
 impl From<BytesMut> for Answer {
     fn from(frame: BytesMut) -> Answer {
         Answer {

@@ -15,7 +15,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use reka_protocol::{FrameError, FrameReader};
+use reka_protocol::{Api, FrameError, FrameReader};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
@@ -23,7 +23,7 @@ use super::answer::{Answer, Outbox};
 use super::budget::Lease;
 use super::shard::Shard;
 use crate::api::Context;
-use crate::dispatch::{self, Reply};
+use crate::dispatch::{self, Begun, Reply};
 
 /// Requests started and not answered, at most; more stay in the socket.
 const IN_FLIGHT_MAX: usize = 64;
@@ -60,6 +60,8 @@ pub enum Closed {
 /// A request that was started.
 struct Started {
     state: State,
+    api: &'static Api,
+    at: Instant,
     _memory: Lease,
 }
 
@@ -158,6 +160,11 @@ impl Connection {
                     Poll::Pending => break,
                 },
             };
+            let metrics = &self.context.services.metrics.requests;
+            if matches!(first.state, State::Waiting(_)) {
+                metrics.parked(first.api, -1);
+            }
+            metrics.answered(first.api, first.at.elapsed(), answer.len());
             self.started.pop_front();
             self.outbox.push(answer)?;
         }
@@ -270,19 +277,42 @@ impl Connection {
     }
 
     fn start(&mut self, frame: Frame, task: &mut TaskContext<'_>) -> Result<(), Closed> {
-        let state = match dispatch::start(&self.context, frame.bytes)? {
-            Reply::None => return Ok(()),
+        let at = Instant::now();
+        let Begun { api, reply } = dispatch::start(&self.context, frame.bytes)?;
+        let metrics = &self.context.services.metrics.requests;
+        let state = match reply {
+            Reply::None => {
+                metrics.answered(api, at.elapsed(), 0);
+                return Ok(());
+            }
             Reply::Now(answer) => State::Done(answer),
             Reply::Later(mut future) => match future.as_mut().poll(task) {
                 Poll::Ready(answer) => State::Done(answer?),
-                Poll::Pending => State::Waiting(future),
+                Poll::Pending => {
+                    metrics.parked(api, 1);
+                    State::Waiting(future)
+                }
             },
         };
         self.started.push_back(Started {
             state,
+            api,
+            at,
             _memory: frame.memory,
         });
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    /// What still waits, waits no more.
+    fn drop(&mut self) {
+        let metrics = &self.context.services.metrics.requests;
+        for started in &self.started {
+            if matches!(started.state, State::Waiting(_)) {
+                metrics.parked(started.api, -1);
+            }
+        }
     }
 }
 

@@ -5,38 +5,22 @@
 //! capped, and an accept that fails for want of descriptors is tried again.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::limits::ConnectionLimits;
 use super::shard::{Arrival, Door, ShardHandle};
+use crate::config::SocketConfig;
 use crate::node::{Listener, Services};
 
 /// How often the accepting thread looks whether it should stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
-
-/// Counts open connections; freed when dropped.
-#[derive(Debug)]
-pub(super) struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(open: &Arc<AtomicUsize>, max: usize) -> Option<Slot> {
-        let taken = open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| {
-            (open < max).then_some(open + 1)
-        });
-        taken.ok().map(|_| Slot(open.clone()))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
+/// How often it looks whether a new second has begun, when there were too many in this one.
+const RATE_LOOK: Duration = Duration::from_millis(10);
 
 /// The shards and the threads that feed them.
 #[derive(Debug)]
@@ -58,14 +42,20 @@ impl Front {
             .map(|core| ShardHandle::start(core, services.clone(), stopped.clone()))
             .collect::<io::Result<_>>()?;
         let doors: Arc<[Door]> = shards.iter().map(ShardHandle::door).collect();
-        let open = Arc::new(AtomicUsize::new(0));
+        let limits = Arc::new(ConnectionLimits::default());
         let mut acceptors = Vec::new();
         for (listener, socket) in sockets {
-            let (doors, stopped, open) = (doors.clone(), stopped.clone(), open.clone());
-            let max = services.config().socket.connections_max;
+            listen(&socket, services.config().socket.backlog)?;
+            let acceptor = Acceptor {
+                services: services.clone(),
+                listener: listener.clone(),
+                doors: doors.clone(),
+                stopped: stopped.clone(),
+                limits: limits.clone(),
+            };
             let thread = std::thread::Builder::new()
                 .name(format!("accept-{}", listener.name))
-                .spawn(move || accept(&socket, &listener, &doors, &stopped, &open, max))?;
+                .spawn(move || acceptor.run(&socket))?;
             acceptors.push(thread);
         }
         Ok(Front {
@@ -89,42 +79,85 @@ impl Front {
     }
 }
 
-fn accept(
-    socket: &TcpListener,
-    listener: &Arc<Listener>,
-    doors: &[Door],
-    stopped: &watch::Receiver<bool>,
-    open: &Arc<AtomicUsize>,
-    max: usize,
-) {
-    let mut next = 0;
-    while !*stopped.borrow() {
-        if !is_readable(socket) {
-            continue;
-        }
-        let (connection, peer) = match socket.accept() {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                log_accept_error(&error);
+/// Accepts on one socket.
+struct Acceptor {
+    services: Arc<Services>,
+    listener: Arc<Listener>,
+    doors: Arc<[Door]>,
+    stopped: watch::Receiver<bool>,
+    limits: Arc<ConnectionLimits>,
+}
+
+impl Acceptor {
+    fn run(&self, socket: &TcpListener) {
+        let metrics = &self.services.metrics.requests;
+        let mut doors = self.doors.iter().cycle();
+        while !*self.stopped.borrow() {
+            let config = self.services.config();
+            // Too many in this second: the others wait in the backlog.
+            let Some(second) = self
+                .limits
+                .may_accept(config.socket.connection_creation_rate_max)
+            else {
+                std::thread::sleep(RATE_LOOK);
+                continue;
+            };
+            if !is_readable(socket) {
                 continue;
             }
-        };
-        let Some(slot) = Slot::take(open, max) else {
-            tracing::warn!(%peer, "connection refused: max.connections ({max}) are open");
-            continue;
-        };
-        if let Err(error) = connection.set_nonblocking(true) {
-            tracing::debug!(%peer, "connection refused: {error}");
-            continue;
+            let (connection, peer) = match socket.accept() {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    log_accept_error(&error);
+                    continue;
+                }
+            };
+            self.limits.accepted(second);
+            let slot = match self.limits.take(peer.ip(), &config.socket) {
+                Ok(slot) => slot,
+                Err(limit) => {
+                    let name = limit.name();
+                    metrics.connections_refused.with_label_values(&[name]).inc();
+                    tracing::warn!(%peer, "connection refused: {limit}");
+                    continue;
+                }
+            };
+            let prepared = prepare(&connection, &config.socket);
+            if let Err(error) = prepared {
+                tracing::debug!(%peer, "connection refused: {error}");
+                continue;
+            }
+            metrics.connections_accepted.inc();
+            if let Some(door) = doors.next() {
+                door.give(Arrival {
+                    socket: connection,
+                    peer,
+                    listener: self.listener.clone(),
+                    slot,
+                });
+            }
         }
-        doors[next % doors.len()].give(Arrival {
-            socket: connection,
-            peer,
-            listener: listener.clone(),
-            slot,
-        });
-        next += 1;
     }
+}
+
+/// What a socket needs before a shard can have it.
+fn prepare(connection: &TcpStream, config: &SocketConfig) -> io::Result<()> {
+    use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+    connection.set_nonblocking(true)?;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    if let Some(bytes) = config.receive_buffer_bytes {
+        set_socket_recv_buffer_size(connection, size(bytes))?;
+    }
+    if let Some(bytes) = config.send_buffer_bytes {
+        set_socket_send_buffer_size(connection, size(bytes))?;
+    }
+    Ok(())
+}
+
+/// Sets how many connections the kernel holds until they are accepted; the standard library has a
+/// number of its own. Listening again changes it.
+fn listen(socket: &TcpListener, backlog: i32) -> io::Result<()> {
+    Ok(rustix::net::listen(socket, backlog)?)
 }
 
 /// Waits for a connection, and not so long that a stop goes unnoticed.

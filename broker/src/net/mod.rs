@@ -3,5 +3,6 @@
 pub mod answer;
 pub mod budget;
 pub mod connection;
+pub mod limits;
 pub mod listener;
 pub mod shard;

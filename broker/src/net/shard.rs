@@ -58,7 +58,7 @@ pub(super) struct Arrival {
     pub(super) socket: std::net::TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<Listener>,
-    pub(super) slot: super::listener::Slot,
+    pub(super) slot: super::limits::Slot,
 }
 
 /// The thread of a shard.
@@ -168,7 +168,14 @@ async fn converse(services: Arc<Services>, shard: Rc<Shard>, arrival: Arrival) {
             return;
         }
     };
-    let context = Rc::new(Context::new(services, shard.clone(), listener, peer, local));
+    services.metrics.requests.connections.inc();
+    let context = Rc::new(Context::new(
+        services.clone(),
+        shard.clone(),
+        listener,
+        peer,
+        local,
+    ));
     let closed = Connection::new(socket, shard, context.clone()).run().await;
     match closed {
         Closed::ByClient | Closed::Idle(_) | Closed::Io(_) => {
@@ -177,8 +184,10 @@ async fn converse(services: Arc<Services>, shard: Rc<Shard>, arrival: Arrival) {
         // A client's mistake, not ours; who it was helps its owner.
         Closed::SlowFrame | Closed::Frame(_) | Closed::Refused(_) => {
             let client = context.client_id();
+            services.metrics.requests.connections_faulty.inc();
             tracing::info!(%peer, client = client.as_deref().unwrap_or("-"), "connection closed: {closed}");
         }
     }
+    services.metrics.requests.connections.dec();
     drop(slot);
 }

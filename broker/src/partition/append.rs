@@ -31,6 +31,8 @@ pub struct Refused {
     pub message: String,
     /// Records that are wrong each for itself: index in the batch and reason.
     pub records: Vec<(i32, String)>,
+    /// First offset of the log where single records are to blame, as Kafka has it; -1 otherwise.
+    pub log_start_offset: i64,
 }
 
 impl Refused {
@@ -40,7 +42,18 @@ impl Refused {
             error_code,
             message: message.to_string(),
             records: Vec::new(),
+            log_start_offset: -1,
         }
+    }
+}
+
+impl Refused {
+    /// Names the first offset of the log, where single records are to blame.
+    fn at(mut self, log_start_offset: i64) -> Refused {
+        if !self.records.is_empty() {
+            self.log_start_offset = log_start_offset;
+        }
+        self
     }
 }
 
@@ -52,11 +65,11 @@ impl Partition {
         rules: &Rules,
         scratch: &mut Vec<u8>,
     ) -> Result<Written, Refused> {
-        let accepted =
-            validate(records, rules, scratch).map_err(|rejection| rejected(&rejection))?;
+        let accepted = validate(records, rules, scratch)
+            .map_err(|rejection| rejected(&rejection).at(self.reader().log_start()))?;
         let mut rebuilt = Vec::new();
         let batch = prepare(&accepted, records, scratch, &mut rebuilt)?;
-        let log_append_time_ms = match accepted.timestamp_type {
+        let mut log_append_time_ms = match accepted.timestamp_type {
             TimestampType::LogAppendTime => accepted.max_timestamp,
             TimestampType::CreateTime => -1,
         };
@@ -68,13 +81,17 @@ impl Partition {
         let checked = CheckedBatches::accepted(batch, &accepted);
         let appended = log
             .append(checked, self.leader_epoch(), rules.now_ms)
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| refused(&error, self.reader().log_start()))?;
         let base_offset = match appended {
             Appended::New { first_offset, .. } => {
                 self.advance_high_watermark(&mut log);
                 first_offset
             }
-            Appended::Duplicate(known) => known.first_offset(),
+            Appended::Duplicate(known) => {
+                // As Kafka has it: a retry is told the time of what it repeats.
+                log_append_time_ms = known.timestamp;
+                known.first_offset()
+            }
         };
         let log_start_offset = log.log_start();
         drop(log);
@@ -126,10 +143,11 @@ fn rejected(rejection: &Rejection) -> Refused {
         error_code,
         message: rejection.to_string(),
         records,
+        log_start_offset: -1,
     }
 }
 
-fn refused(error: &AppendError) -> Refused {
+fn refused(error: &AppendError, log_start_offset: i64) -> Refused {
     let error_code = match error {
         AppendError::Batch { .. } | AppendError::Empty => ErrorCode::InvalidRecord,
         AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
@@ -146,5 +164,13 @@ fn refused(error: &AppendError) -> Refused {
         | AppendError::Corrupt(_)
         | AppendError::Disk(_) => ErrorCode::KafkaStorageError,
     };
-    Refused::new(error_code, error)
+    let refused = Refused::new(error_code, error);
+    match error {
+        // A producer that got out of step is told where the log begins, to find out why.
+        AppendError::Producer(_) => Refused {
+            log_start_offset,
+            ..refused
+        },
+        _ => refused,
+    }
 }

@@ -1,10 +1,12 @@
 //! What may this reader see, and is it there?
 
 use reka_protocol::ErrorCode;
+use reka_storage::epochs::EpochEnd;
 use reka_storage::txn_index::AbortedTxn;
 use reka_storage::{LogSlice, ReadError};
 
 use super::Partition;
+use crate::fetch_session::Told;
 
 /// Which records a reader is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct ReadOutcome {
     pub slice: Option<LogSlice>,
     /// For readers of committed data: the aborted transactions the slice touches.
     pub aborted: Option<Vec<AbortedTxn>>,
+    /// The reader has records of an epoch that went on otherwise: where its history ends here.
+    pub diverging: Option<EpochEnd>,
 }
 
 impl ReadOutcome {
@@ -42,6 +46,18 @@ impl ReadOutcome {
             log_start_offset: -1,
             slice: None,
             aborted: None,
+            diverging: None,
+        }
+    }
+
+    /// What makes news in a fetch session.
+    pub fn told(&self) -> Told {
+        Told {
+            is_news: !self.is_empty()
+                || self.error_code != ErrorCode::None
+                || self.diverging.is_some(),
+            high_watermark: self.high_watermark,
+            log_start_offset: self.log_start_offset,
         }
     }
 
@@ -66,6 +82,34 @@ impl Partition {
             asked if asked > leads_in => ErrorCode::UnknownLeaderEpoch,
             _ => ErrorCode::None,
         }
+    }
+
+    /// What a reader is told whose last record, of `last_fetched_epoch`, is not one of ours
+    /// (KIP-320); -1 is a reader that does not say.
+    pub fn divergence(&self, last_fetched_epoch: i32, offset: i64) -> Option<ReadOutcome> {
+        if last_fetched_epoch < 0 {
+            return None;
+        }
+        let log = self.log();
+        let end = match last_fetched_epoch == self.leader_epoch() {
+            true => Some(EpochEnd {
+                epoch: last_fetched_epoch,
+                end_offset: log.log_end(),
+            }),
+            false => log.epochs().end_of(last_fetched_epoch, log.log_end()),
+        };
+        let Some(end) = end else {
+            return Some(ReadOutcome::refused(ErrorCode::OffsetOutOfRange));
+        };
+        (end.epoch < last_fetched_epoch || end.end_offset < offset).then(|| ReadOutcome {
+            error_code: ErrorCode::None,
+            high_watermark: self.high_watermark(),
+            last_stable_offset: self.last_stable_offset(),
+            log_start_offset: log.log_start(),
+            slice: None,
+            aborted: None,
+            diverging: Some(end),
+        })
     }
 
     /// Reads whole batches from `offset` on. At least one is returned if there is one and
@@ -108,6 +152,7 @@ impl Partition {
             log_start_offset: self.reader().log_start(),
             slice,
             aborted,
+            diverging: None,
         }
     }
 }

@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
+/// Wakers that are kept of one partition. More are there only where connections come and go and
+/// nothing is ever appended.
+const WAKERS_MAX: usize = 4096;
+
 /// Who waits for one partition.
 #[derive(Debug, Default)]
 pub struct Waiters {
@@ -20,6 +24,10 @@ impl Waiters {
     pub fn register(&self, waker: &Waker) {
         let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         if !wakers.iter().any(|known| known.will_wake(waker)) {
+            // Of connections that are gone. To be woken for nothing does no harm.
+            if wakers.len() >= WAKERS_MAX {
+                wakers.drain(..).for_each(Waker::wake);
+            }
             wakers.push(waker.clone());
         }
         self.present.store(true, Ordering::SeqCst);

@@ -3,6 +3,7 @@
 mod bad_input;
 mod every_version;
 mod groups;
+mod http;
 mod restart;
 mod support;
 mod topics_and_records;

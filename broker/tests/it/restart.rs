@@ -22,7 +22,7 @@ fn topics_records_producers_and_ids_survive_a_clean_stop() {
         // Created by the first round, found by the others.
         let metadata = client.call(9, &MetadataRequest::default().with_topics(Some(vec![
             reka_protocol::kafka_protocol::messages::metadata_request::MetadataRequestTopic::default()
-                .with_name(Some(crate::support::topic_name("t"))),
+                .with_name(Some(topic_name("t"))),
         ])).with_allow_auto_topic_creation(true));
         cluster_ids.push(metadata.cluster_id.expect("a cluster id"));
         ids.push(client.call(4, &init).producer_id.0);

@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn config(dir: &Path, more: &[&str]) -> Config {
     let mut overrides = vec![
         "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
+        "reka.http.listener=127.0.0.1:0".to_owned(),
         format!("log.dirs={}", dir.display()),
     ];
     overrides.extend(more.iter().map(ToString::to_string));

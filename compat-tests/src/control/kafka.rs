@@ -12,7 +12,8 @@ use crate::ports;
 use crate::process::Process;
 use crate::wait;
 
-const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+/// What its directories are formatted for.
+pub const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 const FORMAT_TIME_MAX: Duration = Duration::from_secs(60);
 const START_TIME_MAX: Duration = Duration::from_secs(90);
 const STOP_TIME_MAX: Duration = Duration::from_secs(60);
@@ -29,6 +30,16 @@ impl Kafka {
     /// Starts a broker whose files are all below `home`, with `extra` lines of configuration,
     /// and waits until it serves. A `home` used before is a restart.
     pub fn start(java: &Java, home: &Path, extra: &[&str]) -> Result<Self> {
+        Self::start_with_features(java, home, extra, &[])
+    }
+
+    /// The same with levels of features other than the newest: `name=level`.
+    pub fn start_with_features(
+        java: &Java,
+        home: &Path,
+        extra: &[&str],
+        features: &[&str],
+    ) -> Result<Self> {
         files::make_dir(home)?;
         let log_dir = home.join("data");
         let [client, controller] = ports::free().map_err(Error::io("find free ports"))?;
@@ -36,7 +47,10 @@ impl Kafka {
         files::write(&config, properties(home, client, controller, extra))?;
         if !log_dir.join("meta.properties").exists() {
             let config = config.display().to_string();
-            let format = ["format", "-t", CLUSTER_ID, "-c", &config];
+            let mut format = vec!["format", "-t", CLUSTER_ID, "-c", &config];
+            for feature in features {
+                format.extend(["--feature", feature]);
+            }
             let main = "kafka.tools.StorageTool";
             java.run("format", main, format, home, FORMAT_TIME_MAX)?;
         }

@@ -92,16 +92,16 @@ const LISTENERS: &[Definition] = &[
 
 #[rustfmt::skip]
 const SOCKETS_AND_CONNECTIONS: &[Definition] = &[
-    int("socket.listen.backlog.size").default("50").at_least(1).no_effect(NOT_APPLIED, "Connections the kernel holds until they are accepted."),
-    int("socket.receive.buffer.bytes").default("102400").no_effect(NOT_APPLIED, "SO_RCVBUF of connections; -1 leaves it to the kernel."),
-    int("socket.send.buffer.bytes").default("102400").no_effect(NOT_APPLIED, "SO_SNDBUF of connections; -1 leaves it to the kernel."),
+    int("socket.listen.backlog.size").default("50").at_least(1).served("Connections the kernel holds until they are accepted."),
+    int("socket.receive.buffer.bytes").default("102400").served("SO_RCVBUF of connections; -1 leaves it to the kernel."),
+    int("socket.send.buffer.bytes").default("102400").served("SO_SNDBUF of connections; -1 leaves it to the kernel."),
     int("socket.request.max.bytes").default("104857600").at_least(1).served("Largest request that is read. A connection that announces more is closed."),
     long("socket.connection.setup.timeout.ms").default("10000").no_effect(CLUSTER, "How long connecting to another broker may take, at first."),
     long("socket.connection.setup.timeout.max.ms").default("30000").no_effect(CLUSTER, "How long connecting to another broker may take, after repeated failures."),
     int("max.connections").default("10000").at_least(0).cluster_wide().served("Connections open at a time. Further ones are closed."),
-    int("max.connections.per.ip").default("1000").at_least(0).cluster_wide().no_effect(NOT_APPLIED, "Connections open at a time from one address. Further ones are closed."),
-    string("max.connections.per.ip.overrides").default("").cluster_wide().no_effect(NOT_APPLIED, "Other limits for single addresses: host:count, comma separated."),
-    int("max.connection.creation.rate").default("500").at_least(0).cluster_wide().no_effect(NOT_APPLIED, "Connections accepted per second. Further ones wait in the backlog."),
+    int("max.connections.per.ip").default("1000").at_least(0).cluster_wide().served("Connections open at a time from one address. Further ones are closed."),
+    string("max.connections.per.ip.overrides").default("").cluster_wide().served("Other limits for single addresses: host:count, comma separated."),
+    int("max.connection.creation.rate").default("500").at_least(0).cluster_wide().served("Connections accepted per second. Further ones wait in the backlog."),
     long("connections.max.idle.ms").default("600000").served("How long a connection may be silent before it is closed."),
     long("queued.max.request.bytes").default("-1").served("Memory for requests that are being read or answered, of all connections together. -1: a quarter of the memory there is."),
     int("queued.max.requests").default("500").at_least(1).no_effect(QUEUES, "Requests waiting between network and request threads."),
@@ -114,8 +114,8 @@ const SOCKETS_AND_CONNECTIONS: &[Definition] = &[
 #[rustfmt::skip]
 const REQUESTS: &[Definition] = &[
     int("fetch.max.bytes").default("57671680").at_least(1024).served("Most bytes one Fetch is answered with, whatever the client asks for."),
-    int("max.incremental.fetch.session.cache.slots").default("1000").at_least(0).no_effect(NOT_APPLIED, "Incremental fetch sessions remembered."),
-    int("max.request.partition.size.limit").default("2000").at_least(1).no_effect(NOT_APPLIED, "Most partitions one DescribeTopicPartitions is answered with."),
+    int("max.incremental.fetch.session.cache.slots").default("1000").at_least(0).served("Incremental fetch sessions remembered."),
+    int("max.request.partition.size.limit").default("2000").at_least(1).served("Most partitions one DescribeTopicPartitions is answered with."),
     int("fetch.purgatory.purge.interval.requests").default("1000").no_effect(PARKED, "How often finished waiting Fetch requests are removed."),
     int("producer.purgatory.purge.interval.requests").default("1000").no_effect(PARKED, "How often finished waiting Produce requests are removed."),
     int("delete.records.purgatory.purge.interval.requests").default("1").no_effect(PARKED, "How often finished waiting DeleteRecords requests are removed."),
@@ -502,7 +502,7 @@ const SECURITY: &[Definition] = &[
 
 #[rustfmt::skip]
 const OUR_OWN: &[Definition] = &[
-    string("reka.http.listener").default("127.0.0.1:9644").no_effect(NOT_APPLIED, "Where metrics and health are served, as host:port. Empty turns it off."),
+    string("reka.http.listener").default("127.0.0.1:9644").served("Where metrics and health are served, as host:port. Empty turns it off."),
     string("reka.logging.format").default("text").one_of(&["text", "json"]).served("How log lines are written: text for people, json for machines."),
     string("reka.logging.level").default("info").one_of(LEVELS).served("What is logged. Single modules are set as broker loggers of the Admin API."),
     long("reka.flush.group.ms").at_least(0).served("Records are synced together at least so often; 0 is never. Not given: 100 on a single node, else 0."),

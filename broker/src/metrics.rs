@@ -1,0 +1,57 @@
+//! What the broker tells about itself, in Prometheus' format.
+//!
+//! | Module | Owns |
+//! |---|---|
+//! | `requests` | what is counted as requests go by |
+//! | `state` | what is read when somebody asks: partitions, quorum, memory |
+//! | `process` | what the kernel knows of this process |
+//!
+//! Names are listed in `docs/metrics.md`, which a test compares with what is told. Labels are bounded:
+//! APIs and error codes are Kafka's, topics beyond the largest are told together.
+
+mod process;
+mod requests;
+mod state;
+
+use std::sync::{Arc, Weak};
+
+use prometheus::{Encoder, Registry, TextEncoder};
+
+pub use self::requests::RequestMetrics;
+use self::state::State;
+use crate::node::Services;
+
+/// What is counted, and where it is told.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests and connections.
+    pub requests: RequestMetrics,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub fn new() -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let requests = RequestMetrics::register(&registry)?;
+        Ok(Metrics { registry, requests })
+    }
+
+    /// From now on also tells what `services` are like.
+    pub fn watch(&self, services: &Arc<Services>) -> Result<(), prometheus::Error> {
+        let services: Weak<Services> = Arc::downgrade(services);
+        self.registry.register(Box::new(State::new(services)?))
+    }
+
+    /// Everything, as Prometheus reads it.
+    pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The content type of the text.
+    pub fn content_type() -> &'static str {
+        prometheus::TEXT_FORMAT
+    }
+}

@@ -1,0 +1,163 @@
+//! Asking both brokers the same, and keeping score.
+
+use std::collections::BTreeSet;
+
+use reka_protocol::kafka_protocol::protocol::Request;
+use reka_protocol::versions;
+
+use super::allowed::{ALLOWED, normalise};
+use super::side::{Answer, Side};
+use super::tree::Tree;
+use crate::error::{Error, Result};
+
+/// The two brokers.
+#[derive(Debug)]
+pub struct Pair {
+    kafka: Side,
+    reka: Side,
+    script: &'static str,
+    used: Vec<bool>,
+    asked: BTreeSet<(i16, i16)>,
+    score: Score,
+}
+
+/// How alike the two are.
+#[derive(Debug, Default)]
+pub struct Score {
+    /// Requests sent to each.
+    pub requests: usize,
+    /// What differed, to be read.
+    pub differences: Vec<String>,
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How alike the two are.
+    pub score: Score,
+    /// API keys and versions that were asked for.
+    pub asked: BTreeSet<(i16, i16)>,
+    /// Allowed differences that no answer needed, with the reason they had.
+    pub stale: Vec<(&'static str, &'static str)>,
+}
+
+/// What both answered; what a script goes on with.
+#[derive(Debug)]
+pub struct Both<T> {
+    /// Apache Kafka's answer.
+    pub kafka: Option<T>,
+    /// Ours.
+    pub reka: Option<T>,
+}
+
+impl Pair {
+    /// Two fresh brokers.
+    pub fn new(kafka: std::net::SocketAddr, reka: std::net::SocketAddr) -> Pair {
+        Pair {
+            kafka: Side::new("Apache Kafka", kafka),
+            reka: Side::new("Reka", reka),
+            script: "",
+            used: vec![false; ALLOWED.len()],
+            asked: BTreeSet::new(),
+            score: Score::default(),
+        }
+    }
+
+    /// Says which script is run, for reports.
+    pub fn begin(&mut self, script: &'static str) {
+        self.script = script;
+    }
+
+    /// Asks both in one version and compares. `request` is made for each side, as ids differ.
+    pub fn ask<R: Request>(
+        &mut self,
+        version: i16,
+        what: &str,
+        request: impl Fn(&Side) -> R,
+    ) -> Result<Both<R::Response>>
+    where
+        R::Response: std::fmt::Debug,
+    {
+        let script = self.script;
+        let named = |error| Error::refused(format!("{script}: {what}"), format!("{error}"));
+        let both = self.ask_quietly(version, &request).map_err(named)?;
+        let api = versions::by_key(R::KEY).map_or("?", |api| api.name);
+        self.asked.insert((R::KEY, version));
+        self.score.requests += 1;
+        let mut tree = |answer: &Option<R::Response>| {
+            let mut tree = match answer {
+                Some(response) => Tree::parse(&format!("{response:#?}")),
+                None => Tree::Value("(connection closed)".to_owned()),
+            };
+            normalise(api, &mut tree, &mut self.used);
+            tree
+        };
+        let (kafka, reka) = (tree(&both.kafka), tree(&both.reka));
+        for difference in kafka.differences(&reka) {
+            let script = self.script;
+            self.score
+                .differences
+                .push(format!("{script}: {api} v{version}, {what}: {difference}"));
+        }
+        Ok(both)
+    }
+
+    /// Asks in every version both have in common.
+    pub fn ask_every<R: Request>(
+        &mut self,
+        what: &str,
+        request: impl Fn(&Side, i16) -> R,
+    ) -> Result<()>
+    where
+        R::Response: std::fmt::Debug,
+    {
+        let Some(api) = versions::by_key(R::KEY) else {
+            return Err(Error::refused(what, "not in the version table"));
+        };
+        for version in api.served_from..=api.max {
+            self.ask(version, what, |side| request(side, version))?;
+        }
+        Ok(())
+    }
+
+    /// Asks both and compares nothing: what sets the scene.
+    pub fn ask_quietly<R: Request>(
+        &mut self,
+        version: i16,
+        request: impl Fn(&Side) -> R,
+    ) -> Result<Both<R::Response>> {
+        let ask = |side: &mut Side| {
+            let request = request(side);
+            Ok(match side.ask(version, &request)? {
+                Answer::Response(response) => Some(response),
+                Answer::Closed => None,
+            })
+        };
+        Ok(Both {
+            kafka: ask(&mut self.kafka)?,
+            reka: ask(&mut self.reka)?,
+        })
+    }
+
+    /// Lets each side keep something of its own answer.
+    pub fn keep<T>(&mut self, both: &Both<T>, keep: impl Fn(&mut Side, &T)) {
+        if let Some(answer) = &both.kafka {
+            keep(&mut self.kafka, answer);
+        }
+        if let Some(answer) = &both.reka {
+            keep(&mut self.reka, answer);
+        }
+    }
+
+    /// How it went.
+    pub fn finish(self) -> Outcome {
+        let unused = ALLOWED.iter().zip(self.used).filter(|(_, used)| !used);
+        Outcome {
+            score: self.score,
+            asked: self.asked,
+            stale: unused
+                .map(|(allowed, _)| (allowed.path, allowed.why))
+                .collect(),
+        }
+    }
+}

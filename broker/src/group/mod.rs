@@ -14,6 +14,7 @@
 //! | [`offsets`] | committed offsets, and those that wait for a transaction's end; pure |
 //! | [`classic`] | a group of the classic protocol; pure |
 //! | [`consumer`] | a group of KIP-848; pure |
+//! | [`embedded`] | what classic consumers tell each other; pure |
 //! | [`refusal`] | why a question is answered with an error |
 //! | [`state`] | all groups of one partition; pure |
 //! | [`load`] | reading a partition back |
@@ -29,6 +30,7 @@ pub mod ask;
 pub mod classic;
 pub mod consumer;
 pub mod coordinators;
+pub mod embedded;
 pub mod load;
 pub mod offsets;
 pub mod record;

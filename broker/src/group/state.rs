@@ -25,11 +25,14 @@ use super::record::{GroupRecord, GroupValue};
 use super::refusal::Refusal;
 use super::timers::{Timer, Timers};
 use super::{Now, Settings};
+use crate::config::MigrationPolicy;
 
 /// Kafka's name of a group that is not there.
 const DEAD: &str = "Dead";
 /// Groups and offsets that debug builds look through after every step.
 const CHECKED_MAX: usize = 256;
+/// The epoch of a member that leaves for good.
+const LEAVE_EPOCH: i32 = -1;
 /// "Keep the offsets as long as the broker says."
 const DEFAULT_RETENTION: i64 = -1;
 
@@ -307,24 +310,28 @@ impl Groups {
         let Some(timer) = self.timers.take_due(now.steady_ms) else {
             return false;
         };
-        let image = self.image.clone();
-        let Some((group, mut turn)) = self.turn(now, timer.group(), step) else {
-            return true;
-        };
-        match (group, &timer) {
-            (Group::Classic(group), Timer::Session { member, .. }) => {
+        let mut goes = None;
+        match (self.turn(now, timer.group(), step), &timer) {
+            (Some((Group::Classic(group), mut turn)), Timer::Session { member, .. }) => {
                 group.session_is_due(&mut turn, member);
             }
-            (Group::Classic(group), Timer::Join { .. }) => group.join_is_due(&mut turn),
-            (Group::Classic(group), Timer::Sync { .. }) => group.sync_is_due(&mut turn),
-            (Group::Consumer(group), Timer::ConsumerSession { member, .. }) => {
-                group.session_is_due(&mut turn, &image, member);
+            (Some((Group::Classic(group), mut turn)), Timer::Join { .. }) => {
+                group.join_is_due(&mut turn);
             }
-            (Group::Consumer(group), Timer::Revocation { member, .. }) => {
-                group.revocation_is_due(&mut turn, &image, member);
+            (Some((Group::Classic(group), mut turn)), Timer::Sync { .. }) => {
+                group.sync_is_due(&mut turn);
             }
-            // Armed before the group changed its protocol.
-            (Group::Classic(_) | Group::Consumer(_), _) => {}
+            (Some((Group::Consumer(group), mut turn)), timer) => {
+                goes = group.overdue(timer);
+                if let Some((member, cause)) = &goes {
+                    group.note_removed(&mut turn, member, cause);
+                }
+            }
+            // Armed before the group changed its protocol, or was deleted.
+            (Some((Group::Classic(_), _)) | None, _) => {}
+        }
+        if let Some((member, cause)) = goes {
+            self.put_out(now, timer.group(), &member, cause, step);
         }
         self.check();
         true
@@ -419,6 +426,18 @@ impl Groups {
         }
     }
 
+    fn consumer_turn<'a>(
+        &'a mut self,
+        now: Now,
+        group: &str,
+        step: &'a mut Step,
+    ) -> Option<(&'a mut ConsumerGroup, Turn<'a>)> {
+        match self.turn(now, group, step)? {
+            (Group::Consumer(group), turn) => Some((group, turn)),
+            (Group::Classic(_), _) => None,
+        }
+    }
+
     fn join(&mut self, now: Now, ticket: Ticket, join: Join, step: &mut Step) {
         let session_ms = i64::from(join.session_timeout_ms);
         let known = self.groups.get(join.group.as_str());
@@ -434,15 +453,21 @@ impl Groups {
                 Some(Group::Consumer(group)) if group.is_empty() && !join.member_id.is_empty() => {
                     Some(ErrorCode::UnknownMemberId)
                 }
-                Some(Group::Consumer(group)) if !group.is_empty() => {
-                    Some(ErrorCode::InconsistentGroupProtocol)
-                }
                 _ => None,
             }
         };
         if let Some(code) = refusal {
             let joined = Joined::error(code, join.member_id);
             step.replies.push((ticket, Reply::Join(joined)));
+            return;
+        }
+        if known.is_some_and(|group| matches!(group, Group::Consumer(_)) && !group.is_empty()) {
+            let image = self.image.clone();
+            let limits = self.settings.of_group(&join.group, &image);
+            let id = join.group.clone();
+            if let Some((group, mut turn)) = self.consumer_turn(now, &id, step) {
+                group.join_classic(&mut turn, &image, &limits, ticket, join);
+            }
             return;
         }
         if self.classic(&join.group).is_none() {
@@ -464,10 +489,10 @@ impl Groups {
     }
 
     fn sync(&mut self, now: Now, ticket: Ticket, sync: Sync, step: &mut Step) {
-        let known = self.classic(&sync.group);
+        let known = self.groups.get(sync.group.as_str());
         let refusal = if sync.group.is_empty() {
             Some(ErrorCode::InvalidGroupId)
-        } else if known.is_none_or(ClassicGroup::is_empty) {
+        } else if known.is_none_or(Group::is_empty) {
             Some(ErrorCode::UnknownMemberId)
         } else {
             None
@@ -478,8 +503,14 @@ impl Groups {
             return;
         }
         let id = sync.group.clone();
-        if let Some((group, mut turn)) = self.classic_turn(now, &id, step) {
-            group.sync(&mut turn, ticket, sync);
+        let image = self.image.clone();
+        match self.turn(now, &id, step) {
+            Some((Group::Classic(group), mut turn)) => group.sync(&mut turn, ticket, sync),
+            Some((Group::Consumer(group), mut turn)) => {
+                let synced = group.sync_classic(&mut turn, &image, sync);
+                step.replies.push((ticket, Reply::Sync(synced)));
+            }
+            None => {}
         }
         self.check();
     }
@@ -488,8 +519,11 @@ impl Groups {
         if heartbeat.group.is_empty() {
             return ErrorCode::InvalidGroupId;
         }
-        match self.classic_turn(now, &heartbeat.group, step) {
-            Some((group, mut turn)) => group.heartbeat(&mut turn, heartbeat),
+        match self.turn(now, &heartbeat.group, step) {
+            Some((Group::Classic(group), mut turn)) => group.heartbeat(&mut turn, heartbeat),
+            Some((Group::Consumer(group), mut turn)) => {
+                group.heartbeat_classic(&mut turn, heartbeat)
+            }
             None => ErrorCode::UnknownMemberId,
         }
     }
@@ -502,8 +536,12 @@ impl Groups {
             };
         }
         let id = leave.group.clone();
-        match self.classic_turn(now, &id, step) {
-            Some((group, mut turn)) => group.leave(&mut turn, leave),
+        let image = self.image.clone();
+        match self.turn(now, &id, step) {
+            Some((Group::Classic(group), mut turn)) => group.leave(&mut turn, leave),
+            Some((Group::Consumer(group), mut turn)) => {
+                group.leave_classic(&mut turn, &image, leave)
+            }
             None => {
                 let strangers = leave.members.into_iter();
                 Left {
@@ -533,6 +571,7 @@ impl Groups {
                 let group = Box::new(ConsumerGroup::new(id.clone()));
                 self.groups.insert(id, Group::Consumer(group));
             }
+            Some(Group::Classic(_)) if beat.epoch == 0 => return self.upgrade(now, beat, step),
             Some(Group::Classic(_)) => {
                 let why = format!("Group {} is not a consumer group.", beat.group);
                 return Err(Refusal::new(ErrorCode::GroupIdNotFound, why));
@@ -544,14 +583,81 @@ impl Groups {
         }
         let image = self.image.clone();
         let limits = self.settings.of_group(&beat.group, &image);
-        let Some((Group::Consumer(group), mut turn)) = self.turn(now, &beat.group, step) else {
+        let Some((group, mut turn)) = self.consumer_turn(now, &beat.group, step) else {
             return Err(Refusal::new(ErrorCode::UnknownServerError, "no group"));
         };
-        if leaves {
-            group.leave(&mut turn, &image, beat)
-        } else {
-            group.heartbeat(&mut turn, &image, &limits, beat)
+        if !leaves {
+            return group.heartbeat(&mut turn, &image, &limits, beat);
         }
+        let beaten = group.leave(&mut turn, beat)?;
+        if beat.epoch == LEAVE_EPOCH {
+            let member: Arc<str> = beat.member_id.as_str().into();
+            self.put_out(now, &beat.group, &member, "member left", step);
+        }
+        Ok(beaten)
+    }
+
+    /// A member of the consumer protocol joins a group of classic ones: from now on they are
+    /// classic members of a consumer group.
+    fn upgrade(&mut self, now: Now, beat: &Beat, step: &mut Step) -> Result<Beaten, Refusal> {
+        let image = self.image.clone();
+        let limits = self.settings.of_group(&beat.group, &image);
+        let policy = self.settings.consumer.migration;
+        let allowed = matches!(
+            policy,
+            MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional
+        );
+        let members_max = self.settings.consumer_members_max;
+        let refused = || {
+            let why = format!("Group {} is not a consumer group.", beat.group);
+            Refusal::new(ErrorCode::GroupIdNotFound, why)
+        };
+        let Some((classic, mut turn)) = self.classic_turn(now, &beat.group, step) else {
+            return Err(refused());
+        };
+        let members = classic
+            .moved_members()
+            .filter(|members| allowed && members.len() <= members_max);
+        let id: Arc<str> = beat.group.as_str().into();
+        let members = members.ok_or_else(refused)?;
+        let (mut group, records) =
+            ConsumerGroup::from_classic(&id, classic.generation(), members, &image)?;
+        // Nothing is changed yet: the member may be refused.
+        let from = turn.step.records.len();
+        turn.step.records.push(GroupRecord::classic(&id, None));
+        turn.step.records.extend(records);
+        let beaten = match group.heartbeat(&mut turn, &image, &limits, beat) {
+            Ok(beaten) => beaten,
+            Err(refusal) => {
+                turn.step.records.truncate(from);
+                return Err(refusal);
+            }
+        };
+        classic.end(&mut turn);
+        group.arm_classic_members(&mut turn);
+        self.groups.insert(id, Group::Consumer(Box::new(group)));
+        Ok(beaten)
+    }
+
+    /// Takes a member out of a consumer group. If only classic ones are left, so is the group.
+    fn put_out(&mut self, now: Now, id: &str, member: &Arc<str>, cause: &str, step: &mut Step) {
+        let image = self.image.clone();
+        let allowed = matches!(
+            self.settings.consumer.migration,
+            MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional
+        );
+        let Some((group, mut turn)) = self.consumer_turn(now, id, step) else {
+            return;
+        };
+        let classic = allowed.then(|| group.to_classic(&mut turn, &image, member));
+        let Some(mut classic) = classic.flatten() else {
+            group.put_out(&mut turn, &image, member, cause);
+            return;
+        };
+        turn.step.records.extend(group.tombstones());
+        classic.begin(&mut turn);
+        self.groups
+            .insert(id.into(), Group::Classic(Box::new(classic)));
     }
 
     /// Is it a heartbeat at all? The sentences are Kafka's.

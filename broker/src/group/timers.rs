@@ -37,6 +37,20 @@ pub enum Timer {
         /// The member.
         member: Arc<str>,
     },
+    /// A classic member of a consumer group has been called to join again.
+    Rejoin {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// A classic member of a consumer group has joined, and not asked for its assignment.
+    FetchAssignment {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
 }
 
 impl Timer {
@@ -47,7 +61,9 @@ impl Timer {
             | Timer::Join { group }
             | Timer::Sync { group }
             | Timer::ConsumerSession { group, .. }
-            | Timer::Revocation { group, .. } => group,
+            | Timer::Revocation { group, .. }
+            | Timer::Rejoin { group, .. }
+            | Timer::FetchAssignment { group, .. } => group,
         }
     }
 }

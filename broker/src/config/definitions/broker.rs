@@ -32,7 +32,6 @@ const QUOTAS: &str = "client quotas are not enforced";
 const TELEMETRY: &str = "client telemetry is not served";
 const TWO_PHASE: &str = "outside two-phase commits are not served";
 
-const MIGRATION_WAITS: &str = "groups change their protocol when nobody is in them";
 const GROUP_WRITES: &str = "changes that wait together are written together";
 const TRANSACTIONS_WAIT: &str = "transactions are not served yet";
 const ALONE: &str = "a node alone has no followers and no other voters";
@@ -263,7 +262,7 @@ const GROUPS_AND_THEIR_OFFSETS: &[Definition] = &[
     int("group.max.size").default("2147483647").at_least(1).served("Most members of a classic group."),
     int("group.consumer.max.size").default("2147483647").at_least(1).served("Most members of a consumer group."),
     list("group.consumer.assignors").default("uniform,range").served("The assignors of consumer groups, the first is the default: uniform, range."),
-    string("group.consumer.migration.policy").default("bidirectional").valid(Valid::OneOfIgnoringCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])).no_effect(MIGRATION_WAITS, "Whether a group may change between the classic and the consumer protocol."),
+    string("group.consumer.migration.policy").default("bidirectional").valid(Valid::OneOfIgnoringCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])).served("Whether a group may change between the classic and the consumer protocol."),
     int("group.consumer.session.timeout.ms").default("45000").at_least(1).served("Silence after which a member of a consumer group is out."),
     int("group.consumer.min.session.timeout.ms").default("45000").at_least(1).served("Lowest value a group may set for it."),
     int("group.consumer.max.session.timeout.ms").default("60000").at_least(1).served("Highest value a group may set for it."),

@@ -387,6 +387,7 @@ impl ClassicGroup {
             return;
         }
         self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.is_inherited = false;
         self.pending_sync.clear();
         if self.members.is_empty() {
             self.protocol = None;

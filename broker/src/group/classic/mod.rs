@@ -15,6 +15,7 @@
 //! | `mod` | the group, its members, which protocol they agree on |
 //! | `join` | JoinGroup, and the rebalance from its beginning to the new generation |
 //! | `membership` | SyncGroup, Heartbeat, LeaveGroup, silence |
+//! | `moved` | becoming a consumer group, and a classic one again |
 //! | `stored` | as it is written and read back |
 //!
 //! What is written is what holds between two rebalances: generation, members, assignments. Who
@@ -22,19 +23,19 @@
 
 mod join;
 mod membership;
+mod moved;
 mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use reka_protocol::ErrorCode;
-use reka_protocol::kafka_protocol::messages::ConsumerProtocolSubscription;
-use reka_protocol::kafka_protocol::protocol::Decodable;
 
+pub use self::moved::MovedMember;
 use super::ask::{
     Caller, Commit, Described, DescribedMember, JoinedMember, Protocol, Reply, Synced, Ticket,
 };
+use super::embedded::Subscription;
 use super::record::GroupRecord;
 use super::timers::{Timer, Timers};
 use super::{Now, Settings};
@@ -193,6 +194,9 @@ pub struct ClassicGroup {
     /// Members of this generation that have not asked for their assignment.
     pending_sync: BTreeSet<Arc<str>>,
     initial: Option<InitialDelay>,
+    /// It came from a consumer group that a member has left, and its members have not shared that
+    /// one's partitions out yet. Written as a group without a leader, which no other is.
+    is_inherited: bool,
     rebalance: Option<Rebalance>,
     /// Topics the members have subscribed to; `None` if that cannot be known.
     subscribed: Option<BTreeSet<String>>,
@@ -216,6 +220,7 @@ impl ClassicGroup {
             pending: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
             initial: None,
+            is_inherited: false,
             rebalance: None,
             subscribed: None,
         }
@@ -527,7 +532,7 @@ impl ClassicGroup {
         let protocol = self.protocol.as_deref()?;
         let mut topics = BTreeSet::new();
         for member in self.members.values() {
-            topics.extend(subscribed_topics(member.metadata(protocol))?);
+            topics.extend(Subscription::read(member.metadata(protocol))?.topics);
         }
         Some(topics)
     }
@@ -625,22 +630,4 @@ pub enum OffsetsAge {
     SinceCommit,
     /// Since this time, in milliseconds since 1970.
     Since(i64),
-}
-
-/// The topics in a consumer's subscription; `None` if it cannot be read.
-fn subscribed_topics(metadata: &[u8]) -> Option<Vec<String>> {
-    let (version, fields) = metadata.split_first_chunk::<2>()?;
-    if i16::from_be_bytes(*version) < 0 {
-        return None;
-    }
-    // Every version begins with the topics; what comes after is not looked at. A count that the
-    // bytes cannot hold is refused before anything is reserved for it.
-    let count = u32::from_be_bytes(*fields.first_chunk::<4>()?);
-    if usize::try_from(count).ok()? > fields.len() / 2 {
-        return None;
-    }
-    let mut fields = Bytes::copy_from_slice(fields);
-    let subscription = ConsumerProtocolSubscription::decode(&mut fields, 0).ok()?;
-    let topics = subscription.topics.iter().map(ToString::to_string);
-    Some(topics.collect())
 }

@@ -44,7 +44,11 @@ impl ClassicGroup {
             protocol_type: self.protocol_type().to_owned(),
             generation: self.generation,
             protocol: self.protocol.clone(),
-            leader: self.leader.as_ref().map(ToString::to_string),
+            leader: self
+                .leader
+                .as_ref()
+                .filter(|_| !self.is_inherited)
+                .map(ToString::to_string),
             current_state_timestamp: self.state_since_ms.unwrap_or(-1),
             members: self.members.values().map(member).collect(),
         }
@@ -78,6 +82,7 @@ impl ClassicGroup {
             protocol_type: Some(value.protocol_type).filter(|name| !name.is_empty()),
             protocol: value.protocol,
             leader: None,
+            is_inherited: value.leader.is_none() && !value.members.is_empty(),
             ..ClassicGroup::new(id, crate::group::Now::default())
         };
         if !value.members.is_empty() {
@@ -122,8 +127,12 @@ impl ClassicGroup {
         for member in self.members.values() {
             self.arm_session(turn, member);
         }
+        if self.is_inherited {
+            let cause = "the last member of the consumer protocol left".to_owned();
+            self.prepare_rebalance(turn, cause, "");
+        }
         let members_max = turn.settings.members_max;
-        if self.members.len() > members_max {
+        if self.members.len() > members_max && self.state == State::Stable {
             let cause = format!(
                 "the group has {} members, at most {members_max} may be",
                 self.members.len()

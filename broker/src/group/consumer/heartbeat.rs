@@ -34,12 +34,39 @@ pub struct Beaten {
 }
 
 /// A member as it was and as it is about to be.
-struct Change {
-    id: Arc<str>,
-    before: Option<Member>,
-    after: Member,
+pub(super) struct Change {
+    pub(super) id: Arc<str>,
+    pub(super) before: Option<Member>,
+    pub(super) after: Member,
     /// The static member whose place it takes.
     replaces: Option<Arc<str>>,
+}
+
+/// Who reports.
+pub(super) struct Who<'a> {
+    pub(super) member_id: &'a str,
+    pub(super) instance_id: Option<&'a String>,
+    /// It may be new.
+    pub(super) joins: bool,
+    /// The epoch it is in; `None` from members that speak the classic protocol.
+    pub(super) epoch: Option<i32>,
+    /// What it has.
+    pub(super) owned: Option<&'a Partitions>,
+    /// The id for one without.
+    pub(super) fresh_id: Uuid,
+}
+
+impl<'a> Who<'a> {
+    fn of(beat: &'a Beat) -> Who<'a> {
+        Who {
+            member_id: &beat.member_id,
+            instance_id: beat.instance_id.as_ref(),
+            joins: beat.epoch == 0,
+            epoch: Some(beat.epoch),
+            owned: beat.owned.as_ref(),
+            fresh_id: beat.fresh_id,
+        }
+    }
 }
 
 impl ConsumerGroup {
@@ -66,54 +93,9 @@ impl ConsumerGroup {
         limits: &GroupSettings,
         beat: &Beat,
     ) -> Result<Beaten, Refusal> {
-        let mut change = self.find(turn, beat)?;
+        let mut change = self.find(turn, &Who::of(beat))?;
         let describes = self.describe_itself(turn, &mut change, beat);
-        let matches = self.match_patterns(turn, image, &change)?;
-        let mut cause = match (&change.before, describes, matches) {
-            (None, true, _) => Some("new member"),
-            (Some(_), true, _) => Some("member changes its subscription"),
-            (_, false, true) => Some("topics of a subscription by expression changed"),
-            (_, false, false) => None,
-        };
-        let patterns = self.patterns_after(turn);
-        let mut epoch = self.epoch;
-        if cause.is_some() || self.seen != image.offset() {
-            let hash = self.hash_topics(image, &change, &patterns);
-            if hash != self.metadata_hash && cause.is_none() {
-                cause = Some("a topic that is read was created, deleted or given more partitions");
-            }
-            if let Some(cause) = cause {
-                epoch += 1;
-                self.bump(turn, epoch, hash, cause, &change.id);
-            }
-            self.seen = image.offset();
-        }
-        let (target_epoch, target) = self.retarget(turn, image, limits, &change, &patterns, epoch);
-        let reads = self.reads(image, &change.after, &patterns);
-        let replaced = change.replaces.clone();
-        let is_free = |topic, index| match self.owner(topic, index) {
-            None => true,
-            Some(owner) => Some(owner) == replaced.as_ref(),
-        };
-        let step = Step {
-            target_epoch,
-            target: &target,
-            owned: beat.owned.as_ref(),
-            is_free: &is_free,
-            reads: &|topic| reads.contains(&topic),
-        };
-        let after = step.take(&change.after);
-        let stands = change.before.as_ref().is_some_and(|before| {
-            before.epoch == after.epoch
-                && before.previous_epoch == after.previous_epoch
-                && before.state == after.state
-                && before.assigned == after.assigned
-                && before.revoking == after.revoking
-        });
-        if !stands || change.replaces.is_some() {
-            let record = self.current_record(&change.id, Some(&after));
-            turn.step.records.push(record);
-        }
+        let after = self.advance(turn, image, limits, &change, describes, beat.owned.as_ref())?;
         self.arm(turn, limits, &change.id, change.before.as_ref(), &after);
         let is_full = beat.epoch == 0
             || (beat.rebalance_timeout_ms != -1 && beat.topics.is_some() && beat.owned.is_some());
@@ -135,13 +117,75 @@ impl ConsumerGroup {
         })
     }
 
+    /// What follows from a member as it is about to be: epochs, a target, its next step towards
+    /// it. The member after that.
+    pub(super) fn advance(
+        &mut self,
+        turn: &mut Turn<'_>,
+        image: &MetadataImage,
+        limits: &GroupSettings,
+        change: &Change,
+        describes: bool,
+        owned: Option<&Partitions>,
+    ) -> Result<Member, Refusal> {
+        let matches = self.match_patterns(turn, image, change)?;
+        let mut cause = match (&change.before, describes, matches) {
+            (None, true, _) => Some("new member"),
+            (Some(_), true, _) => Some("member changes its subscription"),
+            (_, false, true) => Some("topics of a subscription by expression changed"),
+            (_, false, false) => None,
+        };
+        let patterns = self.patterns_after(turn);
+        let mut epoch = self.epoch;
+        if cause.is_some() || self.seen != image.offset() {
+            let hash = self.hash_topics(image, change, &patterns);
+            if hash != self.metadata_hash && cause.is_none() {
+                cause = Some("a topic that is read was created, deleted or given more partitions");
+            }
+            if let Some(cause) = cause {
+                epoch += 1;
+                self.bump(turn, epoch, hash, cause, &change.id);
+            }
+            self.seen = image.offset();
+        }
+        let (target_epoch, target) = self.retarget(turn, image, limits, change, &patterns, epoch);
+        let reads = self.reads(image, &change.after, &patterns);
+        let replaced = change.replaces.clone();
+        let is_free = |topic, index| match self.owner(topic, index) {
+            None => true,
+            Some(owner) => Some(owner) == replaced.as_ref(),
+        };
+        let step = Step {
+            target_epoch,
+            target: &target,
+            owned,
+            is_free: &is_free,
+            reads: &|topic| reads.contains(&topic),
+        };
+        let after = step.take(&change.after);
+        let stands = change.before.as_ref().is_some_and(|before| {
+            before.epoch == after.epoch
+                && before.previous_epoch == after.previous_epoch
+                && before.state == after.state
+                && before.assigned == after.assigned
+                && before.revoking == after.revoking
+        });
+        if let Some(holder) = &change.replaces {
+            self.disarm(turn, holder);
+        }
+        if !stands || change.replaces.is_some() {
+            let record = self.current_record(&change.id, Some(&after));
+            turn.step.records.push(record);
+        }
+        Ok(after)
+    }
+
     /// Which member reports, and whether it may.
-    fn find(&self, turn: &mut Turn<'_>, beat: &Beat) -> Result<Change, Refusal> {
-        let joins = beat.epoch == 0;
-        let known = self.members.contains_key(beat.member_id.as_str());
-        let id: Arc<str> = match beat.member_id.is_empty() {
-            true => beat.fresh_id.to_string().into(),
-            false => beat.member_id.as_str().into(),
+    pub(super) fn find(&self, turn: &mut Turn<'_>, who: &Who<'_>) -> Result<Change, Refusal> {
+        let joins = who.joins;
+        let id: Arc<str> = match who.member_id.is_empty() {
+            true => who.fresh_id.to_string().into(),
+            false => who.member_id.into(),
         };
         let found = |member: &Member| Change {
             id: id.clone(),
@@ -149,9 +193,8 @@ impl ConsumerGroup {
             after: member.clone(),
             replaces: None,
         };
-        let place = beat
+        let place = who
             .instance_id
-            .as_ref()
             .map(|instance| (instance, self.static_members.get(instance)));
         match (place, self.members.get(&id)) {
             (Some((instance, Some(holder))), _) if *holder != id => {
@@ -163,7 +206,8 @@ impl ConsumerGroup {
                         ),
                     ));
                 };
-                if before.epoch != STATIC_LEAVE_EPOCH {
+                let is_consumer = before.about.classic_member_metadata.is_none();
+                if who.epoch.is_some() && is_consumer && before.epoch != STATIC_LEAVE_EPOCH {
                     return Err(Refusal::new(
                         ErrorCode::UnreleasedInstanceId,
                         format!(
@@ -195,12 +239,13 @@ impl ConsumerGroup {
                 format!("instance id {instance} is unknown"),
             )),
             (_, Some(member)) => {
-                check_epoch(member, beat)?;
+                if let Some(epoch) = who.epoch {
+                    check_epoch(member, epoch, who.owned)?;
+                }
                 Ok(found(member))
             }
             (_, None) if joins => {
-                let full = self.members.len() >= turn.settings.consumer_members_max;
-                if full && !known {
+                if self.members.len() >= turn.settings.consumer_members_max {
                     return Err(Refusal::new(
                         ErrorCode::GroupMaxSizeReached,
                         format!(
@@ -463,7 +508,13 @@ impl ConsumerGroup {
         before: Option<&Member>,
         after: &Member,
     ) {
+        if let Some(classic) = &after.about.classic_member_metadata {
+            turn.arm(self.session(id), i64::from(classic.session_timeout_ms));
+            return;
+        }
         turn.arm(self.session(id), limits.session_timeout_ms);
+        turn.timers.disarm(&self.rejoin(id));
+        turn.timers.disarm(&self.fetch_assignment(id));
         let revocation = self.revocation(id);
         if after.state != MemberState::UnrevokedPartitions {
             turn.timers.disarm(&revocation);
@@ -472,7 +523,7 @@ impl ConsumerGroup {
         }
     }
 
-    fn session(&self, id: &Arc<str>) -> Timer {
+    pub(super) fn session(&self, id: &Arc<str>) -> Timer {
         Timer::ConsumerSession {
             group: self.id.clone(),
             member: id.clone(),
@@ -486,11 +537,11 @@ impl ConsumerGroup {
         }
     }
 
-    /// A member goes, for good or, if it is a static one that says so, for a while.
+    /// May a member go? A static one that only means to be away for a while is noted as such; to
+    /// take out one that goes for good is for the caller, as that may change the group's protocol.
     pub(in crate::group) fn leave(
         &mut self,
         turn: &mut Turn<'_>,
-        image: &MetadataImage,
         beat: &Beat,
     ) -> Result<Beaten, Refusal> {
         let id: Arc<str> = beat.member_id.as_str().into();
@@ -529,8 +580,6 @@ impl ConsumerGroup {
             turn.timers.disarm(&self.revocation(&id));
             let record = self.current_record(&id, Some(&away));
             turn.step.records.push(record);
-        } else {
-            self.put_out(turn, image, &id, "member left");
         }
         Ok(Beaten {
             member_id: id.to_string(),
@@ -548,50 +597,83 @@ impl ConsumerGroup {
         id: &Arc<str>,
         cause: &str,
     ) {
-        turn.timers.disarm(&self.session(id));
-        turn.timers.disarm(&self.revocation(id));
-        turn.step.records.extend(self.member_tombstones(id));
-        self.drop_patterns(turn, id, None);
+        self.put_all_out(turn, image, std::slice::from_ref(id), cause);
+    }
+
+    /// Takes members out together.
+    pub(super) fn put_all_out(
+        &mut self,
+        turn: &mut Turn<'_>,
+        image: &MetadataImage,
+        ids: &[Arc<str>],
+        cause: &str,
+    ) {
+        let Some(first) = ids.first() else {
+            return;
+        };
+        for id in ids {
+            self.disarm(turn, id);
+            turn.step.records.extend(self.member_tombstones(id));
+        }
+        let others = || {
+            self.members
+                .iter()
+                .filter(|(other, _)| !ids.contains(*other))
+        };
+        for pattern in self.patterns.keys() {
+            let mut readers = others();
+            if !readers.any(|(_, m)| m.about.subscribed_topic_regex.as_ref() == Some(pattern)) {
+                turn.step.records.push(self.pattern_record(pattern, None));
+            }
+        }
         let patterns = self.patterns_after(turn);
-        let others = self.members.iter().filter(|(other, _)| *other != id);
-        let read = others.flat_map(|(_, member)| self.reads(image, member, &patterns));
+        let read = others().flat_map(|(_, member)| self.reads(image, member, &patterns));
         let hash = hash(image, read.collect());
-        self.bump(turn, self.epoch + 1, hash, cause, id);
+        self.bump(turn, self.epoch + 1, hash, cause, first);
     }
 
-    /// A member has been silent for too long.
-    pub(in crate::group) fn session_is_due(
-        &mut self,
-        turn: &mut Turn<'_>,
-        image: &MetadataImage,
-        id: &Arc<str>,
-    ) {
-        if self.members.contains_key(id) {
-            let cause = "was silent for its session timeout";
-            self.note_removed(turn, id, cause);
-            self.put_out(turn, image, id, "member was silent for its session timeout");
+    /// Nothing is waited for from a member any more.
+    pub(super) fn disarm(&self, turn: &mut Turn<'_>, id: &Arc<str>) {
+        for timer in [
+            self.session(id),
+            self.revocation(id),
+            self.rejoin(id),
+            self.fetch_assignment(id),
+        ] {
+            turn.timers.disarm(&timer);
         }
     }
 
-    /// A member has not given up what it must in time.
-    pub(in crate::group) fn revocation_is_due(
-        &mut self,
-        turn: &mut Turn<'_>,
-        image: &MetadataImage,
-        id: &Arc<str>,
-    ) {
-        let holds = self
-            .members
-            .get(id)
-            .is_some_and(|member| member.state == MemberState::UnrevokedPartitions);
-        if holds {
-            self.note_removed(turn, id, "did not give up its partitions in time");
-            let cause = "member did not give up its partitions in time";
-            self.put_out(turn, image, id, cause);
-        }
+    /// Why a member has to go now that a timer of its has fallen due, if it has to.
+    pub(in crate::group) fn overdue(&self, timer: &Timer) -> Option<(Arc<str>, &'static str)> {
+        let (id, cause) = match timer {
+            Timer::ConsumerSession { member, .. } => {
+                (member, "member was silent for its session timeout")
+            }
+            Timer::Revocation { member, .. } => {
+                let state = self.members.get(member)?.state;
+                if state != MemberState::UnrevokedPartitions {
+                    return None;
+                }
+                (member, "member did not give up its partitions in time")
+            }
+            Timer::Rejoin { member, .. } => (member, "classic member did not join again in time"),
+            Timer::FetchAssignment { member, .. } => (
+                member,
+                "classic member did not ask for its assignment in time",
+            ),
+            Timer::Session { .. } | Timer::Join { .. } | Timer::Sync { .. } => return None,
+        };
+        self.members.contains_key(id).then(|| (id.clone(), cause))
     }
 
-    fn note_removed(&self, turn: &mut Turn<'_>, id: &Arc<str>, cause: &'static str) {
+    /// For the log.
+    pub(in crate::group) fn note_removed(
+        &self,
+        turn: &mut Turn<'_>,
+        id: &Arc<str>,
+        cause: &'static str,
+    ) {
         turn.step.events.push(Event::Removed {
             group: self.id.clone(),
             members: vec![id.to_string()],
@@ -625,15 +707,14 @@ impl ConsumerGroup {
 }
 
 /// Is this the epoch the member is in, or the one before if the answer may have been lost?
-fn check_epoch(member: &Member, beat: &Beat) -> Result<(), Refusal> {
-    let told = beat.epoch;
+fn check_epoch(member: &Member, told: i32, owned: Option<&Partitions>) -> Result<(), Refusal> {
     // Zero is a member that begins anew with nothing: what it had is still its own.
     if told == member.epoch || told == 0 {
         return Ok(());
     }
     let lost_answer = told < member.epoch
         && told == member.previous_epoch
-        && beat.owned.as_ref().is_some_and(|owned| {
+        && owned.is_some_and(|owned| {
             owned.iter().all(|(topic, indexes)| {
                 let held = member.assigned.get(topic);
                 held.is_some_and(|held| indexes.iter().all(|index| held.contains_key(index)))

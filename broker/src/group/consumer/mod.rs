@@ -16,10 +16,12 @@
 //! | `reconcile` | a member's next step towards its target |
 //! | `assignor` | `uniform` and `range` |
 //! | `pattern` | subscriptions by expression |
+//! | `classic_members` | members that still speak the classic protocol, and the change between the two |
 //!
 //! All of it changes by [`ConsumerGroup::apply`] alone, live and on replay.
 
 pub mod assignor;
+mod classic_members;
 mod heartbeat;
 pub mod pattern;
 mod reconcile;

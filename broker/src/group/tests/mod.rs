@@ -2,6 +2,7 @@
 
 mod classic;
 mod consumer;
+mod migration;
 mod offsets;
 mod properties;
 

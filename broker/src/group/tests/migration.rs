@@ -1,0 +1,421 @@
+//! Groups with members of both protocols, and groups that change from one to the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::consumer::{Client, topic_id};
+use super::*;
+use crate::config::MigrationPolicy;
+use crate::group::classic::ClassicGroup;
+use crate::group::embedded::{ByName, read_assignment, write_assignment};
+
+/// A classic consumer that gives partitions up only when it is told to (cooperative).
+#[derive(Clone, Debug, Default)]
+struct Classic {
+    id: String,
+    generation: i32,
+    owned: ByName,
+    joining: Option<Ticket>,
+    syncing: Option<Ticket>,
+    /// Everybody in the group, for a leader.
+    others: Vec<String>,
+    leads: bool,
+}
+
+/// A subscription in version 1: topics, and what is owned.
+fn subscription(topics: &[&str], owned: &ByName) -> Vec<u8> {
+    let mut bytes = offer("", topics).metadata;
+    bytes[..2].copy_from_slice(&1_i16.to_be_bytes());
+    let assignment = write_assignment(0, owned);
+    // Without its version and its user data.
+    bytes.extend(&assignment[2..assignment.len() - 4]);
+    bytes
+}
+
+impl Classic {
+    fn join(&mut self, world: &mut World) {
+        let ticket = world.join(Join {
+            protocols: vec![Protocol {
+                name: "cooperative-sticky".to_owned(),
+                metadata: subscription(&["t"], &self.owned),
+            }],
+            ..member(&self.id)
+        });
+        self.joining = Some(ticket);
+    }
+
+    /// Does what a classic client would do next.
+    fn act(&mut self, world: &mut World, partitions: i32) {
+        if let Some(joined) = self.joining.and_then(|ticket| world.answer(ticket)) {
+            let Reply::Join(joined) = joined.clone() else {
+                panic!("{joined:?}");
+            };
+            self.joining = None;
+            match joined.error_code {
+                ErrorCode::None => {
+                    self.id.clone_from(&joined.member_id);
+                    self.generation = joined.generation;
+                    self.leads = joined.leader == joined.member_id;
+                    let members = joined.members.iter();
+                    self.others = members.map(|member| member.member_id.clone()).collect();
+                    self.sync(world, partitions);
+                }
+                ErrorCode::MemberIdRequired => {
+                    self.id.clone_from(&joined.member_id);
+                    self.join(world);
+                }
+                ErrorCode::RebalanceInProgress => self.join(world),
+                _ => self.begin_anew(world),
+            }
+            return;
+        }
+        if let Some(synced) = self.syncing.and_then(|ticket| world.answer(ticket)) {
+            let Reply::Sync(synced) = synced.clone() else {
+                panic!("{synced:?}");
+            };
+            self.syncing = None;
+            match synced.error_code {
+                ErrorCode::None => {
+                    let given = read_assignment(&synced.assignment).expect("an assignment");
+                    let given: ByName = given
+                        .into_iter()
+                        .filter(|(_, indexes)| !indexes.is_empty())
+                        .collect();
+                    let gives_up = self.owned.iter().any(|(topic, indexes)| {
+                        let given = given.get(topic).cloned().unwrap_or_default();
+                        !indexes.is_subset(&given)
+                    });
+                    self.owned = given;
+                    if gives_up {
+                        // What a cooperative client does to say so.
+                        self.join(world);
+                    }
+                }
+                ErrorCode::RebalanceInProgress => self.join(world),
+                _ => self.begin_anew(world),
+            }
+            return;
+        }
+        if self.joining.is_some() || self.syncing.is_some() {
+            return;
+        }
+        if self.generation == 0 {
+            self.join(world);
+            return;
+        }
+        match world.heartbeat(&self.id, self.generation) {
+            ErrorCode::None => {}
+            ErrorCode::RebalanceInProgress => self.join(world),
+            _ => self.begin_anew(world),
+        }
+    }
+
+    fn begin_anew(&mut self, world: &mut World) {
+        *self = Classic::default();
+        self.join(world);
+    }
+
+    /// A leader shares out evenly, but gives nobody what another still has.
+    fn sync(&mut self, world: &mut World, partitions: i32) {
+        let mut plan: Vec<(String, Vec<u8>)> = Vec::new();
+        if self.leads {
+            for (place, id) in (0..).zip(&self.others) {
+                let count = self.others.len() as i32;
+                let share: BTreeSet<i32> = (0..partitions)
+                    .filter(|index| index % count == place)
+                    .collect();
+                let share = ByName::from([("t".to_owned(), share)]);
+                plan.push((id.clone(), write_assignment(1, &share)));
+            }
+        }
+        let ticket = world.ask(Ask::Sync(Sync {
+            group: "g".to_owned(),
+            generation: self.generation,
+            member_id: self.id.clone(),
+            instance_id: None,
+            protocol_type: None,
+            protocol: None,
+            assignments: plan,
+        }));
+        self.syncing = Some(ticket);
+    }
+}
+
+/// A stable classic group of two, with four partitions between them.
+fn two_classics(world: &mut World) -> Vec<Classic> {
+    world.topics(&[("t", 4)]);
+    let mut classics = vec![Classic::default(), Classic::default()];
+    settle(world, &mut classics, &mut []);
+    assert!(world.groups.classic("g").is_some());
+    classics
+}
+
+/// Everybody does its part until everything is read, each partition by one.
+fn settle(world: &mut World, classics: &mut [Classic], consumers: &mut [Client]) {
+    for _ in 0..60 {
+        for classic in &mut *classics {
+            classic.act(world, 4);
+        }
+        for consumer in &mut *consumers {
+            world.follow(consumer).expect("a good heartbeat");
+        }
+        world.pass(1_000);
+        let all_read = owned(classics, consumers).len() == 4;
+        let classic = world.groups.classic("g").map(ClassicGroup::len);
+        let consumer = world.groups.consumer("g").map(ConsumerGroup::len);
+        let all_in = classic.or(consumer) == Some(classics.len() + consumers.len());
+        let all_told = classics
+            .iter()
+            .all(|classic| classic.joining.is_none() && classic.syncing.is_none());
+        if all_read && all_in && all_told && world.state() == "Stable" {
+            return;
+        }
+    }
+    panic!("the group does not settle: {classics:?} {consumers:?}");
+}
+
+/// Who reads what, by what clients believe.
+fn owned(classics: &[Classic], consumers: &[Client]) -> BTreeMap<i32, Vec<String>> {
+    let mut owned: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for classic in classics {
+        for index in classic.owned.get("t").into_iter().flatten() {
+            owned.entry(*index).or_default().push(classic.id.clone());
+        }
+    }
+    for consumer in consumers {
+        for index in consumer.owned.get(&topic_id("t")).into_iter().flatten() {
+            owned.entry(*index).or_default().push(consumer.id.clone());
+        }
+    }
+    owned
+}
+
+#[test]
+fn a_classic_group_takes_in_a_consumer_and_is_classic_again_when_it_leaves() {
+    let mut world = World::new();
+    let mut classics = two_classics(&mut world);
+    let by = |classic: &Classic, offset| commit_by(&classic.id, classic.generation, "t", offset);
+    assert_eq!(code_of(&world.commit(by(&classics[0], 5))), ErrorCode::None);
+    let mut consumers = [Client::new("new", &["t"])];
+    world.follow(&mut consumers[0]).expect("in");
+    assert_eq!(world.consumers().len(), 3);
+    // The classic members are still in, and called to join again.
+    let called = world.heartbeat(&classics[0].id, classics[0].generation);
+    assert_eq!(called, ErrorCode::RebalanceInProgress);
+    world.crash();
+    settle(&mut world, &mut classics, &mut consumers);
+    let read = owned(&classics, &consumers);
+    assert!(read.values().all(|readers| readers.len() == 1), "{read:?}");
+    assert!(read.values().any(|readers| readers == &["new"]), "{read:?}");
+    assert_eq!(code_of(&world.commit(by(&classics[0], 6))), ErrorCode::None);
+    let mut stale = by(&classics[0], 7);
+    stale.generation -= 1;
+    assert_eq!(code_of(&world.commit(stale)), ErrorCode::IllegalGeneration);
+
+    assert_eq!(world.code(consumers[0].leave(-1)), ErrorCode::None);
+    let group = world.groups.classic("g").expect("a classic group");
+    assert_eq!((group.len(), world.offset("g", "t")), (2, 6));
+    world.crash();
+    settle(&mut world, &mut classics, &mut []);
+    assert!(world.groups.classic("g").is_some());
+}
+
+#[test]
+fn a_classic_member_joins_a_consumer_group_and_leaves_it() {
+    let mut world = World::new();
+    world.topics(&[("t", 4)]);
+    let mut consumers = [Client::new("a", &["t"])];
+    world.follow(&mut consumers[0]).expect("in");
+    let mut classics = [Classic::default()];
+    settle(&mut world, &mut classics, &mut consumers);
+    assert_eq!(
+        (world.consumers().len(), world.has("a").as_str()),
+        (2, "t/0 t/1")
+    );
+    let stranger = world.join(Join {
+        protocol_type: "connect".to_owned(),
+        ..new_member()
+    });
+    let refused = world.joined(stranger).error_code;
+    assert_eq!(refused, ErrorCode::InconsistentGroupProtocol);
+    let left = world.leave(&classics[0].id, None);
+    assert_eq!(left.members[0].1, ErrorCode::None);
+    assert_eq!(
+        world.leave("a", None).members[0].1,
+        ErrorCode::UnknownMemberId
+    );
+    settle(&mut world, &mut [], &mut consumers);
+    assert_eq!(world.has("a"), "t/0 t/1 t/2 t/3");
+}
+
+#[test]
+fn a_classic_member_of_a_consumer_group_is_held_to_its_times() {
+    let mut world = World::new();
+    world.topics(&[("t", 4)]);
+    let mut consumers = [Client::new("a", &["t"])];
+    let mut classics = [Classic::default()];
+    world.follow(&mut consumers[0]).expect("in");
+    settle(&mut world, &mut classics, &mut consumers);
+    // It beats and does not join again though it is called to.
+    world.topics(&[("t", 5)]);
+    for _ in 0..13 {
+        world.follow(&mut consumers[0]).expect("in");
+        world.heartbeat(&classics[0].id, classics[0].generation);
+        world.pass(5_000);
+    }
+    let out = world.heartbeat(&classics[0].id, classics[0].generation);
+    assert_eq!(out, ErrorCode::UnknownMemberId);
+    // Another is silent for its own session, shorter than a consumer's.
+    let mut classics = [Classic::default()];
+    for _ in 0..20 {
+        classics[0].act(&mut world, 5);
+        world.follow(&mut consumers[0]).expect("in");
+        world.pass(1_000);
+    }
+    assert_eq!(world.consumers().len(), 2);
+    world.pass(10_000);
+    assert_eq!(world.consumers().len(), 1);
+}
+
+#[test]
+fn groups_do_not_change_their_protocol_where_that_is_not_wanted() {
+    let with = |migration| {
+        World::with(Settings {
+            consumer: ConsumerGroupsConfig {
+                migration,
+                ..settings().consumer
+            },
+            ..settings()
+        })
+    };
+    for policy in [MigrationPolicy::Disabled, MigrationPolicy::Downgrade] {
+        let mut world = with(policy);
+        two_classics(&mut world);
+        let refused = world.code(Client::new("new", &["t"]).next_beat());
+        assert_eq!(
+            (refused, world.state()),
+            (ErrorCode::GroupIdNotFound, "Stable")
+        );
+    }
+    let mut world = with(MigrationPolicy::Upgrade);
+    let mut classics = two_classics(&mut world);
+    let mut consumers = [Client::new("new", &["t"])];
+    settle(&mut world, &mut classics, &mut consumers);
+    assert_eq!(world.code(consumers[0].leave(-1)), ErrorCode::None);
+    settle(&mut world, &mut classics, &mut []);
+    assert_eq!(
+        world.consumers().len(),
+        2,
+        "it stays a consumer group of classic members"
+    );
+}
+
+#[test]
+fn a_consumer_that_is_refused_leaves_a_classic_group_as_it_was() {
+    let mut world = World::new();
+    let classics = two_classics(&mut world);
+    let written = world.log.len();
+    let bad = crate::group::ask::Beat {
+        pattern: Some("(".to_owned()),
+        ..Client::new("new", &["t"]).next_beat()
+    };
+    assert_eq!(world.code(bad), ErrorCode::InvalidRegularExpression);
+    assert_eq!((world.log.len(), world.state()), (written, "Stable"));
+    let well = world.heartbeat(&classics[0].id, classics[0].generation);
+    assert_eq!(well, ErrorCode::None);
+}
+
+#[test]
+fn a_group_whose_members_are_no_consumers_takes_none_in() {
+    let mut world = World::new();
+    let joined = world.join(Join {
+        protocol_type: "connect".to_owned(),
+        protocols: vec![Protocol {
+            name: "sessioned".to_owned(),
+            metadata: b"opaque".to_vec(),
+        }],
+        takes_id_first: false,
+        ..new_member()
+    });
+    world.pass(3_000);
+    assert_eq!(world.joined(joined).error_code, ErrorCode::None);
+    let refused = world.code(Client::new("new", &["t"]).next_beat());
+    assert_eq!(refused, ErrorCode::GroupIdNotFound);
+    assert!(world.groups.classic("g").is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Classic and consumer clients come and go in any order; while anybody speaks the consumer
+    /// protocol no partition has two readers, and in the end all is read.
+    #[test]
+    fn whoever_comes_and_goes_in_whichever_protocol_the_group_settles(
+        acts in proptest::collection::vec((0..7_u8, any::<u8>()), 0..60)
+    ) {
+        let mut world = World::new();
+        world.topics(&[("t", 4)]);
+        let (mut classics, mut consumers): (Vec<Classic>, Vec<Client>) = Default::default();
+        let mut next = 0;
+        for (act, who) in acts {
+            let who = usize::from(who);
+            match act {
+                0 if classics.len() < 3 => classics.push(Classic::default()),
+                1 if consumers.len() < 3 => {
+                    next += 1;
+                    consumers.push(Client::new(&format!("m{next}"), &["t"]));
+                }
+                2 if !classics.is_empty() => {
+                    let gone = classics.remove(who % classics.len());
+                    world.leave(&gone.id, None);
+                }
+                3 if !consumers.is_empty() => {
+                    let gone = consumers.remove(who % consumers.len());
+                    world.beat(gone.leave(-1)).ok();
+                }
+                4 => {
+                    world.crash();
+                    for classic in &mut classics {
+                        // Whoever waited loses its connection and asks again.
+                        if classic.joining.take().is_some() || classic.syncing.take().is_some() {
+                            classic.syncing = None;
+                            classic.generation = 0;
+                        }
+                    }
+                }
+                _ => {
+                    for classic in &mut classics {
+                        classic.act(&mut world, 4);
+                    }
+                    for consumer in &mut consumers {
+                        if world.follow(consumer).is_err() {
+                            consumer.epoch = 0;
+                            consumer.owned.clear();
+                        }
+                    }
+                    world.pass(i64::from(who as u8) * 10);
+                }
+            }
+        }
+        for _ in 0..80 {
+            for classic in &mut classics {
+                classic.act(&mut world, 4);
+            }
+            for consumer in &mut consumers {
+                if world.follow(consumer).is_err() {
+                    consumer.epoch = 0;
+                    consumer.owned.clear();
+                }
+            }
+            world.pass(1_000);
+        }
+        let read = owned(&classics, &consumers);
+        if classics.is_empty() && consumers.is_empty() {
+            return Ok(());
+        }
+        prop_assert_eq!(read.len(), 4, "{:?} {:?}", classics, consumers);
+        prop_assert!(read.values().all(|readers| readers.len() == 1), "{read:?}");
+        prop_assert_eq!(world.state(), "Stable");
+    }
+}

@@ -521,7 +521,7 @@ fn consumer_heartbeats(scene: &mut Scene<'_>) {
     assert_eq!(nameless.error_code, expected.code());
     let name = format!("{}-own", scene.group);
     let joined = client.call(version, &joining(&name, "m"));
-    assert_eq!((joined.error_code, joined.member_epoch), (0, 1));
+    assert_eq!((joined.error_code, joined.member_epoch), (0, 2));
     assert_eq!(joined.member_id, Some(text("m")));
     assert_eq!(joined.heartbeat_interval_ms, 5_000);
     let assigned = joined.assignment.expect("an assignment").topic_partitions;
@@ -529,10 +529,10 @@ fn consumer_heartbeats(scene: &mut Scene<'_>) {
     let alive = ConsumerGroupHeartbeatRequest::default()
         .with_group_id(group(&name))
         .with_member_id(text("m"))
-        .with_member_epoch(1);
+        .with_member_epoch(2);
     let answer = client.call(version, &alive);
     assert_eq!((answer.error_code, answer.assignment), (0, None));
-    let ahead = client.call(version, &alive.clone().with_member_epoch(2));
+    let ahead = client.call(version, &alive.clone().with_member_epoch(3));
     assert_eq!(ahead.error_code, ErrorCode::FencedMemberEpoch.code());
     let mut by_pattern = joining(&format!("{}-re", scene.group), "m");
     if version >= 1 {
@@ -562,13 +562,13 @@ fn consumer_describe(scene: &mut Scene<'_>) {
     let groups = client.call(version, &request).groups;
     let found = &groups[0];
     assert_eq!((found.error_code, &found.group_state), (0, &text("Stable")));
-    assert_eq!((found.group_epoch, found.assignment_epoch), (1, 1));
+    assert_eq!((found.group_epoch, found.assignment_epoch), (2, 2));
     assert_eq!(
         (&found.assignor_name, found.authorized_operations),
         (&text("uniform"), 3400)
     );
     let member = &found.members[0];
-    assert_eq!((&member.member_id, member.member_epoch), (&text("m"), 1));
+    assert_eq!((&member.member_id, member.member_epoch), (&text("m"), 2));
     assert_eq!(member.client_host, text("/127.0.0.1"));
     let assigned = &member.assignment.topic_partitions[0];
     assert_eq!(assigned.topic_name, topic_name("t"));

@@ -189,7 +189,7 @@ fn the_first_member_is_given_everything_at_once() {
     let beaten = world
         .beat(Client::new("a", &["t"]).next_beat())
         .expect("in");
-    assert_eq!((beaten.epoch, beaten.interval_ms), (1, 5_000));
+    assert_eq!((beaten.epoch, beaten.interval_ms), (2, 5_000));
     assert_eq!(beaten.assignment, Some(vec![(topic_id("t"), vec![0, 1])]));
     assert_eq!(world.consumers().state(), "Stable");
 }
@@ -202,15 +202,15 @@ fn a_partition_moves_only_after_it_was_given_up() {
     let mut two = Client::new("b", &["t"]);
     world.follow(&mut one).expect("in");
     world.follow(&mut two).expect("in");
-    assert_eq!((world.has("b"), two.epoch), (String::new(), 2));
+    assert_eq!((world.has("b"), two.epoch), (String::new(), 3));
     assert_eq!(world.consumers().state(), "Reconciling");
     // The first one is told, and has not said yet that it has stopped.
     world.follow(&mut one).expect("in");
-    assert_eq!(one.epoch, 1, "it stays in its epoch until it has");
+    assert_eq!(one.epoch, 2, "it stays in its epoch until it has");
     world.follow(&mut two).expect("in");
     assert_eq!(world.has("b"), "");
     world.follow(&mut one).expect("in");
-    assert_eq!((one.epoch, world.has("a").as_str()), (2, "t/0 t/1"));
+    assert_eq!((one.epoch, world.has("a").as_str()), (3, "t/0 t/1"));
     world.follow(&mut two).expect("in");
     assert_eq!(
         (world.has("b").as_str(), world.state()),
@@ -329,10 +329,6 @@ fn what_is_no_heartbeat_is_refused_without_making_a_group() {
             ..good.clone()
         },
         Beat {
-            topics: Some(Vec::new()),
-            ..good.clone()
-        },
-        Beat {
             member_id: String::new(),
             chooses_id: true,
             ..good.clone()
@@ -363,6 +359,11 @@ fn what_is_no_heartbeat_is_refused_without_making_a_group() {
         ..good.clone()
     };
     check(&mut world, beat, ErrorCode::GroupIdNotFound);
+    let beat = Beat {
+        pattern: Some("(".to_owned()),
+        ..good.clone()
+    };
+    check(&mut world, beat, ErrorCode::InvalidRegularExpression);
 }
 
 #[test]
@@ -493,11 +494,11 @@ fn assignments_are_made_no_more_often_than_the_interval_allows() {
     world.follow(&mut two).expect("in");
     assert_eq!(
         (world.consumers().target_epoch(), world.state()),
-        (1, "Assigning")
+        (2, "Assigning")
     );
     world.pass(1_000);
     world.converge(&mut [one, two]);
-    assert_eq!(world.consumers().target_epoch(), 2);
+    assert_eq!(world.consumers().target_epoch(), 3);
 }
 
 #[test]
@@ -528,9 +529,9 @@ fn offsets_are_committed_in_the_members_epoch_or_since_it_has_the_partition() {
         knows_member_epochs: true,
         ..commit_by("a", epoch, topic, 5)
     };
-    assert_eq!(code_of(&world.commit(by(1, "t"))), ErrorCode::None);
+    assert_eq!(code_of(&world.commit(by(2, "t"))), ErrorCode::None);
     assert_eq!(
-        code_of(&world.commit(by(2, "t"))),
+        code_of(&world.commit(by(99, "t"))),
         ErrorCode::StaleMemberEpoch
     );
     assert_eq!(
@@ -539,22 +540,22 @@ fn offsets_are_committed_in_the_members_epoch_or_since_it_has_the_partition() {
     );
     let old = Commit {
         knows_member_epochs: false,
-        ..by(1, "t")
+        ..by(2, "t")
     };
     assert_eq!(code_of(&world.commit(old)), ErrorCode::UnsupportedVersion);
     // The member moves on and has not heard of it: what it has had all along still counts.
     one.topics.push("u".to_owned());
     world.follow(&mut one).expect("in");
-    assert_eq!(one.epoch, 2);
-    assert_eq!(code_of(&world.commit(by(1, "t"))), ErrorCode::None);
+    assert_eq!(one.epoch, 3);
+    assert_eq!(code_of(&world.commit(by(2, "t"))), ErrorCode::None);
     assert_eq!(
-        code_of(&world.commit(by(1, "u"))),
+        code_of(&world.commit(by(2, "u"))),
         ErrorCode::StaleMemberEpoch
     );
     world.crash();
-    assert_eq!(code_of(&world.commit(by(1, "t"))), ErrorCode::None);
+    assert_eq!(code_of(&world.commit(by(2, "t"))), ErrorCode::None);
     assert_eq!(
-        code_of(&world.commit(by(1, "u"))),
+        code_of(&world.commit(by(2, "u"))),
         ErrorCode::StaleMemberEpoch
     );
     let fetch = |world: &mut World, member: Option<(&str, i32)>| {
@@ -570,9 +571,9 @@ fn offsets_are_committed_in_the_members_epoch_or_since_it_has_the_partition() {
         }
     };
     assert_eq!(fetch(&mut world, None), ErrorCode::None);
-    assert_eq!(fetch(&mut world, Some(("a", 2))), ErrorCode::None);
+    assert_eq!(fetch(&mut world, Some(("a", 3))), ErrorCode::None);
     assert_eq!(
-        fetch(&mut world, Some(("a", 1))),
+        fetch(&mut world, Some(("a", 2))),
         ErrorCode::StaleMemberEpoch
     );
     assert_eq!(
@@ -617,7 +618,7 @@ fn a_consumer_group_is_described_listed_and_deleted() {
     };
     assert_eq!(
         (described.state, described.epoch, described.target_epoch),
-        ("Stable", 1, 1)
+        ("Stable", 2, 2)
     );
     assert_eq!(described.assignor, "uniform");
     assert_eq!(described.members[0].assigned, described.members[0].target);

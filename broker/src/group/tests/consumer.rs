@@ -206,6 +206,12 @@ fn a_partition_moves_only_after_it_was_given_up() {
     assert_eq!(world.consumers().state(), "Reconciling");
     // The first one is told, and has not said yet that it has stopped.
     world.follow(&mut one).expect("in");
+    let ticket = world.ask(Ask::ConsumerDescribe("g".to_owned()));
+    let Some(Reply::ConsumerDescribe(described)) = world.answer(ticket) else {
+        panic!("expected a description");
+    };
+    let shown = &described.members[0].assigned[0].partitions;
+    assert_eq!(shown[..], [0, 1, 2, 3], "what it gives up it still has");
     assert_eq!(one.epoch, 2, "it stays in its epoch until it has");
     world.follow(&mut two).expect("in");
     assert_eq!(world.has("b"), "");

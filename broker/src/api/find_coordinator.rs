@@ -55,7 +55,7 @@ impl Handler for FindCoordinator {
             let (code, node) = split(found);
             return response
                 .with_error_code(code.code())
-                .with_error_message(Some(StrBytes::from_static_str(code.name())))
+                .with_error_message(Some(StrBytes::from_static_str(sentence(code))))
                 .with_node_id(node.id)
                 .with_host(node.host)
                 .with_port(node.port);
@@ -63,7 +63,7 @@ impl Handler for FindCoordinator {
         for key in request.coordinator_keys {
             let found = find(&context, request.key_type, &key).await;
             let (code, node) = split(found);
-            let message = if code.is_error() { code.name() } else { "" };
+            let message = if code.is_error() { sentence(code) } else { "" };
             let coordinator = Coordinator::default()
                 .with_key(key)
                 .with_error_code(code.code())
@@ -74,6 +74,18 @@ impl Handler for FindCoordinator {
             response.coordinators.push(coordinator);
         }
         response
+    }
+}
+
+/// Kafka's own.
+fn sentence(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::InvalidRequest => {
+            "This most likely occurs because of a request being malformed by the client library or \
+             the message was sent to an incompatible broker. See the broker logs for more details."
+        }
+        ErrorCode::CoordinatorNotAvailable => "The coordinator is not available.",
+        other => other.name(),
     }
 }
 

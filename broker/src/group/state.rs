@@ -331,7 +331,7 @@ impl Groups {
             (Some((Group::Classic(_), _)) | None, _) => {}
         }
         if let Some((member, cause)) = goes {
-            self.put_out(now, timer.group(), &member, cause, step);
+            self.put_out(now, timer.group(), &[member], cause, step);
         }
         self.check();
         true
@@ -536,11 +536,12 @@ impl Groups {
             };
         }
         let id = leave.group.clone();
-        let image = self.image.clone();
         match self.turn(now, &id, step) {
             Some((Group::Classic(group), mut turn)) => group.leave(&mut turn, leave),
-            Some((Group::Consumer(group), mut turn)) => {
-                group.leave_classic(&mut turn, &image, leave)
+            Some((Group::Consumer(group), _)) => {
+                let (left, gone) = group.leaving(leave);
+                self.put_out(now, &id, &gone, "member left by LeaveGroup", step);
+                left
             }
             None => {
                 let strangers = leave.members.into_iter();
@@ -559,17 +560,9 @@ impl Groups {
         let leaves = beat.epoch < 0;
         match self.groups.get(beat.group.as_str()) {
             Some(Group::Consumer(_)) => {}
-            None if beat.epoch == 0 => {
-                let id: Arc<str> = beat.group.as_str().into();
-                let group = Box::new(ConsumerGroup::new(id.clone()));
-                self.groups.insert(id, Group::Consumer(group));
-            }
+            None if beat.epoch == 0 => return self.begin(now, beat, step),
             Some(Group::Classic(group)) if beat.epoch == 0 && group.is_empty() => {
-                // Nobody is left who speaks the classic protocol.
-                step.records.push(GroupRecord::classic(&beat.group, None));
-                let id: Arc<str> = beat.group.as_str().into();
-                let group = Box::new(ConsumerGroup::new(id.clone()));
-                self.groups.insert(id, Group::Consumer(group));
+                return self.begin(now, beat, step);
             }
             Some(Group::Classic(_)) if beat.epoch == 0 => return self.upgrade(now, beat, step),
             Some(Group::Classic(_)) => {
@@ -577,7 +570,10 @@ impl Groups {
                 return Err(Refusal::new(ErrorCode::GroupIdNotFound, why));
             }
             None => {
-                let why = format!("Group {} not found.", beat.group);
+                let why = match leaves {
+                    true => format!("Group {} not found.", beat.group),
+                    false => format!("Consumer group {} not found.", beat.group),
+                };
                 return Err(Refusal::new(ErrorCode::GroupIdNotFound, why));
             }
         }
@@ -592,9 +588,38 @@ impl Groups {
         let beaten = group.leave(&mut turn, beat)?;
         if beat.epoch == LEAVE_EPOCH {
             let member: Arc<str> = beat.member_id.as_str().into();
-            self.put_out(now, &beat.group, &member, "member left", step);
+            self.put_out(now, &beat.group, &[member], "member left", step);
         }
         Ok(beaten)
+    }
+
+    /// The first member of a consumer group. There is no group until it is let in.
+    fn begin(&mut self, now: Now, beat: &Beat, step: &mut Step) -> Result<Beaten, Refusal> {
+        let image = self.image.clone();
+        let limits = self.settings.of_group(&beat.group, &image);
+        let id: Arc<str> = beat.group.as_str().into();
+        let mut group = ConsumerGroup::new(id.clone());
+        let from = step.records.len();
+        if self.classic(&id).is_some() {
+            // Nobody is left who speaks the classic protocol.
+            step.records.push(GroupRecord::classic(&id, None));
+        }
+        let mut turn = Turn {
+            now,
+            settings: &self.settings,
+            timers: &mut self.timers,
+            step,
+        };
+        match group.heartbeat(&mut turn, &image, &limits, beat) {
+            Ok(beaten) => {
+                self.groups.insert(id, Group::Consumer(Box::new(group)));
+                Ok(beaten)
+            }
+            Err(refusal) => {
+                step.records.truncate(from);
+                Err(refusal)
+            }
+        }
     }
 
     /// A member of the consumer protocol joins a group of classic ones: from now on they are
@@ -639,8 +664,8 @@ impl Groups {
         Ok(beaten)
     }
 
-    /// Takes a member out of a consumer group. If only classic ones are left, so is the group.
-    fn put_out(&mut self, now: Now, id: &str, member: &Arc<str>, cause: &str, step: &mut Step) {
+    /// Takes members out of a consumer group. If only classic ones are left, so is the group.
+    fn put_out(&mut self, now: Now, id: &str, members: &[Arc<str>], cause: &str, step: &mut Step) {
         let image = self.image.clone();
         let allowed = matches!(
             self.settings.consumer.migration,
@@ -649,9 +674,9 @@ impl Groups {
         let Some((group, mut turn)) = self.consumer_turn(now, id, step) else {
             return;
         };
-        let classic = allowed.then(|| group.to_classic(&mut turn, &image, member));
+        let classic = allowed.then(|| group.to_classic(&mut turn, &image, members));
         let Some(mut classic) = classic.flatten() else {
-            group.put_out(&mut turn, &image, member, cause);
+            group.put_out(&mut turn, &image, members, cause);
             return;
         };
         turn.step.records.extend(group.tombstones());
@@ -684,17 +709,9 @@ impl Groups {
                 if beat.owned.as_ref().is_none_or(|owned| !owned.is_empty()) {
                     return invalid("TopicPartitions must be empty when (re-)joining.");
                 }
-                let names = beat
-                    .topics
-                    .as_ref()
-                    .is_some_and(|topics| !topics.is_empty());
-                let pattern = beat
-                    .pattern
-                    .as_ref()
-                    .is_some_and(|pattern| !pattern.is_empty());
-                if !names && !pattern {
+                if beat.topics.is_none() && beat.pattern.is_none() {
                     return invalid(
-                        "Either SubscribedTopicNames or SubscribedTopicRegex must be non-empty \
+                        "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null \
                          when (re-)joining.",
                     );
                 }

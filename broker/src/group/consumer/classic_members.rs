@@ -138,8 +138,7 @@ impl ConsumerGroup {
             let record = self.member_record(&change.id, Some(&change.after.about));
             turn.step.records.push(record);
         }
-        let reads_else = change.before.is_none()
-            || change.after.about.subscribed_topic_names != before.subscribed_topic_names
+        let reads_else = change.after.about.subscribed_topic_names != before.subscribed_topic_names
             || before.subscribed_topic_regex.is_some();
         let after = self.advance(turn, image, limits, &change, reads_else, Some(&owned))?;
         turn.timers.disarm(&self.rejoin(&change.id));
@@ -265,13 +264,9 @@ impl ConsumerGroup {
         missing.any(|(topic, index)| self.owner(topic, index).is_some())
     }
 
-    /// LeaveGroup to a consumer group.
-    pub(in crate::group) fn leave_classic(
-        &mut self,
-        turn: &mut Turn<'_>,
-        image: &MetadataImage,
-        leave: Leave,
-    ) -> Left {
+    /// LeaveGroup to a consumer group: who goes, and what each is told. An administrator may send
+    /// members of either protocol away.
+    pub(in crate::group) fn leaving(&self, leave: Leave) -> (Left, Vec<Arc<str>>) {
         let mut members = Vec::with_capacity(leave.members.len());
         let mut gone: Vec<Arc<str>> = Vec::new();
         for mut leaving in leave.members {
@@ -286,23 +281,29 @@ impl ConsumerGroup {
             };
             members.push((leaving, code));
         }
-        self.put_all_out(turn, image, &gone, "classic member left");
-        Left {
+        let left = Left {
             error_code: ErrorCode::None,
             members,
-        }
+        };
+        (left, gone)
     }
 
     fn leaves(&self, leaving: &Leaving) -> Result<Arc<str>, ErrorCode> {
-        let instance = leaving.instance_id.as_ref();
-        let holder = instance.and_then(|instance| self.static_members.get(instance));
-        let member_id = match (leaving.member_id.is_empty(), instance, holder) {
-            (true, Some(_), Some(holder)) => holder,
-            (true, ..) => return Err(ErrorCode::UnknownMemberId),
-            (false, ..) => leaving.member_id.as_str(),
+        let told = leaving.member_id.as_str();
+        let id = match &leaving.instance_id {
+            Some(instance) => match self.static_members.get(instance) {
+                None => return Err(ErrorCode::UnknownMemberId),
+                Some(holder) if !told.is_empty() && **holder != *told => {
+                    return Err(ErrorCode::FencedInstanceId);
+                }
+                Some(holder) => holder,
+            },
+            None => told,
         };
-        let (id, ..) = self.classic_member(member_id, instance)?;
-        Ok(id.clone())
+        let known = self.members.get_key_value(id);
+        known
+            .map(|(id, _)| id.clone())
+            .ok_or(ErrorCode::UnknownMemberId)
     }
 
     /// A group of the classic protocol as a consumer group, and the records that make it one. All
@@ -389,24 +390,29 @@ impl ConsumerGroup {
         }
     }
 
-    /// Without this member, the last that speaks the consumer protocol, the group as one of the
-    /// classic protocol; `None` if it cannot be or need not be one.
+    /// Without these members, among them all that speak the consumer protocol, the group as one of
+    /// the classic protocol; `None` if it cannot be or need not be one.
     pub(in crate::group) fn to_classic(
         &self,
         turn: &mut Turn<'_>,
         image: &MetadataImage,
-        without: &str,
+        without: &[Arc<str>],
     ) -> Option<ClassicGroup> {
-        let leaving = self.members.get(without)?;
-        let all_classic = self.classic_members().count() == self.members.len() - 1;
-        if leaving.about.classic_member_metadata.is_some()
+        let is_classic = |id: &Arc<str>| {
+            let member = self.members.get(id);
+            member.is_some_and(|member| member.about.classic_member_metadata.is_some())
+        };
+        let left = self.members.len().checked_sub(without.len())?;
+        let mut stay = self.members.keys().filter(|id| !without.contains(id));
+        let all_classic = stay.all(is_classic);
+        if without.iter().all(is_classic)
             || !all_classic
-            || self.members.len() < 2
-            || self.members.len() - 1 > turn.settings.members_max
+            || left == 0
+            || left > turn.settings.members_max
         {
             return None;
         }
-        let members = self.members.iter().filter(|(id, _)| ***id != *without);
+        let members = self.members.iter().filter(|(id, _)| !without.contains(*id));
         let members = members.filter_map(|(id, member)| {
             let classic = member.about.classic_member_metadata.as_ref()?;
             let target = self.targets.get(id).cloned().unwrap_or_default();

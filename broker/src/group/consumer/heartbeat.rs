@@ -136,14 +136,18 @@ impl ConsumerGroup {
             (_, false, false) => None,
         };
         let patterns = self.patterns_after(turn);
-        let mut epoch = self.epoch;
-        if cause.is_some() || self.seen != image.offset() {
+        // A group begins in epoch 1, as Kafka's; its first subscription is epoch 2.
+        let mut epoch = self.epoch.max(1);
+        if cause.is_some() || self.seen != image.offset() || self.epoch == 0 {
             let hash = self.hash_topics(image, change, &patterns);
             if hash != self.metadata_hash && cause.is_none() {
                 cause = Some("a topic that is read was created, deleted or given more partitions");
             }
-            if let Some(cause) = cause {
+            if cause.is_some() {
                 epoch += 1;
+            }
+            if epoch != self.epoch {
+                let cause = cause.unwrap_or("new member");
                 self.bump(turn, epoch, hash, cause, &change.id);
             }
             self.seen = image.offset();
@@ -202,7 +206,7 @@ impl ConsumerGroup {
                     return Err(Refusal::new(
                         ErrorCode::FencedInstanceId,
                         format!(
-                            "static member {id} with instance id {instance} was fenced by member {holder}"
+                            "Static member {id} with instance id {instance} was fenced by member {holder}."
                         ),
                     ));
                 };
@@ -211,7 +215,7 @@ impl ConsumerGroup {
                     return Err(Refusal::new(
                         ErrorCode::UnreleasedInstanceId,
                         format!(
-                            "static member {id} with instance id {instance} cannot join: the instance id is owned by member {holder}"
+                            "Static member {id} with instance id {instance} cannot join the group because the instance id is owned by {holder} member."
                         ),
                     ));
                 }
@@ -236,7 +240,7 @@ impl ConsumerGroup {
             }
             (Some((instance, None)), _) if !joins => Err(Refusal::new(
                 ErrorCode::UnknownMemberId,
-                format!("instance id {instance} is unknown"),
+                format!("Instance id {instance} is unknown."),
             )),
             (_, Some(member)) => {
                 if let Some(epoch) = who.epoch {
@@ -249,7 +253,7 @@ impl ConsumerGroup {
                     return Err(Refusal::new(
                         ErrorCode::GroupMaxSizeReached,
                         format!(
-                            "the consumer group has reached its maximum capacity of {} members",
+                            "The consumer group has reached its maximum capacity of {} members.",
                             turn.settings.consumer_members_max
                         ),
                     ));
@@ -263,7 +267,7 @@ impl ConsumerGroup {
             }
             (_, None) => Err(Refusal::new(
                 ErrorCode::UnknownMemberId,
-                format!("member {id} is not a member of group {}", self.id),
+                format!("Member {id} is not a member of group {}.", self.id),
             )),
         }
     }
@@ -302,7 +306,6 @@ impl ConsumerGroup {
         let about = &change.after.about;
         about.subscribed_topic_names != before.subscribed_topic_names
             || about.subscribed_topic_regex != before.subscribed_topic_regex
-            || change.before.is_none()
     }
 
     /// Matches expressions that are new or have not been looked at since the topics changed; true
@@ -332,7 +335,9 @@ impl ConsumerGroup {
             let compiled = Pattern::new(pattern).map_err(|why| {
                 Refusal::new(
                     ErrorCode::InvalidRegularExpression,
-                    format!("subscribed topic regex '{pattern}' is not a valid regular expression: {why}"),
+                    format!(
+                        "SubscribedTopicRegex `{pattern}` is not a valid regular expression: {why}."
+                    ),
                 )
             })?;
             let topics = compiled.matches(image);
@@ -550,14 +555,14 @@ impl ConsumerGroup {
                 None => {
                     return Err(Refusal::new(
                         ErrorCode::UnknownMemberId,
-                        format!("instance id {instance} is unknown"),
+                        format!("Instance id {instance} is unknown."),
                     ));
                 }
                 Some(holder) if *holder != id => {
                     return Err(Refusal::new(
                         ErrorCode::FencedInstanceId,
                         format!(
-                            "static member {id} with instance id {instance} was fenced by member {holder}"
+                            "Static member {id} with instance id {instance} was fenced by member {holder}."
                         ),
                     ));
                 }
@@ -567,7 +572,7 @@ impl ConsumerGroup {
         let Some(member) = self.members.get(&id) else {
             return Err(Refusal::new(
                 ErrorCode::UnknownMemberId,
-                format!("member {id} is not a member of group {}", self.id),
+                format!("Member {id} is not a member of group {}.", self.id),
             ));
         };
         if beat.epoch == STATIC_LEAVE_EPOCH {
@@ -589,19 +594,8 @@ impl ConsumerGroup {
         })
     }
 
-    /// Takes a member out: a new assignment is called for.
+    /// Takes members out: a new assignment is called for.
     pub(in crate::group) fn put_out(
-        &mut self,
-        turn: &mut Turn<'_>,
-        image: &MetadataImage,
-        id: &Arc<str>,
-        cause: &str,
-    ) {
-        self.put_all_out(turn, image, std::slice::from_ref(id), cause);
-    }
-
-    /// Takes members out together.
-    pub(super) fn put_all_out(
         &mut self,
         turn: &mut Turn<'_>,
         image: &MetadataImage,
@@ -731,8 +725,8 @@ fn check_epoch(member: &Member, told: i32, owned: Option<&Partitions>) -> Result
     Err(Refusal::new(
         ErrorCode::FencedMemberEpoch,
         format!(
-            "the consumer group member has a {which} member epoch ({told}) than the one known by \
-             the group coordinator ({}); it must abandon all its partitions and rejoin",
+            "The consumer group member has a {which} member epoch ({told}) than the one known by \
+             the group coordinator ({}). The member must abandon all its partitions and rejoin.",
             member.epoch
         ),
     ))

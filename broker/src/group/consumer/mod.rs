@@ -364,10 +364,15 @@ impl ConsumerGroup {
             });
             topics.collect::<Vec<_>>()
         };
-        let held = |held: &Held| {
-            let topics = held.iter();
+        // What a member is asked to give up it still has.
+        let held = |member: &Member| {
+            let mut held: BTreeMap<Uuid, BTreeSet<i32>> = BTreeMap::new();
+            for (topic, index) in member.holds() {
+                held.entry(topic).or_default().insert(index);
+            }
+            let topics = held.into_iter();
             topics
-                .map(|(id, indexes)| (*id, indexes.keys().copied().collect()))
+                .map(|(topic, indexes)| (topic, indexes.into_iter().collect()))
                 .collect::<BTreeMap<_, _>>()
         };
         let target = |id: &Arc<str>| {
@@ -392,7 +397,7 @@ impl ConsumerGroup {
                     member_id: id.to_string(),
                     about: member.about.clone(),
                     epoch: member.epoch,
-                    assigned: named(held(&member.assigned)),
+                    assigned: named(held(member)),
                     target: named(target(id)),
                 })
                 .collect(),

@@ -39,7 +39,12 @@ impl Pattern {
         build(pattern)
             .and_then(|_| build(&format!(r"\A(?:{pattern})\z")))
             .map(Pattern)
-            .map_err(|error| error.to_string())
+            .map_err(|error| {
+                // The last line says what is wrong, those above show where.
+                let said = error.to_string();
+                let last = said.lines().last().unwrap_or_default();
+                last.trim_start_matches("error: ").to_owned()
+            })
     }
 
     /// Topics it stands for.

@@ -206,6 +206,12 @@ fn a_partition_moves_only_after_it_was_given_up() {
     assert_eq!(world.consumers().state(), "Reconciling");
     // The first one is told, and has not said yet that it has stopped.
     world.follow(&mut one).expect("in");
+    let ticket = world.ask(Ask::ConsumerDescribe("g".to_owned()));
+    let Some(Reply::ConsumerDescribe(described)) = world.answer(ticket) else {
+        panic!("expected a description");
+    };
+    let shown = &described.members[0].assigned[0].partitions;
+    assert_eq!(shown[..], [0, 1, 2, 3], "what it gives up it still has");
     assert_eq!(one.epoch, 2, "it stays in its epoch until it has");
     world.follow(&mut two).expect("in");
     assert_eq!(world.has("b"), "");
@@ -329,10 +335,6 @@ fn what_is_no_heartbeat_is_refused_without_making_a_group() {
             ..good.clone()
         },
         Beat {
-            topics: Some(Vec::new()),
-            ..good.clone()
-        },
-        Beat {
             member_id: String::new(),
             chooses_id: true,
             ..good.clone()
@@ -363,6 +365,11 @@ fn what_is_no_heartbeat_is_refused_without_making_a_group() {
         ..good.clone()
     };
     check(&mut world, beat, ErrorCode::GroupIdNotFound);
+    let beat = Beat {
+        pattern: Some("(".to_owned()),
+        ..good.clone()
+    };
+    check(&mut world, beat, ErrorCode::InvalidRegularExpression);
 }
 
 #[test]
@@ -530,7 +537,7 @@ fn offsets_are_committed_in_the_members_epoch_or_since_it_has_the_partition() {
     };
     assert_eq!(code_of(&world.commit(by(2, "t"))), ErrorCode::None);
     assert_eq!(
-        code_of(&world.commit(by(3, "t"))),
+        code_of(&world.commit(by(99, "t"))),
         ErrorCode::StaleMemberEpoch
     );
     assert_eq!(

@@ -241,12 +241,24 @@ fn a_classic_member_joins_a_consumer_group_and_leaves_it() {
     assert_eq!(refused, ErrorCode::InconsistentGroupProtocol);
     let left = world.leave(&classics[0].id, None);
     assert_eq!(left.members[0].1, ErrorCode::None);
-    assert_eq!(
-        world.leave("a", None).members[0].1,
-        ErrorCode::UnknownMemberId
-    );
     settle(&mut world, &mut [], &mut consumers);
     assert_eq!(world.has("a"), "t/0 t/1 t/2 t/3");
+}
+
+#[test]
+fn an_administrator_sends_the_last_consumer_away_and_the_group_is_classic_again() {
+    let mut world = World::new();
+    let mut classics = two_classics(&mut world);
+    let mut consumers = [Client::new("new", &["t"])];
+    settle(&mut world, &mut classics, &mut consumers);
+    assert_eq!(
+        world.leave("nobody", None).members[0].1,
+        ErrorCode::UnknownMemberId
+    );
+    assert!(world.groups.consumer("g").is_some());
+    assert_eq!(world.leave("new", None).members[0].1, ErrorCode::None);
+    assert!(world.groups.classic("g").is_some());
+    settle(&mut world, &mut classics, &mut []);
 }
 
 #[test]

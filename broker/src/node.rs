@@ -17,7 +17,8 @@ use reka_raft::record::{
 use reka_raft::{MetadataImage, MetadataQuorum, ProposeError, QuorumOptions, StartError, Voter};
 use reka_records::validate::Rules;
 use reka_storage::fs::Disk;
-use reka_storage::log_dir::{Identity, LogDirError};
+use reka_storage::log_dir::Identity;
+pub use reka_storage::log_dir::LogDirError;
 use reka_storage::map_budget::{MAPS_MAX, MapBudget};
 use reka_storage::{LogDir, LogError, TopicPartition};
 use tokio::runtime::Runtime;

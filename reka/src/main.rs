@@ -3,9 +3,13 @@
 //! | Exit code | Means |
 //! |---|---|
 //! | 0 | stopped cleanly |
-//! | 1 | the node did not start; standard error says why |
+//! | 1 | the node did not start, for another reason than those below; standard error says why |
 //! | 2 | the command line or the configuration is wrong |
 //! | 3 | the node ran, and could not leave its data as a clean stop does |
+//! | 4 | an address cannot be listened on: another process has the port |
+//! | 5 | the data directory cannot be used: missing rights, a damaged file, a failing disk |
+//! | 6 | the data directory is in use by another process |
+//! | 7 | the data directory belongs to another broker or another cluster |
 
 mod command_line;
 
@@ -15,6 +19,7 @@ use std::process::ExitCode;
 use command_line::{Command, USAGE};
 use reka_broker::config::{self, Config, LoggingConfig, Sources};
 use reka_broker::loggers::{Level, Loggers};
+use reka_broker::node::{LogDirError, NodeError};
 use reka_broker::{Node, config::SourceFile};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -25,6 +30,21 @@ use tracing_subscriber::{EnvFilter, reload};
 const EXIT_START: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 const EXIT_STOP: u8 = 3;
+const EXIT_ADDRESS: u8 = 4;
+const EXIT_DIRECTORY: u8 = 5;
+const EXIT_IN_USE: u8 = 6;
+const EXIT_FOREIGN: u8 = 7;
+
+/// What scripts and supervisors are told: some of these go away by waiting, some need a person.
+fn exit_code(error: &NodeError) -> u8 {
+    match error {
+        NodeError::Bind(_) => EXIT_ADDRESS,
+        NodeError::LogDir(LogDirError::InUse { .. }) => EXIT_IN_USE,
+        NodeError::LogDir(LogDirError::Foreign { .. }) => EXIT_FOREIGN,
+        NodeError::LogDir(_) | NodeError::CreateDir { .. } => EXIT_DIRECTORY,
+        _ => EXIT_START,
+    }
+}
 
 fn main() -> ExitCode {
     match command_line::parse(std::env::args().skip(1)) {
@@ -89,7 +109,7 @@ fn run(config: Config) -> ExitCode {
         Ok(node) => node,
         Err(error) => {
             eprintln!("reka: {error}");
-            return ExitCode::from(EXIT_START);
+            return ExitCode::from(exit_code(&error));
         }
     };
     let services = node.services();

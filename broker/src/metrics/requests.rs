@@ -8,6 +8,8 @@ use prometheus::{
 };
 use reka_protocol::{Api, ErrorCode, versions};
 
+use crate::api::advertised;
+
 /// From 10 µs to 30 s: an answer from memory, and a long poll.
 const SECONDS: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
@@ -17,8 +19,8 @@ const SECONDS: &[f64] = &[
 /// Counters of what clients do.
 #[derive(Debug)]
 pub struct RequestMetrics {
-    /// By position in the version table, so that counting looks nothing up.
-    apis: Vec<ApiMetrics>,
+    /// By position in the version table, so that counting looks nothing up; of what is served.
+    apis: Vec<Option<ApiMetrics>>,
     errors: IntCounterVec,
     /// Connections that are open.
     pub connections: IntGauge,
@@ -94,6 +96,7 @@ impl RequestMetrics {
         registry.register(Box::new(connections_faulty.clone()))?;
         registry.register(Box::new(flush_seconds.clone()))?;
         registry.register(Box::new(flush_failures.clone()))?;
+        let is_served = |api: &Api| advertised().iter().any(|served| served.key == api.key);
         let of_api = |api: &Api| ApiMetrics {
             seconds: seconds.with_label_values(&[api.name]),
             received: received.with_label_values(&[api.name]),
@@ -101,7 +104,10 @@ impl RequestMetrics {
             parked: parked.with_label_values(&[api.name]),
         };
         Ok(RequestMetrics {
-            apis: versions::APIS.iter().map(of_api).collect(),
+            apis: versions::APIS
+                .iter()
+                .map(|api| is_served(api).then(|| of_api(api)))
+                .collect(),
             errors,
             connections,
             connections_accepted,
@@ -113,7 +119,7 @@ impl RequestMetrics {
     }
 
     fn of(&self, api: &'static Api) -> Option<&ApiMetrics> {
-        self.apis.get(versions::position(api))
+        self.apis.get(versions::position(api))?.as_ref()
     }
 
     /// A request was read.

@@ -14,7 +14,7 @@
 //! | [`listeners`] | where to listen, what clients are told |
 //! | [`topic`] | a topic's settings |
 //! | [`current`] | which configuration is in force |
-//! | [`alter`] | what the Admin API may change |
+//! | [`mod@alter`] | what the Admin API may change |
 //! | [`describe`] | what it is told |
 //! | [`documentation`] | `docs/configuration.md` |
 //! | [`error`] | what can be wrong, and where |
@@ -475,6 +475,51 @@ impl Config {
     /// DescribeConfigs of a topic with these overrides.
     pub fn describe_topic(&self, overrides: &Overrides) -> Vec<Described> {
         describe::topic(&self.layers, overrides)
+    }
+
+    /// DescribeConfigs of a group with these overrides.
+    pub fn describe_group(&self, overrides: &Overrides) -> Vec<Described> {
+        describe::group(&self.layers, overrides)
+    }
+
+    /// Whether a group may have these overrides, which are good one by one: each within what the
+    /// broker allows, and all together.
+    pub fn check_group(&self, overrides: &Overrides) -> Result<(), AlterError> {
+        let limits = &self.groups.consumer;
+        let of = |key: &str, tunable: Tunable| {
+            let given = overrides
+                .get(key)
+                .and_then(|value| value.trim().parse().ok());
+            let millis =
+                |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+            let value = given.unwrap_or(millis(tunable.default));
+            let (_, rest) = key.split_once('.').unwrap_or_default();
+            let refuse = |how: &str, bound: &str| {
+                let said = format!("{key} must be {how} or equal to group.consumer.{bound}.{rest}");
+                Err(AlterError::InvalidConfig(said))
+            };
+            match value {
+                value if given.is_some() && value < millis(tunable.min) => {
+                    refuse("greater than", "min")
+                }
+                value if given.is_some() && value > millis(tunable.max) => {
+                    refuse("less than", "max")
+                }
+                value => Ok(value),
+            }
+        };
+        let heartbeat = of("consumer.heartbeat.interval.ms", limits.heartbeat_interval)?;
+        let session = of("consumer.session.timeout.ms", limits.session_timeout)?;
+        of(
+            "consumer.assignment.interval.ms",
+            limits.assignment_interval,
+        )?;
+        if heartbeat >= session {
+            let said = "consumer.session.timeout.ms must be greater than \
+                        consumer.heartbeat.interval.ms";
+            return Err(AlterError::InvalidConfig(said.to_owned()));
+        }
+        Ok(())
     }
 
     /// DescribeConfigs of this broker.

@@ -20,3 +20,4 @@ mod tree;
 
 pub use pair::{Outcome, Pair, Score};
 pub use scripts::{SCRIPTS, Script};
+pub use side::{Answer, Side};

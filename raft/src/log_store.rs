@@ -1,7 +1,7 @@
 //! The metadata log on disk, as openraft asks for it.
 //!
-//! [`index`] knows which entries there are, [`segments`] holds them in files,
-//! [`markers`] keeps the vote and two positions, [`writer`] does all writing in order.
+//! `index` knows which entries there are, [`segments`] holds them in files,
+//! `markers` keeps the vote and two positions, `writer` does all writing in order.
 //! This file translates.
 //!
 //! What is promised: a vote is durable when `save_vote` returns; an entry is readable

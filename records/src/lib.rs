@@ -44,7 +44,10 @@ pub use compression::{Compression, CompressionError};
 pub use error::{BatchError, ErrorKind, RecordFault};
 pub use iter::{Record, Records};
 pub use validate::{Accepted, Change, Origin, Rejection, Rules, validate};
-pub use view::{BatchHeader, BatchView, Batches, HEADER_BYTES, LOG_OVERHEAD_BYTES, batches};
+pub use view::{
+    BatchHeader, BatchSpan, BatchView, Batches, HEADER_BYTES, LOG_OVERHEAD_BYTES, SPAN_BYTES,
+    batches,
+};
 pub use walk::Headers;
 
 /// "No timestamp", in a record or in a batch.

@@ -48,9 +48,10 @@ pub fn set_timestamps(batch: &mut [u8], timestamp_type: TimestampType, max_times
 
 /// Stamps when tombstones and markers of this batch may go.
 ///
-/// This overwrites the base timestamp, so record timestamps would shift with it: only for batches
-/// whose records nobody reads the timestamps of (markers), and for log append time. For data, build
-/// the batch anew with [`crate::BatchBuilder::delete_horizon`].
+/// This overwrites the base timestamp, and record timestamps are counted from it: only for batches
+/// with log append time, whose records all have the max timestamp. All others, markers as well, are
+/// built anew with [`crate::BatchBuilder::delete_horizon`], which counts the records from the
+/// horizon and keeps their timestamps, as Apache Kafka's cleaner does for every batch it stamps.
 pub fn set_delete_horizon(batch: &mut [u8], horizon_ms: i64) {
     let wanted = attributes(batch).with(Attributes::DELETE_HORIZON);
     put(batch, layout::ATTRIBUTES, wanted.0.to_be_bytes());

@@ -47,6 +47,48 @@ pub struct BatchHeader {
     pub record_count: i32,
 }
 
+/// The first bytes of a header, up to its last offset delta.
+pub const SPAN_BYTES: usize = layout::LAST_OFFSET_DELTA.end();
+
+/// How long a batch is and which offsets it spans: all that going from batch to batch takes,
+/// from the beginning of the header, which lies in fewer cache lines than the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSpan {
+    /// Offset of the first record the batch was written with.
+    pub base_offset: i64,
+    /// Last offset minus base offset. As stored: a hostile one may be negative.
+    pub last_offset_delta: i32,
+    /// Bytes of the whole batch, header included.
+    pub size: usize,
+}
+
+impl BatchSpan {
+    /// Checks what [`BatchHeader::parse`] checks, but that the header is all there.
+    #[inline]
+    pub fn parse(bytes: &[u8; SPAN_BYTES]) -> Result<BatchSpan, BatchError> {
+        let length = get_i32(bytes, layout::BATCH_LENGTH);
+        check_format(get_i8(bytes, layout::MAGIC), length)?;
+        let span = BatchSpan {
+            base_offset: get_i64(bytes, layout::BASE_OFFSET),
+            last_offset_delta: get_i32(bytes, layout::LAST_OFFSET_DELTA),
+            size: LOG_OVERHEAD_BYTES.saturating_add(length.max(0) as usize),
+        };
+        check_offsets(span.base_offset, span.last_offset_delta)?;
+        Ok(span)
+    }
+
+    /// Offset of the last record the batch was written with.
+    pub fn last_offset(&self) -> i64 {
+        self.base_offset
+            .wrapping_add(i64::from(self.last_offset_delta))
+    }
+
+    /// The offset after the batch.
+    pub fn next_offset(&self) -> i64 {
+        self.last_offset().wrapping_add(1)
+    }
+}
+
 impl BatchHeader {
     /// Parses the header at the start of `bytes` and checks its structure: enough bytes for a
     /// header, magic 2, a length that can hold one, offsets that do not overflow. The batch itself
@@ -75,16 +117,17 @@ impl BatchHeader {
             base_sequence: get_i32(header, layout::BASE_SEQUENCE),
             record_count: get_i32(header, layout::RECORD_COUNT),
         };
-        let last = header
-            .base_offset
-            .checked_add(i64::from(header.last_offset_delta));
-        if last.and_then(|last| last.checked_add(1)).is_none() {
-            return Err(BatchError::OffsetOverflow {
-                base_offset: header.base_offset,
-                last_offset_delta: header.last_offset_delta,
-            });
-        }
+        check_offsets(header.base_offset, header.last_offset_delta)?;
         Ok(header)
+    }
+
+    /// Size and offsets alone.
+    pub fn span(&self) -> BatchSpan {
+        BatchSpan {
+            base_offset: self.base_offset,
+            last_offset_delta: self.last_offset_delta,
+            size: self.size(),
+        }
     }
 
     /// Bytes of the whole batch, header included.
@@ -315,6 +358,19 @@ fn get_i32(header: &[u8], field: Field) -> i32 {
 
 fn get_i64(header: &[u8], field: Field) -> i64 {
     i64::from_be_bytes(get(header, field))
+}
+
+/// Checks that the offset after a batch is a number.
+#[inline]
+fn check_offsets(base_offset: i64, last_offset_delta: i32) -> Result<(), BatchError> {
+    let last = base_offset.checked_add(i64::from(last_offset_delta));
+    match last.and_then(|last| last.checked_add(1)) {
+        Some(_) => Ok(()),
+        None => Err(BatchError::OffsetOverflow {
+            base_offset,
+            last_offset_delta,
+        }),
+    }
 }
 
 #[inline]

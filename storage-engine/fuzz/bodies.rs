@@ -22,7 +22,7 @@ use reka_storage::{Appended, CheckedBatches, Log, LogConfig, LogDir, TopicPartit
 pub type Body = fn(&[u8]);
 
 /// Every target by the name of its corpus folder.
-pub const TARGETS: [(&str, Body); 9] = [
+pub const TARGETS: [(&str, Body); 10] = [
     ("log", fuzz_log),
     ("offset_index", fuzz_offset_index),
     ("time_index", fuzz_time_index),
@@ -32,6 +32,7 @@ pub const TARGETS: [(&str, Body); 9] = [
     ("recovery_points", fuzz_recovery_points),
     ("log_starts", fuzz_log_starts),
     ("meta", fuzz_meta),
+    ("names", fuzz_names),
 ];
 
 const ROOT: &str = "/";
@@ -86,6 +87,35 @@ pub fn fuzz_log_starts(bytes: &[u8]) {
 
 pub fn fuzz_meta(bytes: &[u8]) {
     open_with("meta.properties", bytes);
+}
+
+/// Names of files in a partition's directory, one a line, each with its line as content.
+pub fn fuzz_names(bytes: &[u8]) {
+    for original in originals() {
+        let disk = original.snapshot();
+        for line in bytes.split(|byte| *byte == b'\n').take(64) {
+            let name: String = String::from_utf8_lossy(line)
+                .chars()
+                .filter(|char| !['/', '\0'].contains(char))
+                .take(255)
+                .collect();
+            if ["", ".", ".."].contains(&name.as_str()) {
+                continue;
+            }
+            let path = Path::new(ROOT).join("t-0").join(name);
+            // What is there already stays.
+            if disk.open(&path, OpenMode::Existing).is_err() {
+                let file = disk.open(&path, OpenMode::Create);
+                let file = file.expect("a disk in memory");
+                // An empty data file is one, garbage in one is another matter.
+                let content = if line.ends_with(b".log") { &[] } else { line };
+                file.write_at(content, 0).expect("a disk in memory");
+            }
+        }
+        let Some(dir) = open_dir(&disk) else { continue };
+        let Some(log) = open_log(&dir) else { continue };
+        use_all(log, dir);
+    }
 }
 
 fn open_dir(disk: &SimDisk) -> Option<LogDir> {

@@ -48,7 +48,7 @@ impl<'a> CheckedBatches<'a> {
         Ok(CheckedBatches { bytes, offsets })
     }
 
-    /// One client's batch that [`reka_records::validate`] accepted, after the changes it
+    /// One client's batch that [`reka_records::validate()`] accepted, after the changes it
     /// called for: structure and checksum are known to be right, so the bytes are not
     /// read again.
     pub fn accepted(batch: &'a mut [u8], accepted: &Accepted) -> CheckedBatches<'a> {
@@ -67,6 +67,23 @@ impl<'a> CheckedBatches<'a> {
     /// Never: that is an error of [`CheckedBatches::check`].
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Whether a batch is a retry is answered for the whole append, and what may follow
+    /// a batch depends on its being applied: so one of a producer stands alone.
+    pub(crate) fn check_alone(&self) -> Result<(), AppendError> {
+        let mut headers = self.headers().enumerate();
+        let produced = headers.find(|(_, (_, header))| header.has_producer_id());
+        match produced {
+            Some((index, (_, header))) if index > 0 || headers.next().is_some() => {
+                Err(AppendError::NotAlone {
+                    index,
+                    batches: self.headers().count(),
+                    producer_id: header.producer_id,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Headers with their positions.

@@ -1,5 +1,6 @@
 //! What every log of one directory shares.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,10 +39,7 @@ pub struct Env {
 impl Env {
     /// The environment of the logs in `dir`, with a budget of its own and empty checkpoints.
     pub fn new(disk: Disk, dir: &Path) -> Arc<Env> {
-        let checkpoint = |name: &str| DirCheckpoint {
-            path: dir.join(name),
-            offsets: Mutex::default(),
-        };
+        let checkpoint = |name: &str| DirCheckpoint::new(dir.join(name), Offsets::new());
         Arc::new(Env {
             disk,
             maps: Arc::new(MapBudget::new(MAPS_MAX)),
@@ -58,8 +56,8 @@ impl Env {
     pub fn load(disk: Disk, dir: &Path, maps: Arc<MapBudget>) -> Result<Arc<Env>, CheckpointError> {
         let load = |name: &str| -> Result<DirCheckpoint, CheckpointError> {
             let path = dir.join(name);
-            let offsets = Mutex::new(checkpoint::read_offsets(&disk, &path)?);
-            Ok(DirCheckpoint { path, offsets })
+            let offsets = checkpoint::read_offsets(&disk, &path)?;
+            Ok(DirCheckpoint::new(path, offsets))
         };
         let recovery_points = load(RECOVERY_POINT_CHECKPOINT)?;
         let log_starts = load(LOG_START_CHECKPOINT)?;
@@ -76,45 +74,150 @@ impl Env {
             disk,
         }))
     }
+
+    /// Stored offsets of a partition that is no more, of which nothing may reach the next
+    /// one of its name.
+    pub(crate) fn forget(&self, partition: &TopicPartition) -> DiskResult<()> {
+        for checkpoint in self.checkpoints() {
+            checkpoint.remove(partition);
+        }
+        for checkpoint in self.checkpoints() {
+            checkpoint.forget(&self.disk, partition)?;
+        }
+        Ok(())
+    }
+
+    fn checkpoints(&self) -> [&DirCheckpoint; 4] {
+        [
+            &self.recovery_points,
+            &self.log_starts,
+            &self.cleaner_points,
+            &self.high_watermarks,
+        ]
+    }
 }
 
 /// One offset checkpoint of the directory: the offsets in memory and the file.
 #[derive(Debug)]
 pub struct DirCheckpoint {
     path: std::path::PathBuf,
-    offsets: Mutex<Offsets>,
+    state: Mutex<CheckpointState>,
 }
 
-impl DirCheckpoint {
-    fn offsets(&self) -> std::sync::MutexGuard<'_, Offsets> {
-        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+#[derive(Debug, Default)]
+struct CheckpointState {
+    offsets: Offsets,
+    /// Partitions of which the file may say more than is true: since it was written
+    /// their offset was lowered, or they were forgotten.
+    stale: BTreeSet<TopicPartition>,
+}
 
-    /// The offset of a partition.
-    pub fn get(&self, partition: &TopicPartition) -> Option<i64> {
-        self.offsets().get(partition).copied()
-    }
-
-    /// Notes an offset, to be stored with the next [`DirCheckpoint::store`].
-    pub fn set(&self, partition: &TopicPartition, offset: i64) {
-        let mut offsets = self.offsets();
-        match offsets.get_mut(partition) {
-            Some(known) => *known = offset,
+impl CheckpointState {
+    fn set(&mut self, partition: &TopicPartition, offset: i64) {
+        match self.offsets.get_mut(partition) {
+            Some(known) => {
+                if *known > offset {
+                    self.stale.insert(partition.clone());
+                }
+                *known = offset;
+            }
             None => {
-                offsets.insert(partition.clone(), offset);
+                self.offsets.insert(partition.clone(), offset);
             }
         }
     }
 
-    /// Forgets a partition.
+    fn remove(&mut self, partition: &TopicPartition) {
+        if self.offsets.remove(partition).is_some() {
+            self.stale.insert(partition.clone());
+        }
+    }
+
+    fn store(&mut self, disk: &Disk, path: &Path) -> DiskResult<()> {
+        checkpoint::write_offsets(disk, path, &self.offsets)?;
+        self.stale.clear();
+        Ok(())
+    }
+}
+
+impl DirCheckpoint {
+    fn new(path: std::path::PathBuf, offsets: Offsets) -> DirCheckpoint {
+        let state = CheckpointState {
+            offsets,
+            stale: BTreeSet::new(),
+        };
+        DirCheckpoint {
+            path,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, CheckpointState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The offset of a partition.
+    pub fn get(&self, partition: &TopicPartition) -> Option<i64> {
+        self.state().offsets.get(partition).copied()
+    }
+
+    /// Notes an offset, to be stored with the next [`DirCheckpoint::store`].
+    pub fn set(&self, partition: &TopicPartition, offset: i64) {
+        self.state().set(partition, offset);
+    }
+
+    /// Forgets a partition, with the next [`DirCheckpoint::store`] in the file as well.
     pub fn remove(&self, partition: &TopicPartition) {
-        self.offsets().remove(partition);
+        self.state().remove(partition);
+    }
+
+    /// Notes an offset and stores it at once. When that fails the old one stands.
+    pub fn put(&self, disk: &Disk, partition: &TopicPartition, offset: i64) -> DiskResult<()> {
+        let mut state = self.state();
+        let known = state.offsets.get(partition).copied();
+        state.set(partition, offset);
+        let stored = state.store(disk, &self.path);
+        if stored.is_err() {
+            match known {
+                Some(known) => state.set(partition, known),
+                None => state.remove(partition),
+            }
+        }
+        stored
+    }
+
+    /// Makes sure that neither memory nor file names an offset above this one; stored
+    /// only if one of them may. When that fails the old one stands.
+    pub fn lower(&self, disk: &Disk, partition: &TopicPartition, offset: i64) -> DiskResult<()> {
+        let mut state = self.state();
+        let known = state.offsets.get(partition).copied();
+        let above = known.filter(|known| *known > offset);
+        if above.is_some() {
+            state.set(partition, offset);
+        } else if !state.stale.contains(partition) {
+            return Ok(());
+        }
+        let stored = state.store(disk, &self.path);
+        if let (Err(_), Some(above)) = (&stored, above) {
+            state.set(partition, above);
+        }
+        stored
+    }
+
+    /// Makes sure that neither memory nor file knows a partition: another one is about to
+    /// take its name.
+    pub fn forget(&self, disk: &Disk, partition: &TopicPartition) -> DiskResult<()> {
+        let mut state = self.state();
+        state.remove(partition);
+        if !state.stale.contains(partition) {
+            return Ok(());
+        }
+        state.store(disk, &self.path)
     }
 
     /// Writes the file. The lock is held meanwhile, so that an older state never
     /// replaces a newer one.
     pub fn store(&self, disk: &Disk) -> DiskResult<()> {
-        let offsets = self.offsets();
-        checkpoint::write_offsets(disk, &self.path, &offsets)
+        self.state().store(disk, &self.path)
     }
 }

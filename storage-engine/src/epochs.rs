@@ -129,21 +129,35 @@ impl LeaderEpochs {
         }
     }
 
+    /// The newest epoch that wrote something below `offset`.
+    pub(crate) fn latest_before(&self, offset: i64) -> Option<i32> {
+        let before = self
+            .entries
+            .partition_point(|entry| entry.start_offset < offset);
+        before.checked_sub(1).map(|index| self.entries[index].epoch)
+    }
+
     /// Notes that `epoch` writes from `start_offset` on, if that is news, and
-    /// makes it durable before the record itself can be.
+    /// makes it durable before the record itself can be. `start_offset` is where the
+    /// log ends.
     pub(crate) fn assign(&mut self, epoch: i32, start_offset: i64) -> DiskResult<()> {
-        if epoch < 0 || self.entries.last().is_some_and(|last| last.epoch >= epoch) {
+        if epoch < 0 || self.latest() == Some(epoch) {
             return Ok(());
         }
-        // An epoch that wrote nothing leaves no trace.
+        // An epoch that wrote nothing leaves no trace, be it older or newer than this one.
         let kept = self
             .entries
             .partition_point(|entry| entry.start_offset < start_offset);
         let mut entries = self.entries[..kept].to_vec();
-        entries.push(EpochStart {
-            epoch,
-            start_offset,
-        });
+        if entries.last().is_none_or(|last| last.epoch < epoch) {
+            entries.push(EpochStart {
+                epoch,
+                start_offset,
+            });
+        }
+        if entries == self.entries {
+            return Ok(());
+        }
         // Stored first: on a full disk nothing has changed, and the next append tries again.
         self.store(&entries)?;
         self.entries = entries;
@@ -236,6 +250,25 @@ mod tests {
             .map(|e| (e.epoch, e.start_offset))
             .collect();
         assert_eq!(starts, [(1, 0), (3, 10)]);
+    }
+
+    #[test]
+    fn an_epoch_begun_in_vain_goes_when_an_older_leaders_batch_follows() {
+        let mut epochs = epochs(&[(1, 0), (5, 10)]);
+        assert_eq!(epochs.latest_before(10), Some(1));
+        assert_eq!(epochs.latest_before(11), Some(5));
+        assert_eq!(epochs.latest_before(0), None);
+        epochs.assign(4, 10).expect("a working disk");
+        let starts = |epochs: &LeaderEpochs| -> Vec<_> {
+            let entries = epochs.entries().iter();
+            entries.map(|e| (e.epoch, e.start_offset)).collect()
+        };
+        assert_eq!(starts(&epochs), [(1, 0), (4, 10)]);
+        epochs.assign(6, 12).expect("a working disk");
+        epochs.assign(4, 12).expect("a working disk");
+        assert_eq!(starts(&epochs), [(1, 0), (4, 10)]);
+        epochs.assign(1, 14).expect("a working disk");
+        assert_eq!(starts(&epochs), [(1, 0), (4, 10)], "it wrote long before");
     }
 
     #[test]

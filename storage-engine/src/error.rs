@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use reka_records::BatchError;
 
 use crate::checkpoint::CheckpointError;
+use crate::format::TopicPartition;
 use crate::fs::DiskError;
 use crate::health::DirOffline;
 use crate::partition_metadata::PartitionMetadataError;
@@ -29,6 +30,14 @@ pub struct Corruption {
     pub found: String,
 }
 
+/// The partition was deleted; its name may be another's by now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("partition {partition} was deleted and takes nothing any more")]
+pub struct PartitionDeleted {
+    /// Which.
+    pub partition: TopicPartition,
+}
+
 /// Why nothing was appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -43,7 +52,7 @@ pub enum AppendError {
         source: BatchError,
     },
     /// There is nothing to append.
-    #[error("nothing to append")]
+    #[error("an append of no bytes: it takes at least one batch")]
     Empty,
     /// More bytes than a segment may hold; Kafka's RECORD_LIST_TOO_LARGE.
     #[error(
@@ -56,20 +65,52 @@ pub enum AppendError {
         limit: u64,
     },
     /// A batch spans more offsets than a segment can name.
-    #[error("offsets {first}..={last} do not fit one segment of at most 2^31 offsets")]
+    #[error(
+        "offsets {first}..={last} do not fit one segment of at most 2^31 offsets; append fewer \
+         batches at a time"
+    )]
     OffsetSpan {
         /// First offset of the append.
         first: i64,
         /// Last offset of the append.
         last: i64,
     },
+    /// A batch of an idempotent producer among others: of these some could be retries and
+    /// some new, and there is one answer for all. Kafka's INVALID_RECORD.
+    #[error(
+        "batch {index} of {batches} is of producer {producer_id}: a batch of an idempotent \
+         producer is appended alone; send one batch per partition and request"
+    )]
+    NotAlone {
+        /// Counted from 0.
+        index: usize,
+        /// Batches of the append.
+        batches: usize,
+        /// Whose batch it is.
+        producer_id: i64,
+    },
     /// A replicated batch does not continue the log.
-    #[error("batch begins at offset {found}, the log ends at {log_end}")]
+    #[error(
+        "a batch from the leader begins at offset {found}, the log ends at {log_end} and takes \
+         none below; truncate to where the two logs part and fetch again"
+    )]
     OutOfOrder {
         /// End of the log.
         log_end: i64,
         /// Base offset of the batch.
         found: i64,
+    },
+    /// The log has batches of a newer leader: epochs never go back within a log.
+    #[error(
+        "batch of leader epoch {found} at offset {offset}, the log has leader epoch {latest} already"
+    )]
+    OlderEpoch {
+        /// Where the batch would be.
+        offset: i64,
+        /// Its epoch.
+        found: i32,
+        /// The newest epoch in the log.
+        latest: i32,
     },
     /// The producer may not append this.
     #[error(transparent)]
@@ -91,6 +132,9 @@ pub enum AppendError {
     /// The directory is out of use.
     #[error(transparent)]
     Offline(#[from] DirOffline),
+    /// The partition was deleted.
+    #[error(transparent)]
+    Deleted(#[from] PartitionDeleted),
     /// The log is damaged below its recovery point and waits for repair.
     #[error("the log takes no appends: {0}")]
     Damaged(Damage),
@@ -142,6 +186,9 @@ pub enum LogError {
     /// A data file is damaged.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
+    /// The partition was deleted.
+    #[error(transparent)]
+    Deleted(#[from] PartitionDeleted),
     /// The directory is out of use.
     #[error(transparent)]
     Offline(#[from] DirOffline),
@@ -168,7 +215,7 @@ impl From<ReadError> for LogError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A data file is larger than positions can name.
-    #[error("{} has {bytes} bytes, a segment has at most {limit}; it was not written by Kafka or Reka", .path.display())]
+    #[error("{} has {bytes} bytes, a segment has at most {limit}: it was not written by Kafka or Reka; move it away", .path.display())]
     SegmentTooLarge {
         /// Which file.
         path: PathBuf,
@@ -217,6 +264,7 @@ impl From<LogError> for OpenError {
             LogError::OutOfRange { .. } => {
                 unreachable!("opening changes the log only inside its range")
             }
+            LogError::Deleted(_) => unreachable!("a log is deleted after it was opened"),
             LogError::Corrupt(corruption) => corruption.into(),
             LogError::Offline(offline) => offline.into(),
             LogError::Disk(disk) => disk.into(),

@@ -5,9 +5,9 @@
 //!
 //! | suffix       | holds                                              | read by            |
 //! |--------------|----------------------------------------------------|--------------------|
-//! | `.log`       | record batches, back to back                       | [`crate::segment`] |
-//! | `.index`     | offset to position, 8 bytes an entry               | [`crate::offset_index`] |
-//! | `.timeindex` | timestamp to offset, 12 bytes an entry             | [`crate::time_index`] |
+//! | `.log`       | record batches, back to back                       | `segment`          |
+//! | `.index`     | offset to position, 8 bytes an entry               | `offset_index`     |
+//! | `.timeindex` | timestamp to offset, 12 bytes an entry             | `time_index`       |
 //! | `.txnindex`  | aborted transactions, 34 bytes an entry            | [`crate::txn_index`] |
 //! | `.snapshot`  | producer state *before* the offset in its name     | [`crate::producer_state`] |
 //!

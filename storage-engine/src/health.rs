@@ -20,7 +20,8 @@ pub struct DirHealth {
 /// The directory is offline since the failure it names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "log directory {} is offline since a failure ({reason}); check the disk and restart the broker",
+    "log directory {} is offline since a failure ({reason}); check the disk, replace it if it \
+     fails, and restart the broker",
     .dir.display()
 )]
 pub struct DirOffline {
@@ -52,7 +53,7 @@ impl DirHealth {
 
     /// Takes the directory offline; the first reason is kept.
     pub fn fail(&self, error: &DiskError) {
-        let _ = self.failure.set(error.to_string());
+        let _ = self.failure.set(error.what());
     }
 
     /// The directory.

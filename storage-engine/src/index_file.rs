@@ -6,11 +6,12 @@
 //! file may hold less than was indexed, or pages of zeros: what an entry says is
 //! therefore checked against the log before it is believed (see `segment.rs`).
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::env::Env;
-use crate::fs::{DiskResult, File, OpenMode};
+use crate::fs::{DiskError, DiskResult, File, Op, OpenMode};
 use crate::map_budget::MapSlot;
 
 /// Entries that gather in memory before they are written.
@@ -130,6 +131,12 @@ impl<const N: usize> IndexFile<N> {
         Ok(())
     }
 
+    /// Whether there is anything a sync would carry to the disk.
+    pub(crate) fn is_dirty(&self) -> bool {
+        let state = self.state();
+        state.dirty || !state.buffered.is_empty()
+    }
+
     /// Writes what is in memory and syncs the file if anything changed.
     pub(crate) fn sync(&self) -> DiskResult<()> {
         let mut state = self.state();
@@ -167,7 +174,7 @@ impl<const N: usize> IndexFile<N> {
             return Ok(());
         }
         state.buffered.clear();
-        // The only mapping of an index is ours and is read under this lock.
+        // Held, it would keep the file from getting shorter.
         self.map.release_if_unused();
         self.file(&mut state)?.set_len((entries * N) as u64)?;
         state.written = entries;
@@ -182,19 +189,19 @@ impl<const N: usize> IndexFile<N> {
             let (mut low, mut high) = (0, count);
             while low < high {
                 let middle = low + (high - low) / 2;
-                if before(&entry(middle)) {
+                if before(&entry(middle)?) {
                     low = middle + 1;
                 } else {
                     high = middle;
                 }
             }
-            low
+            Ok(low)
         })
     }
 
     /// Entry number `index`, if there is one.
     pub(crate) fn get(&self, index: usize) -> DiskResult<Option<[u8; N]>> {
-        self.with_entries(|count, entry| (index < count).then(|| entry(index)))
+        self.with_entries(|count, entry| (index < count).then(|| entry(index)).transpose())
     }
 
     /// The newest entry. Reads the file without mapping it, since opening a
@@ -218,7 +225,7 @@ impl<const N: usize> IndexFile<N> {
 
     fn with_entries<T>(
         &self,
-        run: impl FnOnce(usize, &dyn Fn(usize) -> [u8; N]) -> T,
+        run: impl FnOnce(usize, &dyn Fn(usize) -> io::Result<[u8; N]>) -> io::Result<T>,
     ) -> DiskResult<T> {
         let mut state = self.state();
         let count = state.written + state.buffered.len() / N;
@@ -234,12 +241,16 @@ impl<const N: usize> IndexFile<N> {
         let entry = |index: usize| {
             let mut entry = [0; N];
             match (&mapping, index.checked_sub(state.written)) {
-                (Some(mapping), None) => mapping.copy(index * N, &mut entry),
+                (Some(mapping), None) => mapping.copy(index * N, &mut entry)?,
                 (_, Some(buffered)) => entry.copy_from_slice(&state.buffered[buffered * N..][..N]),
                 (None, None) => unreachable!("entries in the file come with a mapping"),
             }
-            entry
+            Ok(entry)
         };
-        Ok(run(count, &entry))
+        run(count, &entry).map_err(|source| DiskError {
+            op: Op::Map,
+            path: self.path.clone(),
+            source,
+        })
     }
 }

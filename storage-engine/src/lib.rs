@@ -3,12 +3,16 @@
 //! The engine is synchronous and knows record batches, not requests. In reading
 //! order:
 //!
-//! - [`format`]: names and sizes; [`fs`]: the one door to the disk, with a disk
+//! - [`mod@format`]: names and sizes; [`fs`]: the one door to the disk, with a disk
 //!   in memory whose power can be cut and one that fails on demand; `mapped`: the
-//!   only `unsafe`.
-//! - `segment`: a data file with its indexes (`offset_index`, `time_index`,
-//!   [`txn_index`] over `index_file`).
-//! - [`producer_state`], [`epochs`]: what a partition remembers beside its batches.
+//!   only `unsafe`, `living_maps`: why it is sound, [`map_budget`]: how many maps.
+//! - [`error`]: what can go wrong, by what was being done; [`config`]: a topic's settings.
+//! - `segment`: a data file with its indexes (`offset_index` and `time_index` over
+//!   `index_file`, [`txn_index`]).
+//! - [`producer_state`] and its stored form `producer_snapshot`, [`epochs`],
+//!   [`partition_metadata`]: what a partition remembers beside its batches.
+//! - [`checkpoint`]: offsets of many partitions in one file; [`env`](mod@env): what the
+//!   logs of a directory share.
 //! - [`log`]: append, roll, truncate, raise the start; [`append`]: what may be
 //!   appended; [`reader`]: what everyone else may do, without the writer's lock.
 //! - [`recovery`]: what is left after a crash: scan, decide, act.
@@ -28,6 +32,7 @@ pub mod format;
 pub mod fs;
 pub mod health;
 mod index_file;
+mod living_maps;
 pub mod log;
 pub mod log_dir;
 pub mod map_budget;

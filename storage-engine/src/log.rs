@@ -10,7 +10,7 @@
 //! carried below the recovery point; see [`crate::flush`].
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use reka_records::control::EndTxnMarker;
 use reka_records::{BatchHeader, BatchView, stamp};
@@ -20,8 +20,8 @@ use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::env::Env;
 use crate::epochs::LeaderEpochs;
-use crate::error::{AppendError, LogError, ReadError};
-use crate::flush::{Flush, Flushed};
+use crate::error::{AppendError, LogError, PartitionDeleted, ReadError};
+use crate::flush::{Durability, Flush, Flushed, first_carried};
 use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
 use crate::fs::{DiskError, DiskResult};
 use crate::producer_snapshot;
@@ -51,14 +51,9 @@ pub struct Log {
     active: Active,
     producers: ProducerState,
     epochs: LeaderEpochs,
-    /// Everything below is on disk.
-    recovery_point: i64,
-    /// When the oldest record that is not flushed was appended.
-    unflushed_since_ms: Option<i64>,
-    /// Names were created or changed since the directory was last synced.
-    names_dirty: bool,
-    /// The directory itself was created since its parent was last synced.
-    parent_dirty: bool,
+    durability: Durability,
+    /// Held while a flush runs.
+    flushing: Arc<Mutex<()>>,
     /// Something was done since the log was last closed or opened clean.
     changed: bool,
     /// Renamed away, to be unlinked when their time comes.
@@ -139,7 +134,7 @@ impl Log {
 
     /// Everything below this offset survives a power cut.
     pub fn recovery_point(&self) -> i64 {
-        self.recovery_point
+        self.durability.recovery_point()
     }
 
     /// The producers of the partition.
@@ -154,6 +149,7 @@ impl Log {
 
     /// Notes an epoch that begins at the log's end, as a new leader does.
     pub fn begin_epoch(&mut self, epoch: i32) -> Result<(), LogError> {
+        self.check_usable()?;
         let end = self.log_end();
         let assigned = self.epochs.assign(epoch, end);
         Ok(self.or_offline_unless_full(assigned)?)
@@ -164,7 +160,8 @@ impl Log {
         self.damage.as_ref()
     }
 
-    /// Appends a leader's batches: they get the next offsets and `leader_epoch`.
+    /// Appends a leader's batches: they get the next offsets and `leader_epoch`. One of
+    /// an idempotent producer, or a marker, comes alone.
     pub fn append(
         &mut self,
         batches: CheckedBatches<'_>,
@@ -172,6 +169,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         self.accepts_appends()?;
+        batches.check_alone()?;
         for (position, header) in batches.headers() {
             match self.marker_at(&batches, position, &header) {
                 Some(end) => self.producers.check_marker(&header, end)?,
@@ -183,6 +181,11 @@ impl Log {
             }
         }
         let first_offset = self.log_end();
+        self.check_epoch(
+            self.epochs.latest_before(first_offset),
+            leader_epoch,
+            first_offset,
+        )?;
         let last_offset =
             first_offset
                 .checked_add(batches.offsets - 1)
@@ -221,11 +224,14 @@ impl Log {
         self.accepts_appends()?;
         let mut log_end = self.log_end();
         let mut first_offset = None;
+        let mut latest = self.epochs.latest_before(log_end);
         for (_, header) in batches.headers() {
             let found = header.base_offset;
             if found < log_end {
                 return Err(AppendError::OutOfOrder { log_end, found });
             }
+            self.check_epoch(latest, header.leader_epoch, found)?;
+            latest = latest.max(Some(header.leader_epoch));
             first_offset.get_or_insert(found);
             log_end = header.next_offset();
         }
@@ -234,10 +240,8 @@ impl Log {
         let mut run = 0..0;
         for (position, header) in Headers::of(bytes) {
             let end = position + header.size();
-            let new_epoch = self
-                .epochs
-                .latest()
-                .is_none_or(|latest| latest < header.leader_epoch);
+            let new_epoch =
+                header.leader_epoch >= 0 && self.epochs.latest() != Some(header.leader_epoch);
             let full = (end - run.start) as u64 > self.config.segment_bytes;
             if !run.is_empty() && (full || new_epoch) {
                 self.write(&bytes[run.clone()], now_ms)?;
@@ -258,11 +262,50 @@ impl Log {
         })
     }
 
+    /// Errors once the directory failed or the partition was deleted.
+    pub(crate) fn check_usable(&self) -> Result<(), LogError> {
+        self.env.health.check()?;
+        Ok(self.check_present()?)
+    }
+
+    fn check_present(&self) -> Result<(), PartitionDeleted> {
+        match self.shared.is_gone() {
+            false => Ok(()),
+            true => Err(PartitionDeleted {
+                partition: self.partition.clone(),
+            }),
+        }
+    }
+
+    /// The directory is about to be renamed away. Its name may belong to another
+    /// partition afterwards, which nothing of this one may touch.
+    pub(crate) fn set_gone(&self) {
+        self.shared.set_gone();
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.is_gone()
+    }
+
     fn accepts_appends(&self) -> Result<(), AppendError> {
         self.env.health.check()?;
+        self.check_present()?;
         match &self.damage {
             Some(damage) => Err(AppendError::Damaged(damage.clone())),
             None => Ok(()),
+        }
+    }
+
+    /// Epochs never go back within a log: recovery would take what goes back for a
+    /// torn tail.
+    fn check_epoch(&self, latest: Option<i32>, found: i32, offset: i64) -> Result<(), AppendError> {
+        match latest {
+            Some(latest) if (0..latest).contains(&found) => Err(AppendError::OlderEpoch {
+                offset,
+                found,
+                latest,
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -304,6 +347,7 @@ impl Log {
                 .map_err(|error| match error {
                     LogError::Disk(error) => self.refuse(error, size),
                     LogError::Offline(offline) => offline.into(),
+                    LogError::Deleted(deleted) => deleted.into(),
                     LogError::Corrupt(corruption) => corruption.into(),
                     LogError::OutOfRange { .. } => unreachable!("rolling looks for no offset"),
                 })?;
@@ -359,7 +403,7 @@ impl Log {
         self.active
             .first_timestamp
             .get_or_insert(first.max_timestamp);
-        self.unflushed_since_ms.get_or_insert(now_ms);
+        self.durability.appended(now_ms);
         self.changed = true;
         segment.publish(position + size);
         self.shared.set_log_end(last_offset + 1);
@@ -510,9 +554,11 @@ impl Log {
     }
 
     /// Begins a new segment, unless the active one is empty.
+    ///
+    /// A damaged log begins none: what lies behind the damage would be cut off.
     pub fn roll(&mut self, now_ms: i64) -> Result<(), LogError> {
-        self.env.health.check()?;
-        if self.active.segment.len() == 0 {
+        self.check_usable()?;
+        if self.active.segment.len() == 0 || self.damage.is_some() {
             return Ok(());
         }
         self.roll_at(self.log_end(), now_ms).inspect_err(|error| {
@@ -528,7 +574,7 @@ impl Log {
         self.active.segment.seal()?;
         producer_snapshot::store(&self.env.disk, &self.dir, base_offset, &self.producers)?;
         let segment = Segment::create(&self.env, &self.dir, base_offset, &self.config)?;
-        self.names_dirty = true;
+        self.durability.names_changed();
         self.changed = true;
         // Reserved blocks go back; a slice in use puts it off until the log closes.
         let trimmed = self.active.segment.trim();
@@ -548,7 +594,7 @@ impl Log {
     /// Raises the first offset: records below are gone for readers now, and from
     /// the disk when whole segments are.
     pub fn advance_log_start(&mut self, offset: i64) -> Result<(), LogError> {
-        self.env.health.check()?;
+        self.check_usable()?;
         let (start, end) = (self.log_start(), self.log_end());
         if offset > end {
             return Err(LogError::OutOfRange { offset, start, end });
@@ -591,6 +637,10 @@ impl Log {
     /// through its open handles.
     fn retire(&mut self, segment: &Segment, now_ms: i64) -> DiskResult<()> {
         segment.open_for_good()?;
+        self.retire_files(segment.base_offset(), now_ms)
+    }
+
+    fn retire_files(&mut self, base_offset: i64, now_ms: i64) -> DiskResult<()> {
         let mut paths = Vec::new();
         // The data file last: without it the others would belong to nothing.
         for kind in [
@@ -599,7 +649,7 @@ impl Log {
             FileKind::TxnIndex,
             FileKind::Log,
         ] {
-            let name = FileName::live(segment.base_offset(), kind);
+            let name = FileName::live(base_offset, kind);
             let to = name.at(FileStage::Deleted).in_dir(&self.dir);
             match self.env.disk.rename(&name.in_dir(&self.dir), &to) {
                 Ok(()) => paths.push(to),
@@ -608,7 +658,7 @@ impl Log {
                 Err(error) => return Err(error),
             }
         }
-        self.names_dirty = true;
+        self.durability.names_changed();
         self.changed = true;
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
         self.deleted.push(Deleted { due_ms, paths });
@@ -629,6 +679,10 @@ impl Log {
     /// Unlinks files whose `file.delete.delay.ms` is over; when to come again.
     pub fn unlink_deleted(&mut self, now_ms: i64) -> Result<Option<i64>, LogError> {
         self.env.health.check()?;
+        if self.is_gone() {
+            // They went with the directory.
+            self.deleted.clear();
+        }
         while let Some(index) = self
             .deleted
             .iter()
@@ -638,7 +692,7 @@ impl Log {
                 self.or_offline(self.env.disk.remove_file(path))?;
             }
             self.deleted.swap_remove(index);
-            self.names_dirty = true;
+            self.durability.names_changed();
         }
         Ok(self.deleted.iter().map(|deleted| deleted.due_ms).min())
     }
@@ -647,12 +701,12 @@ impl Log {
 
     /// Records that would not survive a power cut.
     pub fn unflushed_records(&self) -> i64 {
-        self.log_end() - self.recovery_point
+        self.log_end() - self.recovery_point()
     }
 
     /// Whether `flush.messages` or `flush.ms` calls for a sync.
     pub fn flush_is_due(&self, now_ms: i64) -> bool {
-        let Some(since) = self.unflushed_since_ms else {
+        let Some(since) = self.durability.since_ms() else {
             return false;
         };
         self.unflushed_records() >= self.config.flush_messages
@@ -662,35 +716,35 @@ impl Log {
     /// What must be synced to make everything appended so far durable; `None` when
     /// it is. Run it without the log's lock, then hand the result back.
     pub fn begin_flush(&mut self) -> Option<Flush> {
-        let upto = self.log_end();
         // A damaged log keeps its recovery point: lower, it would make the next
         // recovery take the damage for a torn tail.
-        if self.damage.is_some()
-            || upto == self.recovery_point && !self.names_dirty && !self.parent_dirty
-        {
+        if self.damage.is_some() || self.is_gone() {
             return None;
         }
         let segments = self.shared.segments();
-        let from = holding(&segments, self.recovery_point);
-        let parent = std::mem::take(&mut self.parent_dirty).then(|| self.env.health.dir().into());
-        let own = std::mem::take(&mut self.names_dirty).then(|| self.dir.clone());
-        self.unflushed_since_ms = None;
+        let from = first_carried(holding(&segments, self.recovery_point()), |index| {
+            segments[index].has_unsynced_indexes()
+        });
+        let carried = self.durability.begin(self.log_end())?;
+        let parent = carried.parent.map(|_| self.env.health.dir().into());
+        let own = carried.names.map(|_| self.dir.clone());
         Some(Flush {
             env: self.env.clone(),
+            shared: self.shared.clone(),
             segments: segments[from..].to_vec(),
             sync_names: [parent, own],
-            upto,
-            truncations: self.shared.truncations(),
+            carried,
+            running: self.flushing.clone(),
         })
     }
 
     /// Raises the recovery point, unless the log was truncated meanwhile.
     pub fn finish_flush(&mut self, flushed: Flushed) {
-        if flushed.truncations == self.shared.truncations() {
-            self.recovery_point = self.recovery_point.max(flushed.upto);
+        // Of a deleted partition nothing is noted: the name may be another's by now.
+        if self.durability.finish(flushed.carried) && !self.is_gone() {
             self.env
                 .recovery_points
-                .set(&self.partition, self.recovery_point);
+                .set(&self.partition, self.recovery_point());
         }
     }
 
@@ -719,18 +773,18 @@ impl Log {
     /// The part of [`Log::close`] before the syncs; whether there is anything to sync.
     pub(crate) fn complete_files(&mut self) -> Result<bool, LogError> {
         self.env.health.check()?;
-        if self.damage.is_some() || !self.changed {
+        if self.damage.is_some() || self.is_gone() || !self.changed {
             return Ok(false);
         }
         let segments = self.shared.segments();
-        for segment in &segments[holding(&segments, self.recovery_point)..] {
+        for segment in &segments[holding(&segments, self.recovery_point())..] {
             segment.seal()?;
         }
         let trimmed = self.active.segment.trim();
         self.or_offline(trimmed)?;
         let stored = self.store_last_snapshot(&segments);
         self.or_offline(stored)?;
-        self.names_dirty = true;
+        self.durability.names_changed();
         Ok(true)
     }
 
@@ -762,14 +816,11 @@ impl Log {
 
     /// Everything of the file system was synced after [`Log::complete_files`].
     pub(crate) fn everything_synced(&mut self) {
-        self.names_dirty = false;
-        self.parent_dirty = false;
         self.changed = false;
-        self.unflushed_since_ms = None;
-        self.recovery_point = self.log_end();
+        self.durability.all_synced(self.log_end());
         self.env
             .recovery_points
-            .set(&self.partition, self.recovery_point);
+            .set(&self.partition, self.recovery_point());
     }
 
     pub(crate) fn segments(&self) -> Segments {
@@ -818,7 +869,7 @@ impl Log {
 
     fn check_invariants(&self) {
         debug_assert!(self.log_start() <= self.log_end());
-        debug_assert!(self.recovery_point <= self.log_end());
+        debug_assert!(self.recovery_point() <= self.log_end());
         debug_assert!(self.active.segment.base_offset() <= self.log_end());
         debug_assert!(
             self.producers
@@ -830,11 +881,16 @@ impl Log {
 
 /// Offsets of the snapshots in a directory, ascending.
 fn snapshots(env: &Env, dir: &Path) -> DiskResult<Vec<i64>> {
+    live_files(env, dir, FileKind::Snapshot)
+}
+
+/// Offsets of the files of a kind that are in use, ascending.
+fn live_files(env: &Env, dir: &Path, kind: FileKind) -> DiskResult<Vec<i64>> {
     let names = env.disk.read_dir(dir)?;
     Ok(names
         .iter()
         .filter_map(|entry| FileName::parse(&entry.name))
-        .filter(|name| name.kind == FileKind::Snapshot && name.stage == FileStage::Live)
+        .filter(|name| name.kind == kind && name.stage == FileStage::Live)
         .map(|name| name.offset)
         .collect())
 }

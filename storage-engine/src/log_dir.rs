@@ -229,7 +229,10 @@ impl LogDir {
                     contents.deleted.push(entry.name);
                 }
                 _ if KNOWN_FILES.contains(&entry.name.as_str()) || suffixed => {}
-                _ if entry.name.ends_with(TEMPORARY_SUFFIX) => {}
+                _ if entry
+                    .name
+                    .strip_suffix(TEMPORARY_SUFFIX)
+                    .is_some_and(|target| KNOWN_FILES.contains(&target)) => {}
                 _ => contents.unknown.push(entry.name),
             }
         }
@@ -334,8 +337,12 @@ impl LogDir {
 
     /// Takes a partition out of use: its directory is renamed, so that the name is
     /// free at once, and waits for [`LogDir::unlink`]. The new name.
+    ///
+    /// The log takes nothing any more, and the directory's checkpoints forget it: the
+    /// next partition of its name is another one. On a full disk the files catch up
+    /// before that one begins.
     pub fn delete(&self, log: &Log) -> Result<String, LogError> {
-        self.env.health.check()?;
+        log.check_usable()?;
         for segment in log.segments().iter() {
             segment.open_for_good()?;
         }
@@ -345,16 +352,17 @@ impl LogDir {
         let suffix = format!(".{id}{DELETED_DIR_SUFFIX}");
         let kept: String = name.chars().take(255 - suffix.len()).collect();
         let renamed = format!("{kept}{suffix}");
+        log.set_gone();
         let result = self
             .env
             .disk
             .rename(log.dir(), &self.path().join(&renamed))
             .and_then(|()| self.env.disk.sync_dir(self.path()));
         result.inspect_err(|error| self.env.health.fail(error))?;
-        self.env.recovery_points.remove(log.partition());
-        self.env.log_starts.remove(log.partition());
-        self.env.cleaner_points.remove(log.partition());
-        self.env.high_watermarks.remove(log.partition());
+        match self.env.forget(log.partition()) {
+            Err(error) if error.is_full() => {}
+            forgotten => forgotten.inspect_err(|error| self.env.health.fail(error))?,
+        }
         Ok(renamed)
     }
 

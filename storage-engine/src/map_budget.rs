@@ -42,18 +42,15 @@ impl MapSlot {
         Ok(made)
     }
 
-    /// Drops the mapping if nobody holds a slice of it; whether the file is now
-    /// free of mappings known here.
-    pub(crate) fn release_if_unused(&self) -> bool {
+    /// Drops the mapping if nobody holds a slice of it.
+    pub(crate) fn release_if_unused(&self) {
         let mut mapping = self.mapping.lock().unwrap_or_else(PoisonError::into_inner);
         if mapping
             .as_ref()
             .is_none_or(|held| Arc::strong_count(held) == 1)
         {
             *mapping = None;
-            return true;
         }
-        false
     }
 
     fn release(&self) {

@@ -4,15 +4,18 @@
 //! may still be shorter. Writers never touch the map, they `pwrite`; the kernel
 //! keeps the two coherent on a local file system.
 //!
-//! What makes reading sound is kept by [`crate::segment`]:
+//! What makes reading sound is kept here and in [`crate::living_maps`], whatever
+//! callers do:
 //!
-//! - Readers ask only for ranges below the *published* end, which is raised
-//!   (Release) after the bytes are in the file, so no page behind the end of the
-//!   file is touched.
-//! - A mapped file is never shortened below an end that was once published:
-//!   truncation lowers the published end and zeroes what lies behind it.
-//! - Published bytes do not change but by that zeroing. A reader that still holds
-//!   a slice from before then sees zeros, which no checksum accepts.
+//! - A file does not get shorter while a mapping of it lives: the mapping is counted
+//!   before it is made, and the one place that shortens files
+//!   ([`crate::fs::real`]) zeroes the end of a counted one instead. The directory
+//!   lock keeps other processes of ours away.
+//! - A range is handed out only when the file was seen to reach its end since the
+//!   mapping was counted; one that lies behind the end of the file is an error.
+//! - Published bytes do not change but by the zeroing of a truncation, or by appends
+//!   over such zeros. A reader that still holds a slice from before then sees bytes
+//!   that no checksum accepts.
 
 #![allow(
     unsafe_code,
@@ -22,11 +25,13 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions};
 
 use crate::fs::RawMapping;
+use crate::living_maps::LivingMap;
 
 #[cfg(target_arch = "x86_64")]
 const CACHE_LINE_BYTES: usize = 64;
@@ -35,48 +40,73 @@ const CACHE_LINE_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct ReadMap {
     map: Mmap,
+    /// Bytes the file was seen to have since it is counted; it keeps them.
+    backed: AtomicUsize,
+    file: Arc<File>,
+    _counted: LivingMap,
 }
 
 impl ReadMap {
     /// Maps `len` bytes, which may reach behind the end of the file.
-    pub(crate) fn new(file: &File, len: usize) -> io::Result<ReadMap> {
-        // SAFETY: the file is opened by this process under the directory lock and
-        // is never shortened below a published end while mapped (module docs), so
-        // every range handed out by `bytes` and `copy` stays backed by the file.
-        let map = unsafe { MmapOptions::new().len(len).map(file)? };
-        Ok(ReadMap { map })
+    pub(crate) fn new(file: &Arc<File>, len: usize) -> io::Result<ReadMap> {
+        let counted = LivingMap::of(file)?;
+        // SAFETY: nothing is loaded from the map but what `range` found inside the
+        // file, and the file does not get shorter while `counted` lives.
+        let map = unsafe { MmapOptions::new().len(len).map(&**file)? };
+        Ok(ReadMap {
+            map,
+            backed: AtomicUsize::new(0),
+            file: file.clone(),
+            _counted: counted,
+        })
     }
 
-    /// The address of a range, checked against the mapping.
-    fn range(&self, position: usize, len: usize) -> *const u8 {
-        let end = position
-            .checked_add(len)
-            .expect("a range of a file fits the address space");
-        assert!(
-            end <= self.map.len(),
-            "range {position}..{end} lies outside a mapping of {} bytes",
-            self.map.len()
-        );
-        self.map.as_ptr().wrapping_add(position)
+    /// The address of a range that is backed by the file.
+    #[inline]
+    fn range(&self, position: usize, len: usize) -> io::Result<*const u8> {
+        match position.checked_add(len) {
+            Some(end) if end <= self.backed.load(Ordering::Relaxed) => {}
+            _ => self.look_again(position, len)?,
+        }
+        Ok(self.map.as_ptr().wrapping_add(position))
+    }
+
+    /// The file may have grown since it was last looked at.
+    #[cold]
+    fn look_again(&self, position: usize, len: usize) -> io::Result<()> {
+        let file_bytes = self.file.metadata()?.len();
+        let backed = usize::try_from(file_bytes).map_or(self.map.len(), |b| b.min(self.map.len()));
+        self.backed.fetch_max(backed, Ordering::Relaxed);
+        if position.checked_add(len).is_some_and(|end| end <= backed) {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!(
+                "wanted {len} bytes at {position}, the file has {file_bytes} and {} are mapped",
+                self.map.len()
+            ),
+        ))
     }
 }
 
 impl RawMapping for ReadMap {
-    fn bytes(self: Arc<Self>, position: usize, len: usize) -> Bytes {
-        let _ = self.range(position, len);
-        Bytes::from_owner(Slice {
+    fn bytes(self: Arc<Self>, position: usize, len: usize) -> io::Result<Bytes> {
+        self.range(position, len)?;
+        Ok(Bytes::from_owner(Slice {
             map: self,
             position,
             len,
-        })
+        }))
     }
 
-    fn copy(&self, position: usize, into: &mut [u8]) {
-        let from = self.range(position, into.len());
-        // SAFETY: `range` checked that `from` has `into.len()` mapped bytes, the
-        // caller asks below the published end so they are backed by the file, and
-        // `into` is an exclusive reference, so the two cannot overlap.
+    fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()> {
+        let from = self.range(position, into.len())?;
+        // SAFETY: `range` found `into.len()` bytes of the file behind `from`, which
+        // stay there as long as `self`, and `into` is an exclusive reference, so the
+        // two cannot overlap.
         unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+        Ok(())
     }
 
     fn expect(&self, position: usize) {
@@ -106,10 +136,9 @@ struct Slice {
 
 impl AsRef<[u8]> for Slice {
     fn as_ref(&self) -> &[u8] {
-        let start = self.map.range(self.position, self.len);
-        // SAFETY: `range` checked the bounds; the range was published before the
-        // slice was made, so it is backed by the file for the life of the mapping,
-        // and published bytes are not written again but by truncation (module docs).
+        let start = self.map.map.as_ptr().wrapping_add(self.position);
+        // SAFETY: `range` found the bytes in the file when the slice was made; `map`
+        // keeps them mapped, and the file from getting shorter (module docs).
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 }

@@ -49,9 +49,11 @@ impl OffsetIndex {
 
     fn decode(&self, bytes: [u8; OFFSET_INDEX_ENTRY_BYTES]) -> OffsetEntry {
         let [a, b, c, d, e, f, g, h] = bytes;
-        // Garbage may hold negative numbers; they become entries no log confirms.
+        let relative = i64::from(i32::from_be_bytes([a, b, c, d]));
+        // Garbage may hold negative numbers, and a file's name the greatest offset there
+        // is; they become entries no log confirms.
         OffsetEntry {
-            last_offset: self.base_offset + i64::from(i32::from_be_bytes([a, b, c, d])),
+            last_offset: self.base_offset.saturating_add(relative),
             position: u64::from(u32::from_be_bytes([e, f, g, h])),
         }
     }
@@ -135,6 +137,11 @@ impl OffsetIndex {
 
     pub(crate) fn seal(&self) -> DiskResult<()> {
         self.file.seal()
+    }
+
+    /// Whether there is anything a sync would carry to the disk.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.file.is_dirty()
     }
 
     pub(crate) fn sync(&self) -> DiskResult<()> {

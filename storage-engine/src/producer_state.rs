@@ -4,7 +4,7 @@
 //! recognise a retry and to refuse a gap; for each transaction: where it began, so
 //! that readers can be held below it. Pure: nothing here touches a file or a
 //! clock. `check_*` decides, `apply` is the only way the state changes, live and
-//! on replay alike. The stored form is in [`crate::producer_snapshot`].
+//! on replay alike. The stored form is in `producer_snapshot`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -176,6 +176,21 @@ pub struct ProducerState {
 }
 
 impl ProducerState {
+    pub(crate) fn with_room_for(producers: usize) -> ProducerState {
+        ProducerState {
+            producers: HashMap::with_capacity(producers),
+            ..ProducerState::default()
+        }
+    }
+
+    /// Whether a producer is known for transactions.
+    pub(crate) fn has_transactions(&self) -> bool {
+        let transactional = |entry: &ProducerEntry| {
+            entry.coordinator_epoch >= 0 || entry.txn_first_offset.is_some()
+        };
+        self.producers.values().any(transactional)
+    }
+
     /// May this batch of a client be appended? Retries are recognised before
     /// anything else is looked at.
     pub fn check(&self, batch: &BatchHeader) -> Result<Verdict, ProducerError> {
@@ -375,12 +390,12 @@ impl ProducerState {
         self.producers.is_empty()
     }
 
-    /// Puts a producer back from a snapshot.
-    pub(crate) fn restore(&mut self, producer_id: i64, entry: ProducerEntry) {
-        if let Some(first) = entry.txn_first_offset {
-            self.open.insert(first, producer_id);
-        }
-        self.producers.insert(producer_id, entry);
+    /// Puts a producer back from a snapshot; `false` when it contradicts another one.
+    #[must_use]
+    pub(crate) fn restore(&mut self, producer_id: i64, entry: ProducerEntry) -> bool {
+        let first = entry.txn_first_offset;
+        let alone = first.is_none_or(|first| self.open.insert(first, producer_id).is_none());
+        self.producers.insert(producer_id, entry).is_none() && alone
     }
 }
 

@@ -8,7 +8,7 @@
 //! segments promised batches. The truncation count tells the two apart from
 //! damage: if it moved, the read starts over.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -16,8 +16,8 @@ use reka_records::{BatchHeader, BatchView};
 
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
-use crate::fs::File;
-use crate::segment::{Located, Segment, Walk};
+use crate::fs::{File, RawMapping};
+use crate::segment::{Located, Segment, Spanned, Walk};
 use crate::txn_index::AbortedTxn;
 
 /// One batch may grow to this when it is decompressed to look for a timestamp.
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     first_unstable: AtomicI64,
     /// Raised before and after published bytes change.
     truncations: AtomicU64,
+    /// The partition was deleted, and its directory's name may be another's.
+    gone: AtomicBool,
 }
 
 const NONE: i64 = -1;
@@ -51,6 +53,7 @@ impl Shared {
             log_end: AtomicI64::new(end),
             first_unstable: AtomicI64::new(NONE),
             truncations: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -89,6 +92,14 @@ impl Shared {
             .store(offset.unwrap_or(NONE), Ordering::Release);
     }
 
+    pub(crate) fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     pub(crate) fn truncated(&self) {
         self.truncations.fetch_add(1, Ordering::AcqRel);
     }
@@ -98,10 +109,11 @@ impl Shared {
     }
 }
 
-/// Whole batches of one segment.
+/// Whole batches of one segment. It keeps the file mapped, and so from getting shorter.
 #[derive(Clone, Debug)]
 pub struct LogSlice {
     segment: Arc<Segment>,
+    mapping: Arc<dyn RawMapping>,
     position: u64,
     len: u64,
     /// First offset of the first batch; at or before the offset asked for.
@@ -123,7 +135,8 @@ impl LogSlice {
 
     /// The bytes, without a copy: a slice of the mapped file that keeps it mapped.
     pub fn bytes(&self) -> Result<Bytes, ReadError> {
-        Ok(self.segment.bytes(self.position, self.len)?)
+        let mapping = self.mapping.clone();
+        Ok(self.segment.bytes_of(mapping, self.position, self.len)?)
     }
 
     /// The file and the position in it, for `sendfile`.
@@ -225,9 +238,9 @@ impl LogReader {
             let position = walk.position();
             let mut taken: Option<Taken> = None;
             let bound = Bound::of(&segments, index, end);
-            while let Some(batch) = walk.next()? {
+            while let Some(batch) = walk.next_span()? {
                 bound.check(segment, &batch)?;
-                let next_offset = batch.header.next_offset();
+                let next_offset = batch.span.next_offset();
                 if next_offset > upto {
                     break;
                 }
@@ -235,7 +248,7 @@ impl LogReader {
                 if taken.is_some() && len > max_bytes {
                     break;
                 }
-                let base_offset = taken.map_or(batch.header.base_offset, |taken| taken.base_offset);
+                let base_offset = taken.map_or(batch.span.base_offset, |taken| taken.base_offset);
                 taken = Some(Taken {
                     len,
                     base_offset,
@@ -251,9 +264,14 @@ impl LogReader {
                 next_offset,
             }) = taken
             {
+                let mapping = match walk.mapping() {
+                    Some(mapping) => mapping,
+                    None => segment.mapping()?,
+                };
                 let segment = segment.clone();
                 return Ok(Some(LogSlice {
                     segment,
+                    mapping,
                     position,
                     len,
                     base_offset,
@@ -407,8 +425,9 @@ impl Bound {
     }
 
     /// No checksum covers a batch's base offset; the segment behind it knows better.
-    fn check(self, segment: &Segment, batch: &Located) -> Result<(), Corruption> {
-        let header = &batch.header;
+    #[inline]
+    fn check(self, segment: &Segment, batch: &Spanned) -> Result<(), Corruption> {
+        let header = &batch.span;
         if header.next_offset() <= self.offset || self.grows && header.base_offset >= self.offset {
             return Ok(());
         }
@@ -441,7 +460,7 @@ fn find_in_segment(
 ) -> Result<Option<FoundTimestamp>, ReadError> {
     let mut walk = segment.walk_to_timestamp(timestamp)?;
     while let Some(batch) = walk.next()? {
-        bound.check(segment, &batch)?;
+        bound.check(segment, &batch.spanned())?;
         if batch.header.base_offset >= upto {
             return Ok(None);
         }
@@ -466,7 +485,7 @@ fn greatest_in_segment(
     let mut walk = segment.walk_from_start()?;
     let mut greatest: Option<FoundTimestamp> = None;
     while let Some(batch) = walk.next()? {
-        bound.check(segment, &batch)?;
+        bound.check(segment, &batch.spanned())?;
         if batch.header.base_offset >= upto {
             break;
         }

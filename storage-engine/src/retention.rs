@@ -15,7 +15,8 @@ pub struct SegmentFacts {
     pub end_offset: i64,
     /// Bytes of its data file.
     pub bytes: u64,
-    /// Greatest timestamp in it.
+    /// Greatest timestamp in it; of records without any, when they were written. `None`
+    /// when it is empty.
     pub largest_timestamp: Option<i64>,
 }
 
@@ -86,6 +87,7 @@ impl Log {
         high_watermark: i64,
         now_ms: i64,
     ) -> Result<Vec<Reason>, LogError> {
+        self.check_usable()?;
         let segments = self.segments();
         let mut facts = Vec::with_capacity(segments.len());
         for (index, segment) in segments.iter().enumerate() {
@@ -95,7 +97,7 @@ impl Log {
                     .get(index + 1)
                     .map_or(self.log_end(), |next| next.base_offset()),
                 bytes: segment.len(),
-                largest_timestamp: segment.largest()?.map(|largest| largest.timestamp),
+                largest_timestamp: segment.youngest_ms()?,
             });
         }
         let mut reasons = plan(
@@ -108,7 +110,10 @@ impl Log {
         if reasons.is_empty() {
             return Ok(reasons);
         }
-        if reasons.len() == facts.len() {
+        if reasons.len() == facts.len() && self.damage().is_some() {
+            // Behind the damage there may be more than is served: the last one stays.
+            reasons.pop();
+        } else if reasons.len() == facts.len() {
             match self.roll(now_ms) {
                 // A full disk has no room for a new segment: the active one stays for now.
                 Err(LogError::Disk(error)) if error.is_full() => {

@@ -11,18 +11,19 @@
 //! keeps a flipped bit outside the checksum (base offset, length) from serving a
 //! record under a wrong offset.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use reka_records::{BatchHeader, HEADER_BYTES};
+use reka_records::{BatchHeader, BatchSpan, HEADER_BYTES, SPAN_BYTES};
 
 use crate::config::LogConfig;
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
 use crate::format::{FileKind, FileName, SEGMENT_BYTES_LIMIT};
-use crate::fs::{DiskResult, File, OpenMode, RawMapping};
+use crate::fs::{DiskError, DiskResult, File, Op, OpenMode, RawMapping};
 use crate::map_budget::MapSlot;
 use crate::offset_index::{OffsetEntry, OffsetIndex};
 use crate::time_index::{TimeIndex, TimestampOffset};
@@ -120,7 +121,12 @@ impl Segment {
                 sizes.time_index,
                 index_bytes,
             ),
-            txns: TxnIndex::new(path(FileKind::TxnIndex), env.clone(), sizes.txn_index),
+            txns: TxnIndex::new(
+                base_offset,
+                path(FileKind::TxnIndex),
+                env.clone(),
+                sizes.txn_index,
+            ),
             largest: Mutex::new(None),
         })
     }
@@ -164,18 +170,35 @@ impl Segment {
         self.txns.open_for_good()
     }
 
-    fn mapping(&self) -> DiskResult<Arc<dyn RawMapping>> {
+    pub(crate) fn mapping(&self) -> DiskResult<Arc<dyn RawMapping>> {
         self.map
             .get(&self.env.maps, self.file()?, self.map_bytes as usize)
     }
 
     /// A slice of published bytes; nothing is copied on a real disk.
     pub(crate) fn bytes(&self, position: u64, len: u64) -> DiskResult<Bytes> {
-        assert!(
-            position + len <= self.map_bytes,
-            "a published range lies inside the mapping"
-        );
-        Ok(self.mapping()?.bytes(position as usize, len as usize))
+        self.bytes_of(self.mapping()?, position, len)
+    }
+
+    /// The same from a mapping of this segment.
+    pub(crate) fn bytes_of(
+        &self,
+        mapping: Arc<dyn RawMapping>,
+        position: u64,
+        len: u64,
+    ) -> DiskResult<Bytes> {
+        mapping
+            .bytes(position as usize, len as usize)
+            .map_err(|source| self.unmapped(source))
+    }
+
+    #[cold]
+    fn unmapped(&self, source: io::Error) -> DiskError {
+        DiskError {
+            op: Op::Map,
+            path: self.path(FileKind::Log),
+            source,
+        }
     }
 
     pub(crate) fn corruption(
@@ -261,6 +284,11 @@ impl Segment {
         self.offsets.sync()
     }
 
+    /// Whether a power cut could take entries from the offset or the time index.
+    pub(crate) fn has_unsynced_indexes(&self) -> bool {
+        self.times.is_dirty() || self.offsets.is_dirty() || self.txns.is_dirty()
+    }
+
     /// Makes what cannot be rebuilt from a scan behind the recovery point survive:
     /// the batches, and the aborted transactions whose markers lie before it.
     pub(crate) fn sync_data(&self) -> DiskResult<()> {
@@ -268,20 +296,17 @@ impl Segment {
         self.txns.sync()
     }
 
-    /// Gives back reserved blocks and the zeros a truncation left behind the end,
-    /// unless a reader still holds a slice; `false` then.
-    pub(crate) fn trim(&self) -> DiskResult<bool> {
-        if !self.map.release_if_unused() {
-            return Ok(false);
-        }
-        self.file()?.set_len(self.len())?;
-        Ok(true)
+    /// Gives back reserved blocks and the zeros a truncation left behind the end; the
+    /// zeros stay while a reader holds a slice, of this segment or of the same file
+    /// before it was closed and opened again.
+    pub(crate) fn trim(&self) -> DiskResult<()> {
+        self.map.release_if_unused();
+        self.file()?.set_len(self.len())
     }
 
     /// Whether the indexes could name the batch: a segment spans at most 2^31 offsets.
-    pub(crate) fn can_hold(&self, header: &BatchHeader) -> bool {
-        header
-            .last_offset()
+    pub(crate) fn can_hold(&self, span: &BatchSpan) -> bool {
+        span.last_offset()
             .checked_sub(self.base_offset)
             .is_some_and(|relative| relative <= i64::from(i32::MAX))
     }
@@ -313,6 +338,15 @@ impl Segment {
         }
         self.set_largest(largest);
         Ok(largest)
+    }
+
+    /// The time of the youngest record; where none has a timestamp, the time the data
+    /// file was last written, as in Apache Kafka. `None` in an empty segment.
+    pub(crate) fn youngest_ms(&self) -> Result<Option<i64>, ReadError> {
+        match self.largest()? {
+            Some(largest) if largest.timestamp < 0 => Ok(Some(self.file()?.modified_ms()?)),
+            largest => Ok(largest.map(|largest| largest.timestamp)),
+        }
     }
 
     /// A walk that starts at the batch a time index entry names, if that batch
@@ -373,13 +407,13 @@ impl Segment {
             walk.position = entry.position;
             let hinted = walk.place();
             // An index that is wrong is only slow: the walk begins at the start then.
-            let borne_out = matches!(walk.next(), Ok(Some(batch)) if batch.header.last_offset() == entry.last_offset);
+            let borne_out = matches!(walk.next_span(), Ok(Some(batch)) if batch.span.last_offset() == entry.last_offset);
             walk.return_to(if borne_out { hinted } else { start });
         }
         loop {
             let here = walk.place();
-            match walk.next()? {
-                Some(batch) if batch.header.last_offset() < offset => {}
+            match walk.next_span()? {
+                Some(batch) if batch.span.last_offset() < offset => {}
                 _ => {
                     walk.return_to(here);
                     return Ok(walk);
@@ -408,9 +442,25 @@ pub(crate) struct Located {
 }
 
 impl Located {
+    pub(crate) fn spanned(&self) -> Spanned {
+        Spanned {
+            span: self.header.span(),
+            position: self.position,
+        }
+    }
+}
+
+/// A batch met on a walk, of which only size and offsets were read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spanned {
+    pub(crate) span: BatchSpan,
+    pub(crate) position: u64,
+}
+
+impl Spanned {
     /// Where the next batch starts.
     pub(crate) fn end(&self) -> u64 {
-        self.position + self.header.size() as u64
+        self.position + self.span.size as u64
     }
 }
 
@@ -439,6 +489,14 @@ pub(crate) struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// The mapping it reads from, if it does.
+    pub(crate) fn mapping(&self) -> Option<Arc<dyn RawMapping>> {
+        match &self.source {
+            Source::Map(mapping) => Some(mapping.clone()),
+            Source::File(_) => None,
+        }
+    }
+
     /// Where the next batch is looked for.
     pub(crate) fn position(&self) -> u64 {
         self.position
@@ -457,12 +515,28 @@ impl Walk<'_> {
     }
 
     /// The next batch; `None` at the end, or at the zeros a truncation left.
-    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Located>, ReadError> {
+        let Some(Spanned { position, .. }) = self.next_span()? else {
+            return Ok(None);
+        };
+        let mut bytes = [0; HEADER_BYTES];
+        self.copy(position, &mut bytes)?;
+        match BatchHeader::parse(&bytes) {
+            Ok(header) => Ok(Some(Located { header, position })),
+            Err(error) => {
+                let corruption = self.segment.corruption(position, "a batch header", error);
+                Err(corruption.into())
+            }
+        }
+    }
+
+    /// The next batch's size and offsets; `None` as for [`Walk::next`].
+    #[inline]
+    pub(crate) fn next_span(&mut self) -> Result<Option<Spanned>, ReadError> {
         let Some(found) = self.peek(self.position)? else {
             return Ok(None);
         };
-        let header = found.header;
+        let header = found.span;
         if header.base_offset < self.floor
             || header.last_offset_delta < 0
             || !self.segment.can_hold(&header)
@@ -478,11 +552,11 @@ impl Walk<'_> {
         // reaches into the batch behind it.
         if header.base_offset > self.floor
             && let Some(following) = self.peek(found.end())?
-            && following.header.base_offset < header.next_offset()
+            && following.span.base_offset < header.next_offset()
         {
             let expected = format!(
                 "a batch that ends before offset {}",
-                following.header.base_offset
+                following.span.base_offset
             );
             let found = format!("offsets {}..={}", header.base_offset, header.last_offset());
             return Err(self
@@ -493,7 +567,7 @@ impl Walk<'_> {
         // Batches of one producer are alike in size, so where the headers further on
         // lie can be guessed; without this a walk waits for memory at each.
         if let Source::Map(mapping) = &self.source {
-            mapping.expect(self.position as usize + BATCHES_AHEAD * header.size());
+            mapping.expect(self.position as usize + BATCHES_AHEAD * header.size);
         }
         self.position = found.end();
         self.floor = header.next_offset();
@@ -502,7 +576,9 @@ impl Walk<'_> {
 
     fn copy(&self, position: u64, into: &mut [u8]) -> DiskResult<()> {
         match &self.source {
-            Source::Map(mapping) => mapping.copy(position as usize, into),
+            Source::Map(mapping) => mapping
+                .copy(position as usize, into)
+                .map_err(|source| self.segment.unmapped(source))?,
             Source::File(file) => file.read_exact_at(into, position)?,
         }
         Ok(())
@@ -528,7 +604,7 @@ impl Walk<'_> {
 
     /// A truncation zeroes all that is behind it; zeros before something else are a hole.
     #[cold]
-    fn check_zeros(&self, position: u64, from: u64) -> Result<Option<Located>, ReadError> {
+    fn check_zeros(&self, position: u64, from: u64) -> Result<Option<Spanned>, ReadError> {
         match self.first_nonzero(from)? {
             None => Ok(None),
             Some(found) => {
@@ -539,29 +615,46 @@ impl Walk<'_> {
     }
 
     #[inline]
-    fn peek(&self, position: u64) -> Result<Option<Located>, ReadError> {
-        let mut bytes = [0; HEADER_BYTES];
-        let present = self.end.saturating_sub(position).min(HEADER_BYTES as u64) as usize;
-        self.copy(position, &mut bytes[..present])?;
-        let header = match BatchHeader::parse(&bytes[..present]) {
-            Ok(header) => header,
-            Err(_) if bytes[..present].iter().all(|byte| *byte == 0) => {
-                return self.check_zeros(position, position + present as u64);
-            }
-            Err(error) => {
-                let corruption = self.segment.corruption(position, "a batch header", error);
-                return Err(corruption.into());
-            }
-        };
-        let located = Located { header, position };
-        if located.end() > self.end {
-            let expected = format!("a batch of {} bytes", header.size());
-            let found = format!(
-                "only {} bytes before the end of the log",
-                self.end - position
-            );
-            return Err(self.segment.corruption(position, expected, found).into());
+    fn peek(&self, position: u64) -> Result<Option<Spanned>, ReadError> {
+        let left = self.end.saturating_sub(position);
+        if left < HEADER_BYTES as u64 {
+            return self.no_batch(position, left);
         }
-        Ok(Some(located))
+        let mut bytes = [0; SPAN_BYTES];
+        self.copy(position, &mut bytes)?;
+        let Ok(span) = BatchSpan::parse(&bytes) else {
+            return self.no_batch(position, left);
+        };
+        let found = Spanned { span, position };
+        if found.end() > self.end {
+            return Err(self.cut_off(&found));
+        }
+        Ok(Some(found))
+    }
+
+    /// What is there in place of a batch: the end, zeros, or something wrong.
+    #[cold]
+    fn no_batch(&self, position: u64, left: u64) -> Result<Option<Spanned>, ReadError> {
+        let mut bytes = [0; HEADER_BYTES];
+        let present = left.min(HEADER_BYTES as u64) as usize;
+        self.copy(position, &mut bytes[..present])?;
+        if bytes[..present].iter().all(|byte| *byte == 0) {
+            return self.check_zeros(position, position + present as u64);
+        }
+        let found = match BatchHeader::parse(&bytes[..present]) {
+            Err(error) => error.to_string(),
+            Ok(_) => "one that was not there a moment ago".to_owned(),
+        };
+        let corruption = self.segment.corruption(position, "a batch header", found);
+        Err(corruption.into())
+    }
+
+    #[cold]
+    fn cut_off(&self, found: &Spanned) -> ReadError {
+        let expected = format!("a batch of {} bytes", found.span.size);
+        let left = self.end - found.position;
+        let left = format!("only {left} bytes before the end of the log");
+        let corruption = self.segment.corruption(found.position, expected, left);
+        corruption.into()
     }
 }

@@ -48,9 +48,10 @@ impl TimeIndex {
 
     fn decode(&self, bytes: [u8; TIME_INDEX_ENTRY_BYTES]) -> TimestampOffset {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        let relative = i64::from(i32::from_be_bytes([i, j, k, l]));
         TimestampOffset {
             timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            offset: self.base_offset + i64::from(i32::from_be_bytes([i, j, k, l])),
+            offset: self.base_offset.saturating_add(relative),
         }
     }
 
@@ -131,6 +132,11 @@ impl TimeIndex {
 
     pub(crate) fn seal(&self) -> DiskResult<()> {
         self.file.seal()
+    }
+
+    /// Whether there is anything a sync would carry to the disk.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.file.is_dirty()
     }
 
     pub(crate) fn sync(&self) -> DiskResult<()> {

@@ -9,7 +9,9 @@
 //! | 26..34 | last stable offset | i64  | of the partition when the marker was written   |
 //!
 //! Big-endian, ordered by last offset. Aborts are rare, so entries are written
-//! one by one and the whole index of a segment is held once it was asked for.
+//! one by one and the whole index of a segment is held once it was asked for. What
+//! cannot be an entry of the segment ends the index; recovery compares the rest with
+//! the markers (`log/open.rs`).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -70,9 +72,13 @@ impl AbortedTxn {
     }
 }
 
+/// Entries read at a time.
+const ENTRIES_READ: usize = 128;
+
 /// The aborted transactions of one segment.
 #[derive(Debug)]
 pub(crate) struct TxnIndex {
+    base_offset: i64,
     path: PathBuf,
     env: Arc<Env>,
     file: OnceLock<File>,
@@ -81,20 +87,21 @@ pub(crate) struct TxnIndex {
 
 #[derive(Debug)]
 struct State {
-    /// Bytes in the file when the segment was opened; 0 when there is none.
+    /// Bytes in the file; 0 when there is none.
     file_bytes: u64,
     entries: Option<Vec<AbortedTxn>>,
     dirty: bool,
 }
 
 impl TxnIndex {
-    pub(crate) fn new(path: PathBuf, env: Arc<Env>, file_bytes: u64) -> TxnIndex {
+    pub(crate) fn new(base_offset: i64, path: PathBuf, env: Arc<Env>, file_bytes: u64) -> TxnIndex {
         let state = State {
             file_bytes,
             entries: None,
             dirty: false,
         };
         TxnIndex {
+            base_offset,
             path,
             env,
             file: OnceLock::new(),
@@ -116,39 +123,58 @@ impl TxnIndex {
 
     fn load<'a>(&self, state: &'a mut State) -> DiskResult<&'a mut Vec<AbortedTxn>> {
         if state.entries.is_none() {
-            let mut entries: Vec<AbortedTxn> = Vec::new();
-            if state.file_bytes > 0 {
-                let mut bytes = vec![0; state.file_bytes as usize];
-                let read = self.file()?.read_up_to(&mut bytes, 0)?;
-                for chunk in bytes[..read].as_chunks::<TXN_INDEX_ENTRY_BYTES>().0 {
-                    // An entry that cannot be right ends the index; recovery or the
-                    // integrity check of the segment rebuilds it from the markers.
-                    let Some(txn) = AbortedTxn::decode(chunk) else {
-                        break;
-                    };
-                    if entries
-                        .last()
-                        .is_some_and(|last| last.last_offset >= txn.last_offset)
-                    {
-                        break;
-                    }
-                    entries.push(txn);
-                }
-            }
-            state.entries = Some(entries);
+            state.entries = Some(match state.file_bytes {
+                0 => Vec::new(),
+                _ => self.read()?,
+            });
         }
         Ok(state.entries.get_or_insert_default())
+    }
+
+    /// The entries up to the first that cannot be one. Read in pieces: how long the file
+    /// claims to be says nothing about what is in it.
+    fn read(&self) -> DiskResult<Vec<AbortedTxn>> {
+        let mut entries: Vec<AbortedTxn> = Vec::new();
+        let mut bytes = [0; ENTRIES_READ * TXN_INDEX_ENTRY_BYTES];
+        loop {
+            let position = (entries.len() * TXN_INDEX_ENTRY_BYTES) as u64;
+            let read = self.file()?.read_up_to(&mut bytes, position)?;
+            for chunk in bytes[..read].as_chunks::<TXN_INDEX_ENTRY_BYTES>().0 {
+                let least = entries
+                    .last()
+                    .map_or(self.base_offset, |last| last.last_offset + 1);
+                match AbortedTxn::decode(chunk) {
+                    Some(txn) if txn.last_offset >= least && txn.last_offset < i64::MAX => {
+                        entries.push(txn);
+                    }
+                    _ => return Ok(entries),
+                }
+            }
+            if read < bytes.len() {
+                return Ok(entries);
+            }
+        }
     }
 
     /// Adds an aborted transaction.
     pub(crate) fn push(&self, txn: AbortedTxn) -> DiskResult<()> {
         let mut state = self.state();
-        let count = self.load(&mut state)?.len();
-        self.file()?
-            .write_all_at(&txn.encode(), (count * TXN_INDEX_ENTRY_BYTES) as u64)?;
+        let end = (self.load(&mut state)?.len() * TXN_INDEX_ENTRY_BYTES) as u64;
+        if state.file_bytes > end {
+            // What is no entry ends the index; behind this one it could be taken for one.
+            self.file()?.set_len(end)?;
+            state.file_bytes = end;
+        }
+        self.file()?.write_all_at(&txn.encode(), end)?;
+        state.file_bytes = end + TXN_INDEX_ENTRY_BYTES as u64;
         state.dirty = true;
         self.load(&mut state)?.push(txn);
         Ok(())
+    }
+
+    /// Whether there is anything a sync would carry to the disk.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.state().dirty
     }
 
     /// Calls `visit` with each entry until it says to stop; whether it did.

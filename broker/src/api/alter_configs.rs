@@ -90,5 +90,5 @@ fn replace(
             value: config.value.as_ref().map(ToString::to_string),
         })
         .collect();
-    configs::replace(draft, owner, &alterations)
+    configs::replace(draft, &context.services.config(), owner, &alterations)
 }

@@ -48,6 +48,7 @@ impl<'a> Resource<'a> {
                 Ok(id) => Ok(Resource::Stored(Owner::Broker(id))),
                 Err(why) => invalid(why),
             },
+            GROUP => Ok(Resource::Stored(Owner::Group(name))),
             BROKER_LOGGER if name.is_empty() => invalid("Broker id must not be empty".into()),
             BROKER_LOGGER => match broker() {
                 Ok(_) => Ok(Resource::Loggers),

@@ -77,6 +77,13 @@ fn describe(
             })?;
             Ok(config.describe_topic(&overrides(&image, owner)))
         }
+        Resource::Stored(Owner::Group("")) => Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "Group name must not be empty",
+        )),
+        Resource::Stored(owner @ Owner::Group(_)) => {
+            Ok(config.describe_group(&overrides(&image, owner)))
+        }
         Resource::Stored(Owner::Broker(_)) => Ok(config.describe_broker()),
         Resource::Stored(Owner::AllBrokers) => Ok(config.describe_cluster_default()),
         Resource::Loggers => Ok(describe_loggers(&services.loggers.list())),

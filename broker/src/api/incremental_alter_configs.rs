@@ -106,7 +106,9 @@ fn alter(
     });
     let alterations = alterations.collect::<Result<Vec<_>, Refusal>>()?;
     match named {
-        Resource::Stored(owner) => configs::alter(draft, owner, &alterations),
+        Resource::Stored(owner) => {
+            configs::alter(draft, &context.services.config(), owner, &alterations)
+        }
         Resource::Loggers => {
             let changes = levels(&alterations)?;
             if !validate_only {

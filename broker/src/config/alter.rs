@@ -63,6 +63,8 @@ pub enum Scope {
     Broker,
     /// All brokers'.
     ClusterDefault,
+    /// A group's.
+    Group,
 }
 
 /// A refusal, by Kafka's error code.
@@ -118,6 +120,22 @@ pub fn validate_topic_overrides(overrides: &BTreeMap<String, String>) -> Result<
     Ok(())
 }
 
+/// Whether a group may have these overrides, one by one; what the broker allows is for
+/// [`super::Config::check_group`].
+fn validate_group_overrides(overrides: &BTreeMap<String, String>) -> Result<(), AlterError> {
+    for (name, value) in overrides {
+        let Some(key) = definitions::group(name) else {
+            return Err(AlterError::InvalidConfig(format!(
+                "Unknown group config name: {name}"
+            )));
+        };
+        key.check(value)
+            .map_err(|fault| AlterError::InvalidConfig(fault.in_kafkas_words(name, value)))?;
+        refuse_unserved(key, value).map_err(AlterError::InvalidConfig)?;
+    }
+    Ok(())
+}
+
 /// What `current` becomes. Nothing is changed if anything is refused.
 pub fn alter(
     scope: Scope,
@@ -141,6 +159,7 @@ pub fn alter(
         let definition = match scope {
             Scope::Topic => definitions::topic(key),
             Scope::Broker | Scope::ClusterDefault => definitions::broker(key),
+            Scope::Group => definitions::group(key),
         };
         let Some(list) = definition.filter(|definition| definition.kind == Kind::List) else {
             let op = op.name();
@@ -170,6 +189,7 @@ pub fn alter(
     }
     match scope {
         Scope::Topic => validate_topic_overrides(&changed)?,
+        Scope::Group => validate_group_overrides(&changed)?,
         Scope::Broker | Scope::ClusterDefault => {
             let touched = alterations.iter().filter(|a| a.op != AlterOp::Delete);
             let touched: Vec<&str> = touched.map(|a| a.key.as_str()).collect();

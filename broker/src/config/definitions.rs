@@ -10,18 +10,21 @@
 //! |---|---|
 //! | [`BROKER`] | the broker, from the file, the environment, `--override`, and the Admin API |
 //! | [`TOPIC`] | a topic, from CreateTopics and the Admin API |
+//! | [`GROUP`] | a group, from the Admin API |
 //! | [`REMOVED`] | Kafka's past, still found in files |
 //!
 //! A key that is in a table is never silently without effect: [`Effect`] says what becomes of it.
 
 mod broker;
 mod fault;
+mod group;
 mod removed;
 mod topic;
 
 pub use self::broker::BROKER;
 pub use self::fault::Fault;
 pub(crate) use self::fault::{fraction, items, whole};
+pub use self::group::GROUP;
 pub use self::removed::{REMOVED, Removed, removed};
 pub use self::topic::TOPIC;
 
@@ -333,6 +336,11 @@ pub fn topic(name: &str) -> Option<&'static Definition> {
     TOPIC.iter().find(|key| key.name == name)
 }
 
+/// The group's key of that name.
+pub fn group(name: &str) -> Option<&'static Definition> {
+    GROUP.iter().find(|key| key.name == name)
+}
+
 /// The broker's keys, section after section.
 pub fn all_broker() -> impl Iterator<Item = &'static Definition> {
     BROKER.iter().flat_map(|section| section.keys)
@@ -389,7 +397,12 @@ mod tests {
 
     #[test]
     fn every_default_is_valid_and_every_name_is_there_once() {
-        for table in [all_broker().collect::<Vec<_>>(), TOPIC.iter().collect()] {
+        let all = [
+            all_broker().collect::<Vec<_>>(),
+            TOPIC.iter().collect(),
+            GROUP.iter().collect(),
+        ];
+        for table in all {
             let mut names = BTreeSet::new();
             for key in table {
                 assert!(names.insert(key.name), "{} is there twice", key.name);
@@ -402,7 +415,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_sentence_of_its_own_length() {
-        for key in all_broker().chain(TOPIC) {
+        for key in all_broker().chain(TOPIC).chain(GROUP) {
             assert!(
                 key.doc.ends_with('.'),
                 "the documentation of {} is a sentence",
@@ -417,8 +430,8 @@ mod tests {
     }
 
     #[test]
-    fn a_topics_default_comes_from_keys_of_the_broker() {
-        for key in TOPIC {
+    fn a_topics_or_groups_default_comes_from_keys_of_the_broker() {
+        for key in TOPIC.iter().chain(GROUP) {
             for name in key.broker_keys {
                 let broker = broker(name).expect("a key of the broker");
                 assert!(matches!(broker.kind, Kind::Int | Kind::Long) || broker.kind == key.kind);

@@ -55,6 +55,8 @@ pub enum Source {
     StaticBroker = 4,
     /// Nobody said anything.
     Default = 5,
+    /// Set for the group.
+    DynamicGroup = 8,
     /// A logger's level.
     DynamicBrokerLogger = 6,
 }
@@ -90,15 +92,37 @@ const ALTERNATIVES: &[&[&str]] = &[
 ];
 
 pub(super) fn topic(layers: &Layers, overrides: &Overrides) -> Vec<Described> {
-    definitions::TOPIC
-        .iter()
+    owned(definitions::TOPIC, Source::DynamicTopic, layers, overrides)
+}
+
+pub(super) fn group(layers: &Layers, overrides: &Overrides) -> Vec<Described> {
+    let mut described = owned(definitions::GROUP, Source::DynamicGroup, layers, overrides);
+    // Of a key that no key of the broker stands behind, its own default is named.
+    let alone = described.iter_mut().filter(|key| key.synonyms.is_empty());
+    for key in alone {
+        key.synonyms.push(Synonym {
+            name: key.name.clone(),
+            value: key.value.clone(),
+            source: Source::Default,
+        });
+    }
+    described
+}
+
+/// Keys of what has overrides of its own over the broker's.
+fn owned(
+    keys: &'static [Definition],
+    own: Source,
+    layers: &Layers,
+    overrides: &Overrides,
+) -> Vec<Described> {
+    keys.iter()
         .filter(|key| key.listed == Listed::Public)
         .map(|key| {
             let value = topic::effective(layers, overrides, key).map(|value| key.shown(&value));
             let mut synonyms = Vec::new();
             if overrides.contains_key(key.name) {
-                let (name, value, source) =
-                    (key.name.to_owned(), value.clone(), Source::DynamicTopic);
+                let (name, value, source) = (key.name.to_owned(), value.clone(), own);
                 synonyms.push(Synonym {
                     name,
                     value,

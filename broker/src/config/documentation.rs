@@ -3,12 +3,12 @@
 
 use std::fmt::Write;
 
-use super::definitions::{self, BROKER, Definition, Effect, Listed, REMOVED, TOPIC};
+use super::definitions::{self, BROKER, Definition, Effect, GROUP, Listed, REMOVED, TOPIC};
 
 /// The whole page.
 pub fn page() -> String {
     let mut out = INTRODUCTION.to_owned();
-    let keys = || definitions::all_broker().chain(TOPIC);
+    let keys = || definitions::all_broker().chain(TOPIC).chain(GROUP);
     let count = |wanted: fn(&Effect) -> bool| keys().filter(|key| wanted(&key.effect)).count();
     // Writing to a string does not fail.
     let _ = write!(
@@ -27,6 +27,8 @@ pub fn page() -> String {
     }
     out.push_str("\n## Topics\n\nAll of them can be changed at run time.\n");
     table(TOPIC, false, &mut out);
+    out.push_str("\n## Groups\n\nAll of them can be changed at run time.\n");
+    table(GROUP, false, &mut out);
     out.push_str("\n## Keys of Kafka's past\n\nOne warning; nothing else comes of them.\n\n");
     out.push_str("| Key | Why |\n|---|---|\n");
     for gone in REMOVED {

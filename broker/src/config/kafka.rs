@@ -187,6 +187,7 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn source_name(source: Source) -> &'static str {
     match source {
         Source::DynamicTopic => "DYNAMIC_TOPIC_CONFIG",
+        Source::DynamicGroup => "DYNAMIC_GROUP_CONFIG",
         Source::DynamicBroker => "DYNAMIC_BROKER_CONFIG",
         Source::DynamicDefaultBroker => "DYNAMIC_DEFAULT_BROKER_CONFIG",
         Source::StaticBroker => "STATIC_BROKER_CONFIG",

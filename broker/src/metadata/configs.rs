@@ -7,7 +7,10 @@ use reka_raft::record::{self, Record};
 
 use super::topics::check_name;
 use super::{Draft, Refusal};
-use crate::config::{self, AlterError, Alteration, Overrides, Scope};
+use crate::config::{self, AlterError, Alteration, Config, Overrides, Scope};
+
+/// Kafka's code of groups as resources.
+const GROUP: i8 = 32;
 
 /// Whose configuration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum Owner<'a> {
     Broker(i32),
     /// All brokers'.
     AllBrokers,
+    /// A group's, of which there need not be one yet.
+    Group(&'a str),
 }
 
 impl Owner<'_> {
@@ -26,6 +31,7 @@ impl Owner<'_> {
             Owner::Topic(name) => (TOPIC, name.to_owned()),
             Owner::Broker(id) => (BROKER, id.to_string()),
             Owner::AllBrokers => (BROKER, String::new()),
+            Owner::Group(name) => (GROUP, name.to_owned()),
         }
     }
 
@@ -34,6 +40,15 @@ impl Owner<'_> {
             Owner::Topic(_) => Scope::Topic,
             Owner::Broker(_) => Scope::Broker,
             Owner::AllBrokers => Scope::ClusterDefault,
+            Owner::Group(_) => Scope::Group,
+        }
+    }
+
+    /// Does the broker allow all of it?
+    fn check_limits(self, config: &Config, after: &Overrides) -> Result<(), Refusal> {
+        match self {
+            Owner::Group(_) => Ok(config.check_group(after)?),
+            Owner::Topic(_) | Owner::Broker(_) | Owner::AllBrokers => Ok(()),
         }
     }
 
@@ -42,6 +57,10 @@ impl Owner<'_> {
         match self {
             Owner::Topic("") => {
                 let why = "Default topic resources are not allowed.";
+                Err(Refusal::new(ErrorCode::InvalidRequest, why))
+            }
+            Owner::Group("") => {
+                let why = "Default group resources are not allowed.";
                 Err(Refusal::new(ErrorCode::InvalidRequest, why))
             }
             other => other.check(image),
@@ -65,7 +84,7 @@ impl Owner<'_> {
                 ErrorCode::BrokerIdNotRegistered,
                 format!("No broker with id {id} found."),
             )),
-            Owner::Broker(_) | Owner::AllBrokers => Ok(()),
+            Owner::Broker(_) | Owner::AllBrokers | Owner::Group(_) => Ok(()),
         }
     }
 }
@@ -82,24 +101,28 @@ pub fn overrides(image: &MetadataImage, owner: Owner<'_>) -> Overrides {
 /// Changes single keys (IncrementalAlterConfigs).
 pub fn alter(
     draft: &mut Draft,
+    config: &Config,
     owner: Owner<'_>,
     alterations: &[Alteration],
 ) -> Result<(), Refusal> {
     owner.check_change(draft.image())?;
     let before = overrides(draft.image(), owner);
     let after = config::alter(owner.scope(), &before, alterations)?;
+    owner.check_limits(config, &after)?;
     draft.add(difference(owner, &before, &after))
 }
 
 /// Sets these keys and no others (AlterConfigs).
 pub fn replace(
     draft: &mut Draft,
+    config: &Config,
     owner: Owner<'_>,
     alterations: &[Alteration],
 ) -> Result<(), Refusal> {
     owner.check_change(draft.image())?;
     let before = overrides(draft.image(), owner);
     let after = config::alter(owner.scope(), &Overrides::new(), alterations)?;
+    owner.check_limits(config, &after)?;
     draft.add(difference(owner, &before, &after))
 }
 

@@ -221,6 +221,21 @@ impl Follower {
                             "{partition}: cut at offset {offset} after an unclean stop: {why}"
                         );
                     }
+                    for warning in report.warnings {
+                        tracing::warn!("{partition}: {warning}");
+                    }
+                    for offset in report.unusable_snapshots {
+                        tracing::warn!(
+                            "{partition}: the producer snapshot before offset {offset} was not \
+                             what was written; it was removed and the batches replayed"
+                        );
+                    }
+                    for base_offset in report.rebuilt_txn_indexes {
+                        tracing::warn!(
+                            "{partition}: the index of aborted transactions of segment \
+                             {base_offset} did not agree with its markers; it was made anew"
+                        );
+                    }
                     if let Some(damage) = report.damage {
                         tracing::error!("{partition}: {damage}");
                     }

@@ -149,9 +149,13 @@ fn rejected(rejection: &Rejection) -> Refused {
 
 fn refused(error: &AppendError, log_start_offset: i64) -> Refused {
     let error_code = match error {
-        AppendError::Batch { .. } | AppendError::Empty => ErrorCode::InvalidRecord,
+        AppendError::Batch { .. } | AppendError::Empty | AppendError::NotAlone { .. } => {
+            ErrorCode::InvalidRecord
+        }
         AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
         AppendError::OffsetSpan { .. } | AppendError::OutOfOrder { .. } => ErrorCode::InvalidRecord,
+        // The client looks up who leads the partition now.
+        AppendError::Deleted(_) | AppendError::OlderEpoch { .. } => ErrorCode::NotLeaderOrFollower,
         AppendError::Producer(error) => match error {
             ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             ProducerError::Fenced { .. } => ErrorCode::InvalidProducerEpoch,

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod configs;
+mod groups;
 mod records;
 mod topics;
 
@@ -33,6 +34,7 @@ pub const SCRIPTS: &[Script] = &[
     ("configs", configs::script),
     ("records", records::script),
     ("cluster", cluster::script),
+    ("groups", groups::script),
     // a new script: its file, its `mod` line above, one line here
 ];
 

@@ -28,7 +28,12 @@ fn run(ctx: &Context) -> Result<Verdict> {
     let kafka = Kafka::start_with_features(&java, &home, &[], &features)?;
     let server = Reka::build(ctx)?;
     let cluster = [("CLUSTER_ID", CLUSTER_ID)];
-    let reka = Reka::start_with(&server, &ctx.work().join("reka"), &cluster, &[])?;
+    let reka = Reka::start_with(
+        &server,
+        &ctx.work().join("reka"),
+        &cluster,
+        LIKE_THE_CONTROL,
+    )?;
     let mut pair = Pair::new(kafka.address(), reka.address());
     // What Reka advertises has to be asked for; ApiVersions itself lists what differs on purpose.
     let told = pair.ask_quietly(4, |_| ApiVersionsRequest::default())?;
@@ -76,6 +81,12 @@ fn run(ctx: &Context) -> Result<Verdict> {
     }
     Ok(Verdict::Passed(format!("{} requests", score.requests)))
 }
+
+/// What the control is configured with, where that is not the default.
+const LIKE_THE_CONTROL: &[&str] = &[
+    "group.initial.rebalance.delay.ms=0",
+    "offsets.topic.num.partitions=1",
+];
 
 const SHOWN: usize = 20;
 

@@ -421,3 +421,26 @@ fn ids_and_names_are_kafkas() {
     );
     assert!((5..=255).all(|id| Compression::from_id(id).is_none()));
 }
+
+/// A stored block decodes whatever its bytes are: only the checksum can tell.
+#[test]
+fn an_lz4_block_checksum_is_verified() {
+    let block = |checksum: u32| {
+        let block = [&b"\x05\0\0\x80plain"[..], &checksum.to_le_bytes(), &[0; 4]].concat();
+        lz4_frame(0x70, 0x40, &[], &block)
+    };
+    let right = twox_hash::XxHash32::oneshot(0, b"plain");
+    assert_eq!(decompressed(Lz4, &block(right), 5).unwrap(), b"plain");
+    for wrong in [right ^ 1, right ^ (1 << 31), 0, right.swap_bytes()] {
+        malformed(Lz4, &block(wrong), 20, "block checksum is");
+    }
+}
+
+/// The next larger one that a frame can ask for is 2^27 bytes and an eighth.
+#[test]
+fn a_zstd_window_just_above_the_greatest_is_refused() {
+    for descriptor in [17 << 3 | 1, 18 << 3, 20 << 3] {
+        let body = [0x28, 0xb5, 0x2f, 0xfd, 0, descriptor, 1, 0, 0];
+        malformed(Zstd, &body, 0, "too much memory");
+    }
+}

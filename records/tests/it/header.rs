@@ -1,10 +1,11 @@
 //! The header view: what it reads, what it refuses, what it derives.
 
+use proptest::prelude::*;
 use reka_records::layout;
 use reka_records::view::increment_sequence;
 use reka_records::{
-    BatchBuilder, BatchError, BatchHeader, BatchView, Compression, HEADER_BYTES, TimestampType,
-    batches,
+    BatchBuilder, BatchError, BatchHeader, BatchSpan, BatchView, Compression, HEADER_BYTES,
+    SPAN_BYTES, TimestampType, batches,
 };
 
 use crate::support::{NOW, plain, set, with};
@@ -171,5 +172,38 @@ fn every_flipped_bit_under_the_checksum_is_noticed() {
             matches!(error, BatchError::Crc { .. }),
             "bit {bit}: {error}"
         );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_span_is_what_the_whole_header_says(
+        mut bytes in proptest::array::uniform32(any::<u8>()),
+        rest in proptest::array::uniform32(any::<u8>()),
+        near in proptest::option::of((-2..70_i32, proptest::sample::select(vec![-1_i8, 0, 1, 2, 3]))),
+        high in any::<bool>(),
+    ) {
+        // Noise is refused nearly always; most cases have a length and a magic that count.
+        if let Some((length, magic)) = near {
+            bytes[8..12].copy_from_slice(&length.to_be_bytes());
+            bytes[16] = magic as u8;
+        }
+        if high {
+            bytes[..4].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff]);
+            bytes[4..8].fill(0xff);
+        }
+        let whole = [bytes, rest].concat();
+        let span = BatchSpan::parse(whole.first_chunk::<SPAN_BYTES>().unwrap());
+        match BatchHeader::parse(&whole) {
+            Ok(header) => {
+                let span = span.unwrap();
+                prop_assert_eq!(span, header.span());
+                prop_assert_eq!(span.last_offset(), header.last_offset());
+                prop_assert_eq!(span.next_offset(), header.next_offset());
+            }
+            Err(error) => prop_assert_eq!(span, Err(error)),
+        }
     }
 }

@@ -6,10 +6,10 @@
 //!    the recovery point, the high watermark, any undecided transaction and the
 //!    compaction lag.
 //! 2. [`CompactionPlan::run`], without the log's lock, builds a map from key to
-//!    newest offset over the dirty part ([`offset_map`]), then writes new segments
-//!    with what [`filter`] retains ([`cleaned`]).
+//!    newest offset over the dirty part (`offset_map`), then writes new segments
+//!    with what `filter` retains (`cleaned`).
 //! 3. [`Log::finish_compaction`], under the lock again, swaps the new segments in
-//!    ([`swap`]) unless the log was truncated or expired meanwhile.
+//!    (`swap`) unless the log was truncated or expired meanwhile.
 //!
 //! Offsets never change. Batches keep the offsets they span, so a reader sees a gap
 //! where a whole batch went. The last batch of each active producer stays, emptied
@@ -272,7 +272,7 @@ fn for_each_batch(
         // A run of batches whose headers agree with each other.
         let start = walk.position();
         while walk.position() - start < READ_BYTES {
-            if walk.next()?.is_none() {
+            if walk.next_span()?.is_none() {
                 break;
             }
         }
@@ -303,7 +303,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<Option<CompactionPlan>, LogError> {
         self.env().health.check()?;
-        if self.damage().is_some() {
+        if self.damage().is_some() || self.is_gone() {
             return Ok(None);
         }
         let segments = self.segments();
@@ -334,7 +334,7 @@ impl Log {
             let end = sealed
                 .get(index + 1)
                 .map_or(active.base_offset(), |next| next.base_offset());
-            let largest = segment.largest()?.map(|largest| largest.timestamp);
+            let largest = segment.youngest_ms()?;
             let too_young = self.config().min_compaction_lag_ms > 0
                 && largest.is_some_and(|largest| {
                     now_ms.saturating_sub(largest) < self.config().min_compaction_lag_ms
@@ -380,6 +380,10 @@ impl Log {
     /// in the log, the new ones are dropped and a later pass does it again.
     pub fn finish_compaction(&mut self, compacted: Compacted, now_ms: i64) -> Result<(), LogError> {
         self.env().health.check()?;
+        if self.is_gone() {
+            // The files went with the directory, and its name may be another's.
+            return Ok(());
+        }
         let present = self.segments();
         let all_there = compacted
             .groups

@@ -1,7 +1,7 @@
 //! A disk that fails where a test says so.
 //!
 //! [`FaultDisk`] wraps another backend, numbers every call, and lets a
-//! [`FaultPlan`] decide what the nth call does. It also records which lines of
+//! [`FaultDisk::plan`] decide what the nth call does. It also records which lines of
 //! the engine made calls and which of them were hit, so a test can demand that
 //! every call site has been seen to fail.
 
@@ -229,6 +229,11 @@ impl RawFile for FaultFile {
     fn size(&self) -> io::Result<u64> {
         self.disk.strike(Op::Len)?;
         self.inner.size()
+    }
+
+    fn modified_ms(&self) -> io::Result<i64> {
+        self.disk.strike(Op::Modified)?;
+        self.inner.modified_ms()
     }
 
     fn sync(&self) -> io::Result<()> {

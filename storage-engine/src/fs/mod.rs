@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::io::Errno;
 
 /// What a file system can do for us. All calls may block.
 pub trait Backend: Debug + Send + Sync + 'static {
@@ -61,10 +62,13 @@ pub trait RawFile: Debug + Send + Sync {
     fn reserve(&self, position: u64, len: u64) -> io::Result<()>;
     /// Makes the range read as zeros; the length does not change.
     fn zero(&self, position: u64, len: u64) -> io::Result<()>;
-    /// Sets the length, and gives back blocks reserved beyond it.
+    /// Ends the content at `len` and gives back blocks reserved beyond it. A file that
+    /// is mapped does not get shorter: what would go reads as zeros instead.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// The length.
     fn size(&self) -> io::Result<u64>;
+    /// When the content last changed, in milliseconds since 1970.
+    fn modified_ms(&self) -> io::Result<i64>;
     /// Makes content and length survive a power cut.
     fn sync(&self) -> io::Result<()>;
     /// Maps the first `len` bytes read-only; the file may still be shorter.
@@ -73,12 +77,13 @@ pub trait RawFile: Debug + Send + Sync {
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// A mapped file. Ranges asked for lie inside the published part of the file.
+/// A mapped file, which does not get shorter as long as this lives. A range behind its
+/// end is an error.
 pub trait RawMapping: Debug + Send + Sync {
     /// A view that keeps the mapping alive; nothing is copied on a real disk.
-    fn bytes(self: Arc<Self>, position: usize, len: usize) -> Bytes;
+    fn bytes(self: Arc<Self>, position: usize, len: usize) -> io::Result<Bytes>;
     /// Copies `into.len()` bytes out of the mapping.
-    fn copy(&self, position: usize, into: &mut [u8]);
+    fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()>;
     /// Says that `position` may be read soon. A guess: it may lie anywhere.
     fn expect(&self, _position: usize) {}
 }
@@ -93,7 +98,8 @@ pub enum OpenMode {
     Existing,
     /// It is created when missing, and kept when there.
     Create,
-    /// It is created, or emptied when there.
+    /// It is created, or emptied when there. One that is mapped is replaced: whoever
+    /// holds the mapping goes on with the old one.
     Truncate,
 }
 
@@ -128,6 +134,7 @@ pub enum Op {
     Zero,
     SetLen,
     Len,
+    Modified,
     Sync,
     Map,
 }
@@ -151,15 +158,15 @@ impl Op {
             Op::Zero => "zero",
             Op::SetLen => "set length of",
             Op::Len => "ask length of",
+            Op::Modified => "ask time of last change of",
             Op::Sync => "sync",
             Op::Map => "map",
         }
     }
 }
 
-/// A failed operation, with its path.
+/// A failed operation, with its path, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("{} {}: {source}", .op.verb(), .path.display())]
 pub struct DiskError {
     /// What was tried.
     pub op: Op,
@@ -169,7 +176,57 @@ pub struct DiskError {
     pub source: io::Error,
 }
 
+impl std::fmt::Display for DiskError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let advice = match self.advice() {
+            Some(advice) => ("; ", advice),
+            None => ("", ""),
+        };
+        write!(f, "{}{}{}", self.what(), advice.0, advice.1)
+    }
+}
+
 impl DiskError {
+    /// What failed, without what to do.
+    pub fn what(&self) -> String {
+        format!(
+            "{} {}: {}",
+            self.op.verb(),
+            self.path.display(),
+            self.source
+        )
+    }
+
+    /// What a person can do, where one can.
+    fn advice(&self) -> Option<&'static str> {
+        if self.is_failed_sync() {
+            return Some(
+                "what was written may be lost: the directory is out of use; check the disk, \
+                 replace it if it fails, and restart",
+            );
+        }
+        let advice = match self.source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::MFILE | Errno::NFILE) => {
+                "raise the limit of open files (ulimit -n, LimitNOFILE, fs.file-max)"
+            }
+            Some(Errno::IO) => "check the disk and the kernel's log, replace the disk if it fails",
+            Some(Errno::NOMEM) if self.op == Op::Map => "raise vm.max_map_count or add memory",
+            _ => match self.source.kind() {
+                io::ErrorKind::StorageFull => "free space or lower retention",
+                io::ErrorKind::QuotaExceeded => "free space or raise the quota",
+                io::ErrorKind::FileTooLarge => "raise the limit of file sizes (ulimit -f)",
+                io::ErrorKind::PermissionDenied => {
+                    "check owner and mode, and the user the process runs as"
+                }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    "mount it for writing; a kernel does this to a disk that fails"
+                }
+                _ => return None,
+            },
+        };
+        Some(advice)
+    }
+
     /// No space, or no quota: the appender may try again later. Not when a sync
     /// says so: then pages that were written are lost.
     pub fn is_full(&self) -> bool {
@@ -437,7 +494,8 @@ impl File {
         self.call(Op::Zero, || self.raw.zero(position, len))
     }
 
-    /// Sets the length. Never below a published end while the file is mapped.
+    /// Ends the content at `len`: the file gets shorter or, while it is mapped anywhere
+    /// in this process, reads as zeros from there to its end.
     #[track_caller]
     pub fn set_len(&self, len: u64) -> DiskResult<()> {
         self.call(Op::SetLen, || self.raw.set_len(len))
@@ -447,6 +505,12 @@ impl File {
     #[track_caller]
     pub fn size(&self) -> DiskResult<u64> {
         self.call(Op::Len, || self.raw.size())
+    }
+
+    /// When the content last changed, in milliseconds since 1970.
+    #[track_caller]
+    pub fn modified_ms(&self) -> DiskResult<i64> {
+        self.call(Op::Modified, || self.raw.modified_ms())
     }
 
     /// Makes content and length survive a power cut.

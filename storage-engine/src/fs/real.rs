@@ -7,10 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
 use super::{Backend, DirEntry, OpenMode, RawFile, RawMapping};
+use crate::living_maps;
 use crate::mapped::ReadMap;
 
 /// Calls straight through to the operating system.
@@ -19,13 +21,22 @@ pub struct RealDisk;
 
 impl Backend for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn RawFile>> {
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(mode != OpenMode::Existing)
-            .truncate(mode == OpenMode::Truncate)
-            .open(path)?;
-        Ok(Arc::new(RealFile { file }))
+        let mut options = fs::OpenOptions::new();
+        let options = options.read(true).write(true);
+        let create = mode != OpenMode::Existing;
+        let mut file = options.clone().create(create).truncate(false).open(path)?;
+        if mode == OpenMode::Truncate {
+            let emptied = living_maps::while_counted(&file, |mapped| {
+                (!mapped).then(|| file.set_len(0)).transpose()
+            })?;
+            if emptied.is_none() {
+                fs::remove_file(path)?;
+                file = options.create_new(true).open(path)?;
+            }
+        }
+        Ok(Arc::new(RealFile {
+            file: Arc::new(file),
+        }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -73,7 +84,7 @@ impl Backend for RealDisk {
             .truncate(false)
             .open(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(LockFile(file)))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -85,9 +96,22 @@ impl Backend for RealDisk {
     }
 }
 
+/// A lock that is held. It belongs to the open file, which a child process shares from
+/// its fork until its exec, so closing our handle alone would leave the directory locked
+/// for that long: the lock is given back by name.
+#[derive(Debug)]
+struct LockFile(fs::File);
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // It can only fail for a file that is not open.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 #[derive(Debug)]
 struct RealFile {
-    file: fs::File,
+    file: Arc<fs::File>,
 }
 
 /// Zeros are written in pieces of this size where the file system cannot zero a range.
@@ -130,11 +154,32 @@ impl RawFile for RealFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        let zeroed = living_maps::while_counted(&self.file, |mapped| {
+            let size = self.file.metadata()?.len();
+            if mapped && len < size {
+                // Not punched out: loading from a hole may need a block, and on tmpfs
+                // a full disk is SIGBUS then.
+                return Ok(Some(size - len));
+            }
+            self.file.set_len(len)?;
+            Ok(None)
+        })?;
+        match zeroed {
+            Some(behind) => self.zero(len, behind),
+            None => Ok(()),
+        }
     }
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn modified_ms(&self) -> io::Result<i64> {
+        let modified = self.file.metadata()?.modified()?;
+        // A file from before 1970 is as old as can be said.
+        Ok(modified
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -147,5 +192,29 @@ impl RawFile for RealFile {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a fork does to every open file: there is another handle for as long as the
+    /// child has not reached its exec.
+    #[test]
+    fn a_lock_given_back_is_free_though_a_child_process_still_shares_the_file() {
+        let dir = tempfile::tempdir().expect("a place for files");
+        let path = dir.path().join(".lock");
+        let lock = RealDisk.try_lock(&path).expect("a file").expect("free");
+        let shared = {
+            let lock = lock.downcast_ref::<LockFile>().expect("our lock");
+            lock.0.try_clone().expect("another handle")
+        };
+        assert!(RealDisk.try_lock(&path).expect("a file").is_none(), "held");
+        drop(lock);
+        let again = RealDisk.try_lock(&path).expect("a file");
+        assert!(again.is_some(), "given back");
+        drop(shared);
+        assert!(RealDisk.try_lock(&path).expect("a file").is_none(), "held");
     }
 }

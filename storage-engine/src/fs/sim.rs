@@ -90,6 +90,7 @@ struct FileNode {
     /// Pages that differ from their synced version.
     dirty: BTreeSet<usize>,
     reserved: u64,
+    modified_ms: i64,
 }
 
 impl FileNode {
@@ -199,6 +200,7 @@ impl FileNode {
         let mut node = FileNode {
             pages,
             len,
+            modified_ms: self.modified_ms,
             ..FileNode::default()
         };
         // Bytes behind the end are not part of the file.
@@ -286,6 +288,8 @@ enum Node {
 #[derive(Clone, Debug)]
 struct Tree {
     nodes: Vec<Node>,
+    /// What the clock says that files are stamped with.
+    now_ms: i64,
 }
 
 impl Tree {
@@ -301,6 +305,14 @@ impl Tree {
             Node::File(file) => Arc::make_mut(file),
             Node::Dir(_) => unreachable!("a file handle names a file"),
         }
+    }
+
+    /// The same for a change of content, which leaves its time.
+    fn file_changed(&mut self, id: NodeId) -> &mut FileNode {
+        let now_ms = self.now_ms;
+        let file = self.file_mut(id);
+        file.modified_ms = now_ms;
+        file
     }
 
     fn dir(&self, id: NodeId) -> io::Result<&DirNode> {
@@ -356,6 +368,8 @@ struct State {
     recording: Option<Vec<Tree>>,
     capacity: Option<u64>,
     locked: BTreeSet<String>,
+    /// Living mappings of each file.
+    mapped: BTreeMap<NodeId, usize>,
 }
 
 /// A disk in memory whose power can be cut.
@@ -375,6 +389,7 @@ impl SimDisk {
     pub fn new() -> SimDisk {
         SimDisk::of(Tree {
             nodes: vec![Node::Dir(Arc::default())],
+            now_ms: 0,
         })
     }
 
@@ -385,6 +400,7 @@ impl SimDisk {
             recording: None,
             capacity: None,
             locked: BTreeSet::new(),
+            mapped: BTreeMap::new(),
         };
         SimDisk {
             state: Arc::new(Mutex::new(state)),
@@ -403,6 +419,11 @@ impl SimDisk {
     /// Limits the bytes files may take together; more is `ENOSPC`.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
+    }
+
+    /// Sets the clock that stamps files when their content changes.
+    pub fn set_time_ms(&self, now_ms: i64) {
+        self.lock().tree.now_ms = now_ms;
     }
 
     /// From now on keeps a copy of the disk from after every changing operation.
@@ -451,7 +472,10 @@ impl SimDisk {
                 }
             })
             .collect();
-        SimDisk::of(Tree { nodes })
+        SimDisk::of(Tree {
+            nodes,
+            now_ms: state.tree.now_ms,
+        })
     }
 
     /// Every file below `dir` with its content, for comparing two disks.
@@ -492,6 +516,10 @@ impl SimDisk {
         Ok(result)
     }
 
+    fn is_mapped(&self, id: NodeId) -> bool {
+        self.lock().mapped.contains_key(&id)
+    }
+
     fn check_space(&self, id: NodeId, end: u64) -> io::Result<()> {
         let state = self.lock();
         let Some(capacity) = state.capacity else {
@@ -523,9 +551,13 @@ impl Backend for SimDisk {
                 if matches!(self.lock().tree.nodes[id], Node::Dir(_)) {
                     return Err(io::ErrorKind::IsADirectory.into());
                 }
+                if mode == OpenMode::Truncate && self.is_mapped(id) {
+                    self.remove_file(path)?;
+                    return self.open(path, OpenMode::Create);
+                }
                 if mode == OpenMode::Truncate {
                     self.change(|tree| {
-                        tree.file_mut(id).set_len(0);
+                        tree.file_changed(id).set_len(0);
                         Ok(())
                     })?;
                 }
@@ -535,6 +567,7 @@ impl Backend for SimDisk {
                 self.change(|tree| {
                     let (parent, name) = tree.parent(path)?;
                     let id = tree.add(Node::File(Arc::default()));
+                    tree.file_changed(id);
                     tree.dir_mut(parent)?
                         .change(NameChange::Set(name.to_owned(), id));
                     Ok(id)
@@ -688,7 +721,7 @@ impl RawFile for SimFile {
         self.disk
             .check_space(self.id, position + buf.len() as u64)?;
         self.disk.change(|tree| {
-            tree.file_mut(self.id).write(buf, position);
+            tree.file_changed(self.id).write(buf, position);
             Ok(buf.len())
         })
     }
@@ -704,20 +737,30 @@ impl RawFile for SimFile {
 
     fn zero(&self, position: u64, len: u64) -> io::Result<()> {
         self.disk.change(|tree| {
-            tree.file_mut(self.id).zero(position, len);
+            tree.file_changed(self.id).zero(position, len);
             Ok(())
         })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let mapped = self.disk.is_mapped(self.id);
         self.disk.change(|tree| {
-            tree.file_mut(self.id).set_len(len);
+            let file = tree.file_changed(self.id);
+            if mapped && len < file.len {
+                file.zero(len, file.len - len);
+            } else {
+                file.set_len(len);
+            }
             Ok(())
         })
     }
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.disk.lock().tree.file(self.id).len)
+    }
+
+    fn modified_ms(&self) -> io::Result<i64> {
+        Ok(self.disk.lock().tree.file(self.id).modified_ms)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -728,7 +771,8 @@ impl RawFile for SimFile {
     }
 
     fn map(&self, _len: usize) -> io::Result<Arc<dyn RawMapping>> {
-        Ok(Arc::new(self.clone()))
+        *self.disk.lock().mapped.entry(self.id).or_default() += 1;
+        Ok(Arc::new(SimMapping(self.clone())))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -736,22 +780,37 @@ impl RawFile for SimFile {
     }
 }
 
-impl RawMapping for SimFile {
-    fn bytes(self: Arc<Self>, position: usize, len: usize) -> Bytes {
+/// A living mapping, counted as the real ones are.
+#[derive(Debug)]
+struct SimMapping(SimFile);
+
+impl Drop for SimMapping {
+    fn drop(&mut self) {
+        let mut state = self.0.disk.lock();
+        if let Some(count) = state.mapped.get_mut(&self.0.id) {
+            *count -= 1;
+            if *count == 0 {
+                state.mapped.remove(&self.0.id);
+            }
+        }
+    }
+}
+
+impl RawMapping for SimMapping {
+    fn bytes(self: Arc<Self>, position: usize, len: usize) -> io::Result<Bytes> {
         let mut copy = vec![0; len];
-        self.copy(position, &mut copy);
-        Bytes::from(copy)
+        self.copy(position, &mut copy)?;
+        Ok(Bytes::from(copy))
     }
 
-    fn copy(&self, position: usize, into: &mut [u8]) {
-        let state = self.disk.lock();
-        let file = state.tree.file(self.id);
-        assert!(
-            position + into.len() <= file.len as usize,
-            "a load at {position}+{} behind the end of the file ({}) would be SIGBUS",
-            into.len(),
-            file.len
-        );
+    fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()> {
+        let state = self.0.disk.lock();
+        let file = state.tree.file(self.0.id);
+        let end = position.checked_add(into.len());
+        if end.is_none_or(|end| end as u64 > file.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         file.read(into, position as u64);
+        Ok(())
     }
 }

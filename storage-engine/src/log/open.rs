@@ -15,14 +15,16 @@ use crate::config::LogConfig;
 use crate::env::Env;
 use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
+use crate::flush::Durability;
 use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
 use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
-use crate::producer_snapshot;
+use crate::producer_snapshot::{self, Loaded};
 use crate::producer_state::ProducerState;
 use crate::reader::Shared;
-use crate::recovery::{self, Damage, Decision, RecoveryReport};
+use crate::recovery::{self, Damage, Decision, Gaps, RecoveryReport, Warning};
 use crate::segment::{FileSizes, Segment};
+use crate::txn_index::AbortedTxn;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -71,6 +73,8 @@ impl Log {
         let entries = match env.disk.read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.is_not_found() => {
+                // What the checkpoints know is of a partition that had the name before.
+                env.forget(&partition)?;
                 env.disk.create_dir(&dir)?;
                 created = true;
                 Vec::new()
@@ -110,6 +114,7 @@ impl Log {
                 segment,
                 segment.base_offset(),
                 interval,
+                &mut -1,
                 &mut report.scanned_bytes,
             )?;
             segment.seal()?;
@@ -131,10 +136,16 @@ impl Log {
         let end = if clean {
             recovery_point
         } else {
+            let gaps = match options.config.compact || env.cleaner_points.get(&partition).is_some()
+            {
+                true => Gaps::Compaction,
+                false => Gaps::Unexplained,
+            };
             recover(
                 env,
                 &mut segments,
                 recovery_point,
+                gaps,
                 &options.config,
                 &mut report,
             )?
@@ -154,6 +165,12 @@ impl Log {
             .first()
             .map_or(end, |segment| segment.base_offset());
         let log_start = log_start.max(first);
+        if report.damage.is_none() {
+            // Else what is appended up to there and torn would be taken for damage, or
+            // for clean.
+            env.recovery_points.lower(&env.disk, &partition, end)?;
+            env.cleaner_points.lower(&env.disk, &partition, end)?;
+        }
 
         if report.damage.is_none() {
             epochs.truncate_start(log_start)?;
@@ -170,28 +187,56 @@ impl Log {
             // Aborted transactions behind the recovery point are indexed anew from
             // their markers, so the replay has to begin no later than there.
             let trusted = if clean { end } else { end.min(recovery_point) };
-            let usable = snapshots.partition_point(|offset| *offset <= trusted);
-            let (producers, replayed) =
-                restore_producers(env, &dir, &segments, &snapshots[..usable], end)?;
-            report.replayed_batches = replayed;
+            let mut restored = newest_snapshot(env, &dir, &segments, &snapshots, trusted)?;
+            // Where there are transactions the index of a segment that is recovered is
+            // compared with all of its markers.
+            let recovered = &segments[first_recovered(&segments, recovery_point)];
+            if !clean
+                && restored.from > recovered.base_offset()
+                && (restored.state.has_transactions() || recovered.txns.visit(|_| false)?)
+            {
+                let base_offset = recovered.base_offset();
+                let unusable = restored.unusable;
+                restored = newest_snapshot(env, &dir, &segments, &snapshots, base_offset)?;
+                restored.unusable.extend(unusable);
+            }
+            let replay = Replay {
+                from: restored.from,
+                end,
+                compare_below: Some(recovery_point),
+            };
+            let mut producers = restored.state;
+            report.unusable_snapshots = restored.unusable;
+            (report.replayed_batches, report.rebuilt_txn_indexes) =
+                replay.run(&segments, &mut producers)?;
             producers
         };
+        // A clean stop that leaves no snapshot says that there are no producers.
+        names_dirty |= !report.unusable_snapshots.is_empty();
 
         let active = segments
             .last()
             .cloned()
             .unwrap_or_else(|| unreachable!("a log has a segment"));
         let first_timestamp = first_timestamp(&active)?;
+        let mut durability = Durability::upto(recovery_point.min(end));
+        if recovery_point < end {
+            durability.appended(options.now_ms);
+        }
+        if names_dirty {
+            durability.names_changed();
+        }
+        // The directory itself may be a name that only the cache knows.
+        if created || !options.clean {
+            durability.parent_changed();
+        }
         let log = Log {
             shared: Arc::new(Shared::new(env.clone(), segments, log_start, end)),
             active: Active::new(active, first_timestamp, options.now_ms),
             producers,
             epochs,
-            recovery_point: recovery_point.min(end),
-            unflushed_since_ms: (recovery_point < end).then_some(options.now_ms),
-            names_dirty,
-            // The directory itself may be such a name.
-            parent_dirty: created || !options.clean,
+            durability,
+            flushing: Arc::default(),
             changed: !options.clean || names_dirty,
             deleted: Vec::new(),
             damage: report.damage.clone(),
@@ -222,7 +267,7 @@ fn tidy(
     mut entries: Vec<DirEntry>,
     report: &mut RecoveryReport,
 ) -> Result<Found, OpenError> {
-    let swaps = swap::recover(env, dir, &entries)?;
+    let swaps = swap::recover(env, dir, &entries, report)?;
     if swaps.changed {
         entries = env.disk.read_dir(dir)?;
     }
@@ -231,7 +276,7 @@ fn tidy(
     let mut indexes = Vec::new();
     for entry in entries {
         let Some(name) = FileName::parse(&entry.name) else {
-            if entry.name.ends_with(TEMPORARY_SUFFIX) {
+            if !entry.is_dir && is_temporary(&entry.name) {
                 env.disk.remove_file(&dir.join(&entry.name))?;
             } else if !KNOWN_FILES.contains(&entry.name.as_str()) {
                 report.unknown_files.push(entry.name);
@@ -242,9 +287,17 @@ fn tidy(
         if entry.is_dir {
             return Err(OpenError::NotAFile { path });
         }
-        if name.stage == FileStage::Deleted {
-            env.disk.remove_file(&path)?;
-            continue;
+        match name.stage {
+            FileStage::Live => {}
+            FileStage::Deleted => {
+                env.disk.remove_file(&path)?;
+                continue;
+            }
+            // Those that belong to a compaction are settled by now.
+            FileStage::Cleaned | FileStage::Swap => {
+                report.unknown_files.push(entry.name);
+                continue;
+            }
         }
         match name.kind {
             FileKind::Log => {
@@ -275,6 +328,16 @@ fn tidy(
         snapshots,
         swapped: swaps.completed,
     })
+}
+
+/// Whether a name is that of a small file of ours, or of Kafka's, while it is replaced.
+fn is_temporary(name: &str) -> bool {
+    let Some(target) = name.strip_suffix(TEMPORARY_SUFFIX) else {
+        return false;
+    };
+    let is_snapshot =
+        |name: FileName| name.kind == FileKind::Snapshot && name.stage == FileStage::Live;
+    KNOWN_FILES.contains(&target) || FileName::parse(target).is_some_and(is_snapshot)
 }
 
 const KNOWN_FILES: [&str; 2] = [
@@ -319,21 +382,29 @@ fn clean_end(segments: &[Arc<Segment>]) -> Result<Option<i64>, OpenError> {
     Ok(Some(end))
 }
 
+/// Segments that end below the recovery point are whole, with their indexes. One that
+/// ends exactly there may have been sealed since, its indexes not synced yet.
+fn first_recovered(segments: &[Arc<Segment>], recovery_point: i64) -> usize {
+    segments
+        .partition_point(|segment| segment.base_offset() < recovery_point)
+        .saturating_sub(1)
+}
+
 fn recover(
     env: &Arc<Env>,
     segments: &mut Vec<Arc<Segment>>,
     recovery_point: i64,
+    gaps: Gaps,
     config: &LogConfig,
     report: &mut RecoveryReport,
 ) -> Result<i64, OpenError> {
-    // Segments that end below the recovery point are whole, with their indexes.
-    let first = segments
-        .partition_point(|segment| segment.base_offset() <= recovery_point)
-        .saturating_sub(1);
+    let first = first_recovered(segments, recovery_point);
     let mut scanned = Vec::new();
+    let mut epoch = -1;
     for segment in &segments[first..] {
         let interval = config.index_interval_bytes;
-        let found = recovery::scan(segment, recovery_point, interval, &mut report.scanned_bytes)?;
+        let bytes = &mut report.scanned_bytes;
+        let found = recovery::scan(segment, recovery_point, interval, &mut epoch, bytes)?;
         // Zeros end a segment that was truncated before it was rolled; whether the
         // next one continues it is for the decision to say.
         segment.txns.truncate_to_offset(recovery_point)?;
@@ -343,7 +414,12 @@ fn recover(
             break;
         }
     }
-    match recovery::decide(&scanned, recovery_point) {
+    if gaps == Gaps::Unexplained {
+        report
+            .warnings
+            .extend(gaps_between(segments, &scanned, recovery_point)?);
+    }
+    match recovery::decide(&scanned, recovery_point, gaps) {
         Decision::Keep { end_offset } => {
             if let Some(last) = segments.last() {
                 last.txns.truncate_to_offset(end_offset)?;
@@ -414,9 +490,53 @@ fn recover(
             if let Some(last) = segments.last() {
                 last.publish(position);
             }
+            // One that begins elsewhere than the log ends is no part of it.
+            let apart = |last: &Arc<Segment>| last.base_offset() != offset;
+            if position == 0 && segments.len() > 1 && segments.last().is_some_and(apart) {
+                segments.pop();
+            }
             Ok(offset)
         }
     }
+}
+
+/// Where offsets are missing between two segments below the recovery point, though
+/// nothing here says that the log was compacted.
+///
+/// It is no more than a warning: a replica of a log that was compacted on its leader has
+/// such gaps, and keeps them when its topic's policy changes to `delete`.
+fn gaps_between(
+    segments: &[Arc<Segment>],
+    scanned: &[(i64, recovery::ScannedSegment)],
+    recovery_point: i64,
+) -> Result<Vec<Warning>, OpenError> {
+    let mut warnings = Vec::new();
+    for pair in segments.windows(2) {
+        let [before, behind] = pair else { continue };
+        if behind.base_offset() > recovery_point {
+            // The decision's to say.
+            break;
+        }
+        let found = scanned
+            .iter()
+            .find(|(base, _)| *base == before.base_offset());
+        let ends = match found {
+            // Whatever else is wrong with it is the decision's to say.
+            Some((_, found)) if found.stopped.is_some() => None,
+            Some((_, found)) => Some(found.end_offset),
+            None => recovery::end_of(before)?,
+        };
+        let begins = behind.base_offset();
+        if let Some(ends) = ends.filter(|ends| *ends < begins) {
+            warnings.push(Warning::GapBetweenSegments {
+                before: before.path(FileKind::Log),
+                ends,
+                behind: behind.path(FileKind::Log),
+                begins,
+            });
+        }
+    }
+    Ok(warnings)
 }
 
 /// Replaces everything by an empty segment at `offset`.
@@ -437,7 +557,8 @@ fn restart_at(
     Ok(())
 }
 
-/// The newest usable snapshot of those given, and the batches behind it up to `end`.
+/// The producers before `end`: the newest usable snapshot of those given, and the batches
+/// behind it. Indexes of aborted transactions are left as they are.
 pub(super) fn restore_producers(
     env: &Env,
     dir: &Path,
@@ -445,23 +566,59 @@ pub(super) fn restore_producers(
     snapshots: &[i64],
     end: i64,
 ) -> Result<(ProducerState, u64), ReadError> {
-    let mut state = ProducerState::default();
-    let mut from = segments
-        .first()
-        .map_or(end, |segment| segment.base_offset());
-    for offset in snapshots
-        .iter()
-        .rev()
-        .copied()
-        .take_while(|offset| *offset >= from)
-    {
-        if let Some(loaded) = producer_snapshot::load(&env.disk, dir, offset)? {
-            (state, from) = (loaded, offset);
+    let mut restored = newest_snapshot(env, dir, segments, snapshots, end)?;
+    let replay = Replay {
+        from: restored.from,
+        end,
+        compare_below: None,
+    };
+    let (replayed, _) = replay.run(segments, &mut restored.state)?;
+    Ok((restored.state, replayed))
+}
+
+/// Producers as of an offset.
+struct Restored {
+    state: ProducerState,
+    from: i64,
+    /// Offsets of snapshots that were not what was written, and are gone now.
+    unusable: Vec<i64>,
+}
+
+/// The newest usable snapshot at or below `at_most`; without one, no producers as of the
+/// first batch there is.
+fn newest_snapshot(
+    env: &Env,
+    dir: &Path,
+    segments: &[Arc<Segment>],
+    snapshots: &[i64],
+    at_most: i64,
+) -> DiskResult<Restored> {
+    let mut restored = Restored {
+        state: ProducerState::default(),
+        from: segments
+            .first()
+            .map_or(at_most, |segment| segment.base_offset()),
+        unusable: Vec::new(),
+    };
+    let usable = snapshots.partition_point(|offset| *offset <= at_most);
+    for offset in snapshots[..usable].iter().rev().copied() {
+        if offset < restored.from {
             break;
         }
+        match producer_snapshot::load(&env.disk, dir, offset)? {
+            Loaded::Missing => {}
+            Loaded::Unusable => {
+                let path = FileName::live(offset, FileKind::Snapshot).in_dir(dir);
+                env.disk.remove_file(&path)?;
+                restored.unusable.push(offset);
+            }
+            Loaded::Producers(state) => {
+                (restored.state, restored.from) = (state, offset);
+                break;
+            }
+        }
     }
-    let replayed = replay(segments, from, end, &mut state)?;
-    Ok((state, replayed))
+    Ok(restored)
 }
 
 /// Removes snapshots of a part of the log that was cut; the offsets of the others.
@@ -479,35 +636,61 @@ pub(super) fn drop_snapshots_above(
     Ok(snapshots)
 }
 
-/// Applies the batches in `[from, end)` to a producer state, and to the indexes of
-/// aborted transactions where a marker is missing from them; how many there were.
-fn replay(
-    segments: &[Arc<Segment>],
+/// Batches that are applied to a producer state once more.
+struct Replay {
     from: i64,
     end: i64,
-    state: &mut ProducerState,
-) -> Result<u64, ReadError> {
-    let mut replayed = 0;
-    if from >= end {
-        return Ok(replayed);
-    }
-    for segment in &segments[crate::reader::holding(segments, from)..] {
-        if segment.len() == 0 {
-            continue;
+    /// Makes the indexes of aborted transactions hold what the markers call for; one that
+    /// differed below this offset is told of.
+    compare_below: Option<i64>,
+}
+
+impl Replay {
+    /// How many batches there were, and which segments' indexes of aborted transactions
+    /// were not what they should have been.
+    fn run(
+        &self,
+        segments: &[Arc<Segment>],
+        state: &mut ProducerState,
+    ) -> Result<(u64, Vec<i64>), ReadError> {
+        let mut replayed = 0;
+        let mut rebuilt = Vec::new();
+        if self.from >= self.end {
+            return Ok((replayed, rebuilt));
         }
-        let mut known_markers = Vec::new();
-        segment.txns.visit(|txn| {
-            known_markers.push(txn.last_offset);
-            true
-        })?;
-        let mut walk = segment.walk_to(from)?;
+        for segment in &segments[crate::reader::holding(segments, self.from)..] {
+            let aborted = self.run_segment(segment, state, &mut replayed)?;
+            if let Some(below) = self.compare_below
+                && self.correct(segment, &aborted, below)?
+            {
+                rebuilt.push(segment.base_offset());
+            }
+        }
+        // What is on disk at start counts as decided; the broker raises the high
+        // watermark from there.
+        state.settle_below(self.end);
+        Ok((replayed, rebuilt))
+    }
+
+    /// The aborted transactions whose markers were met.
+    fn run_segment(
+        &self,
+        segment: &Segment,
+        state: &mut ProducerState,
+        replayed: &mut u64,
+    ) -> Result<Vec<AbortedTxn>, ReadError> {
+        let mut aborted = Vec::new();
+        if segment.len() == 0 {
+            return Ok(aborted);
+        }
+        let mut walk = segment.walk_to(self.from)?;
         while let Some(batch) = walk.next()? {
             let header = batch.header;
-            if header.base_offset >= end {
+            if header.base_offset >= self.end {
                 break;
             }
-            replayed += 1;
-            if !header.has_producer_id() || header.base_offset < from {
+            *replayed += 1;
+            if !header.has_producer_id() || header.base_offset < self.from {
                 continue;
             }
             let mut end_txn = None;
@@ -518,20 +701,35 @@ fn replay(
                 })?;
                 end_txn = marker(&view);
             }
-            if let Some(aborted) = end_txn.and_then(|end| state.aborted_by(&header, end))
-                && known_markers
-                    .last()
-                    .is_none_or(|last| *last < aborted.last_offset)
-            {
-                segment.txns.push(aborted)?;
-            }
+            aborted.extend(end_txn.and_then(|end| state.aborted_by(&header, end)));
             state.apply(&header, end_txn);
         }
+        Ok(aborted)
     }
-    // What is on disk at start counts as decided; the broker raises the high
-    // watermark from there.
-    state.settle_below(end);
-    Ok(replayed)
+
+    /// Makes the index hold these transactions from `from` on; whether it differed below
+    /// an offset.
+    fn correct(&self, segment: &Segment, aborted: &[AbortedTxn], below: i64) -> DiskResult<bool> {
+        let mut indexed = Vec::new();
+        segment.txns.visit(|txn| {
+            if txn.last_offset >= self.from {
+                indexed.push(*txn);
+            }
+            true
+        })?;
+        if indexed == aborted {
+            return Ok(false);
+        }
+        segment.txns.truncate_to_offset(self.from)?;
+        for txn in aborted {
+            segment.txns.push(*txn)?;
+        }
+        let synced = |txns: &[AbortedTxn]| -> Vec<AbortedTxn> {
+            let txns = txns.iter().filter(|txn| txn.last_offset < below);
+            txns.copied().collect()
+        };
+        Ok(synced(&indexed) != synced(aborted))
+    }
 }
 
 pub(crate) fn first_timestamp(segment: &Segment) -> Result<Option<i64>, ReadError> {

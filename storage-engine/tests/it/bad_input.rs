@@ -194,6 +194,49 @@ fn unknown_files_are_reported_and_left_alone() {
 }
 
 #[test]
+fn only_temporary_files_of_our_own_names_are_removed() {
+    let directory = Directory::new();
+    let ours = [
+        "t-0/leader-epoch-checkpoint.tmp",
+        "t-0/partition.metadata.tmp",
+        "t-0/00000000000000000002.snapshot.tmp",
+    ];
+    let foreign = [
+        "t-0/notes.tmp",
+        "t-0/00000000000000000002.log.tmp",
+        "t-0/.tmp",
+        "t-0/1.snapshot.tmp",
+        "notes.tmp",
+    ];
+    let of_the_directory = "recovery-point-offset-checkpoint.tmp";
+    std::fs::create_dir(directory.path().join("t-0/partition.metadata.tmp.tmp"))
+        .expect("a directory");
+    for name in foreign.iter().chain([&of_the_directory]) {
+        directory.write(name, b"half");
+    }
+    let before = directory.contents();
+    for name in ours {
+        directory.write(name, b"half");
+    }
+    let dir = open(directory.path()).expect("a directory of ours");
+    assert_eq!(dir.list().expect("a listing").unknown, ["notes.tmp"]);
+    let (_, report) = dir
+        .open_log(partition(), LogConfig::default(), 0)
+        .expect("a log");
+    assert_eq!(
+        report.unknown_files,
+        [
+            ".tmp",
+            "00000000000000000002.log.tmp",
+            "1.snapshot.tmp",
+            "notes.tmp",
+            "partition.metadata.tmp.tmp"
+        ]
+    );
+    assert_eq!(directory.contents(), before);
+}
+
+#[test]
 fn a_directory_where_a_segment_belongs_is_not_opened() {
     let directory = Directory::new();
     let name = "t-0/00000000000000000007.log";
@@ -220,8 +263,8 @@ fn a_segment_larger_than_positions_can_name_is_not_opened() {
     assert_eq!(
         said.expect_err("an error"),
         format!(
-            "{} has 2147483648 bytes, a segment has at most 2147483647; it was not written by \
-             Kafka or Reka",
+            "{} has 2147483648 bytes, a segment has at most 2147483647: it was not written by \
+             Kafka or Reka; move it away",
             directory.path().join(SEGMENT).display()
         )
     );
@@ -253,7 +296,8 @@ fn a_segment_that_cannot_be_read_is_named_and_its_log_stays_closed() {
     assert_eq!(
         error.to_string(),
         format!(
-            "read {}: Input/output error (os error 5)",
+            "read {}: Input/output error (os error 5); check the disk and the kernel's log, replace \
+             the disk if it fails",
             directory
                 .path()
                 .join("t-0/00000000000000000002.log")

@@ -581,3 +581,76 @@ fn a_bad_batch_below_the_recovery_point_is_damage_and_is_never_cut() {
         }
     }
 }
+
+/// Bytes of a file in the partition.
+fn bytes_of(sim: &SimDisk, name: &str) -> Vec<u8> {
+    let all = sim.contents(Path::new(ROOT));
+    all.get(&format!("/t-0/{name}")).expect("a file").clone()
+}
+
+/// Every entry of every index points at the start of another batch, or into one: a lookup
+/// that believed it would begin behind what it looks for, or in the middle of something.
+#[test]
+fn an_index_entry_that_points_at_another_batch_hides_no_record() {
+    let sim = SimDisk::new();
+    Disk::new(sim.clone())
+        .create_dir(Path::new(ROOT))
+        .expect("a fresh disk");
+    let dir = open_dir(&sim).expect("a fresh directory");
+    let mut log = open_log(&dir).expect("a fresh log");
+    for number in 0..60_i64 {
+        let value = [number as u8; 200];
+        append(
+            &mut log,
+            batch(&[&value], 1_000 + number, Compression::None),
+        );
+    }
+    let expected = read_all(&log.reader()).expect("a log that reads");
+    assert_eq!(expected.len(), 60);
+    log.close().expect("a clean stop");
+    drop(log);
+    dir.close(1).expect("a clean stop");
+    let indexes: Vec<String> = sim
+        .contents(Path::new(ROOT))
+        .into_keys()
+        .filter(|name| name.ends_with(".index"))
+        .collect();
+    assert_eq!(indexes.len(), 2, "a sealed segment and the active one");
+    for shift in [1, 2, 7] {
+        let sim = sim.snapshot();
+        for index in &indexes {
+            let name = index
+                .strip_prefix("/t-0/")
+                .expect("a file of the partition");
+            let right = bytes_of(&sim, name);
+            let entries = right.as_chunks::<8>().0;
+            assert!(entries.len() > 5);
+            let positions: Vec<u32> = entries
+                .iter()
+                .map(|[_, _, _, _, rest @ ..]| u32::from_be_bytes(*rest))
+                .collect();
+            let mut wrong = Vec::new();
+            for (number, entry) in entries.iter().enumerate() {
+                let position = match shift {
+                    // Into the batch; else where a later one starts.
+                    7 => positions[number] + 7,
+                    _ => positions[(number + shift).min(positions.len() - 1)],
+                };
+                wrong.extend_from_slice(&entry[..4]);
+                wrong.extend_from_slice(&position.to_be_bytes());
+            }
+            let path = Path::new(ROOT).join("t-0").join(name);
+            let file = sim.open(&path, OpenMode::Truncate).expect("a file");
+            file.write_at(&wrong, 0).expect("a write");
+        }
+        let dir = open_dir(&sim).expect("a directory of ours");
+        let log = open_log(&dir).expect("a log that opens");
+        let reader = log.reader();
+        for offset in 0..60 {
+            let slice = reader.read(offset, 1, i64::MAX).expect("a read");
+            let slice = slice.expect("a record");
+            assert_eq!((slice.base_offset, slice.next_offset), (offset, offset + 1));
+        }
+        assert_eq!(read_all(&reader).expect("a log that reads"), expected);
+    }
+}

@@ -20,17 +20,18 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use reka_records::Compression;
+use reka_records::{BatchHeader, Compression};
 use reka_storage::compaction::CompactionLimits;
-use reka_storage::fs::Disk;
 use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, Seeded, SimDisk};
+use reka_storage::fs::{Backend as _, Disk, OpenMode};
 use reka_storage::log_dir::Identity;
 use reka_storage::map_budget::MapBudget;
 use reka_storage::producer_state::ProducerState;
+use reka_storage::recovery::RecoveryReport;
 use reka_storage::txn_index::AbortedTxn;
-use reka_storage::{Log, LogConfig, LogDir};
+use reka_storage::{CheckedBatches, Log, LogConfig, LogDir};
 
-use crate::support::{self, Seen, append, batch, partition, produced, read_all};
+use crate::support::{self, Seen, append_in, batch, partition, produced, read_all};
 
 const ROOT: &str = "/data";
 
@@ -40,6 +41,16 @@ enum Action {
         records: usize,
         size: usize,
     },
+    /// The same with this timestamp, which may go back or be missing (-1).
+    Timed(i64),
+    /// Three batches as a leader has them: with gaps in their offsets if it compacted,
+    /// in this leader epoch and the next one.
+    Replicate {
+        epoch: i32,
+        gap: i64,
+    },
+    /// From now on a leader of this epoch appends.
+    Lead(i32),
     Produce {
         id: i64,
         txn: bool,
@@ -50,7 +61,16 @@ enum Action {
     },
     Roll,
     Flush,
+    /// The first half of a flush: what is appended from now on is not in it.
+    BeginFlush,
+    /// The second half of the flush that was begun as number so many of those not ended.
+    EndFlush(usize),
     Checkpoint,
+    /// Deletes the partition and makes it again under its name.
+    DeleteAndRecreate,
+    /// The process dies, a batch below the recovery point is broken, a broker finds it and
+    /// truncates so many offsets below.
+    DamageAndRepair(i64),
     /// Drops this many of the newest records.
     Truncate(i64),
     StartAnewAhead(i64),
@@ -62,8 +82,9 @@ enum Action {
 }
 
 use Action::{
-    Append, Checkpoint, CleanRestart, Compact, Expire, Flush, Marker, Produce, RaiseStart, Roll,
-    StartAnewAhead, Truncate, Unlink,
+    Append, BeginFlush, Checkpoint, CleanRestart, Compact, DamageAndRepair, DeleteAndRecreate,
+    EndFlush, Expire, Flush, Lead, Marker, Produce, RaiseStart, Replicate, Roll, StartAnewAhead,
+    Timed, Truncate, Unlink,
 };
 
 const SMALL: Action = Append {
@@ -181,6 +202,10 @@ const SCRIPTS: &[(&str, &[Action])] = &[
             SMALL,
             Flush,
         ],
+    ),
+    (
+        "a new log that starts elsewhere",
+        &[StartAnewAhead(10), SMALL, Flush, SMALL],
     ),
     (
         "raise the start",
@@ -330,6 +355,235 @@ const SCRIPTS: &[(&str, &[Action])] = &[
             SMALL,
         ],
     ),
+    (
+        "delete and recreate",
+        &[
+            MEDIUM,
+            Roll,
+            MEDIUM,
+            MEDIUM,
+            RaiseStart(4),
+            Flush,
+            Checkpoint,
+            DeleteAndRecreate,
+            SMALL,
+            SMALL,
+            Flush,
+            SMALL,
+            DeleteAndRecreate,
+            MEDIUM,
+            Flush,
+            Checkpoint,
+            SMALL,
+        ],
+    ),
+    (
+        "delete and recreate without a flush",
+        &[
+            MEDIUM,
+            Flush,
+            Checkpoint,
+            DeleteAndRecreate,
+            TXN,
+            ABORT,
+            Roll,
+            SMALL,
+            Checkpoint,
+            DeleteAndRecreate,
+            SMALL,
+            Flush,
+        ],
+    ),
+    (
+        "delete while a flush runs",
+        &[
+            MEDIUM,
+            // Every other append is compressed; the next ones have to be large.
+            SMALL,
+            BeginFlush,
+            DeleteAndRecreate,
+            EndFlush(0),
+            Checkpoint,
+            PAGES,
+            PAGES,
+            Flush,
+            SMALL,
+        ],
+    ),
+    (
+        "overlapping flushes",
+        &[
+            SMALL,
+            BeginFlush,
+            SMALL,
+            BeginFlush,
+            SMALL,
+            EndFlush(1),
+            Checkpoint,
+            SMALL,
+            EndFlush(0),
+            Checkpoint,
+            SMALL,
+        ],
+    ),
+    (
+        "overlapping flushes and rolls",
+        &[
+            MEDIUM,
+            BeginFlush,
+            Roll,
+            MEDIUM,
+            BeginFlush,
+            Roll,
+            MEDIUM,
+            EndFlush(1),
+            Checkpoint,
+            MEDIUM,
+            BeginFlush,
+            EndFlush(0),
+            EndFlush(0),
+            Checkpoint,
+            SMALL,
+        ],
+    ),
+    (
+        "overlapping flushes and a truncation",
+        &[
+            MEDIUM,
+            Flush,
+            MEDIUM,
+            BeginFlush,
+            Truncate(4),
+            SMALL,
+            BeginFlush,
+            SMALL,
+            EndFlush(0),
+            Checkpoint,
+            EndFlush(0),
+            Checkpoint,
+            SMALL,
+        ],
+    ),
+    (
+        "replicated batches",
+        &[
+            Replicate { epoch: 0, gap: 0 },
+            Flush,
+            Replicate { epoch: 1, gap: 0 },
+            Checkpoint,
+            Roll,
+            Replicate { epoch: 3, gap: 0 },
+            Flush,
+            Truncate(4),
+            Replicate { epoch: 3, gap: 0 },
+            Flush,
+            Checkpoint,
+        ],
+    ),
+    (
+        "replicated batches of a leader that compacts",
+        &[
+            Replicate { epoch: 0, gap: 3 },
+            Flush,
+            Replicate { epoch: 1, gap: 2 },
+            Roll,
+            Replicate { epoch: 2, gap: 5 },
+            Flush,
+            Checkpoint,
+            Truncate(6),
+            Replicate { epoch: 2, gap: 1 },
+        ],
+    ),
+    (
+        "leaders come and go",
+        &[
+            Lead(1),
+            SMALL,
+            Lead(2),
+            MEDIUM,
+            Flush,
+            Checkpoint,
+            Truncate(2),
+            Replicate { epoch: 3, gap: 0 },
+            Lead(5),
+            SMALL,
+            Flush,
+            Roll,
+            Lead(6),
+            SMALL,
+        ],
+    ),
+    (
+        "damage and repair",
+        &[
+            MEDIUM,
+            MEDIUM,
+            Roll,
+            MEDIUM,
+            Roll,
+            MEDIUM,
+            Flush,
+            Checkpoint,
+            SMALL,
+            Roll,
+            MEDIUM,
+            DamageAndRepair(0),
+            SMALL,
+            Flush,
+            Checkpoint,
+            MEDIUM,
+        ],
+    ),
+    (
+        "damage and repair far below",
+        &[
+            MEDIUM,
+            MEDIUM,
+            Roll,
+            TXN,
+            ABORT,
+            Roll,
+            MEDIUM,
+            Roll,
+            MEDIUM,
+            Flush,
+            Checkpoint,
+            Roll,
+            MEDIUM,
+            Roll,
+            SMALL,
+            DamageAndRepair(7),
+            SMALL,
+            SMALL,
+            Roll,
+            SMALL,
+            Flush,
+        ],
+    ),
+    (
+        "timestamps that go back and are missing",
+        &[
+            Timed(300),
+            Timed(100),
+            Timed(-1),
+            Roll,
+            Timed(-1),
+            Timed(-1),
+            Roll,
+            Timed(700),
+            Flush,
+            Checkpoint,
+            Timed(650),
+            Roll,
+            Timed(800),
+            Expire,
+            Unlink,
+            CleanRestart,
+            Timed(-1),
+            Timed(1_200),
+            Flush,
+        ],
+    ),
 ];
 
 /// What has been appended and not removed, by offset, and what is promised of it.
@@ -341,6 +595,8 @@ struct Expected {
     durable: i64,
     /// A pass of the cleaner left gaps.
     compacted: bool,
+    /// What was replicated has gaps.
+    gaps: bool,
 }
 
 /// The disk after one operation, between the two states it may show.
@@ -349,6 +605,8 @@ struct Cut {
     before: Arc<Expected>,
     after: Arc<Expected>,
     compacting: bool,
+    /// A batch was being broken, and the log repaired.
+    damaging: bool,
 }
 
 struct Machine {
@@ -358,6 +616,11 @@ struct Machine {
     config: LogConfig,
     expected: Expected,
     sequences: BTreeMap<i64, i32>,
+    /// Flushes between their halves.
+    flushes: Vec<reka_storage::flush::Flush>,
+    /// The log of a partition that was deleted while flushes of it ran.
+    deleted: Option<Log>,
+    epoch: i32,
     serial: u8,
 }
 
@@ -405,6 +668,9 @@ impl Machine {
             config,
             expected: Expected::default(),
             sequences: BTreeMap::new(),
+            flushes: Vec::new(),
+            deleted: None,
+            epoch: 0,
             serial: 0,
         };
         machine.start();
@@ -442,7 +708,12 @@ impl Machine {
     }
 
     fn append(&mut self, bytes: Vec<u8>) {
-        append(self.log(), bytes);
+        let epoch = self.epoch;
+        append_in(self.log(), bytes, epoch);
+        self.note_appended();
+    }
+
+    fn note_appended(&mut self) {
         // What the reader sees is checked by the model test; here it is the record
         // of what was appended.
         let from = self
@@ -467,6 +738,34 @@ impl Machine {
                 let codec = [Compression::None, Compression::Lz4][usize::from(self.serial % 2)];
                 self.append(batch(&refs, 100, codec));
             }
+            Timed(timestamp) => {
+                let values = self.values(1, 30);
+                self.append(batch(&[&values[0]], timestamp, Compression::None));
+            }
+            Replicate { epoch, gap } => {
+                let mut at = self.log().log_end();
+                let mut bytes = Vec::new();
+                for (index, value) in self.values(3, 40).into_iter().enumerate() {
+                    // The last one continues the one before: it bears the gap out.
+                    at += if index == 2 { 0 } else { gap };
+                    let mut batch = batch(&[&value], 100, Compression::None);
+                    reka_records::stamp::set_base_offset(&mut batch, at);
+                    let epoch = epoch + i32::from(index > 0);
+                    reka_records::stamp::set_leader_epoch(&mut batch, epoch);
+                    bytes.extend(batch);
+                    at += 1;
+                }
+                self.epoch = epoch + 1;
+                self.expected.gaps |= gap > 0;
+                let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
+                let appended = self.log().append_replicated(checked, 0);
+                appended.expect("batches that continue the log");
+                self.note_appended();
+            }
+            Lead(epoch) => {
+                self.epoch = epoch;
+                self.log().begin_epoch(epoch).expect("an epoch");
+            }
             Produce { id, txn } => {
                 let values = self.values(2, 30);
                 let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
@@ -481,6 +780,41 @@ impl Machine {
                 self.log().flush().expect("a flush");
                 self.expected.durable = self.log().recovery_point();
             }
+            BeginFlush => {
+                let flush = self.log().begin_flush().expect("something to sync");
+                self.flushes.push(flush);
+            }
+            EndFlush(number) => {
+                let flushed = self.flushes.remove(number).run().expect("a flush");
+                match self.deleted.take() {
+                    Some(mut deleted) => deleted.finish_flush(flushed),
+                    None => {
+                        self.log().finish_flush(flushed);
+                        self.expected.durable = self.log().recovery_point();
+                    }
+                }
+            }
+            DeleteAndRecreate => {
+                let log = self.log.take().expect("the machine runs");
+                let dir = self.dir.as_ref().expect("runs");
+                let renamed = dir.delete(&log).expect("a deletion");
+                if self.flushes.is_empty() {
+                    drop(log);
+                    dir.unlink(&renamed).expect("files that are closed");
+                } else {
+                    self.deleted = Some(log);
+                }
+                let (log, report) = dir
+                    .open_log(partition(), self.config.clone(), 0)
+                    .expect("a new log");
+                assert_eq!(report, RecoveryReport::default());
+                assert_eq!((log.log_start(), log.log_end()), (0, 0));
+                self.log = Some(log);
+                self.expected = Expected::default();
+                self.sequences.clear();
+                self.epoch = 0;
+            }
+            DamageAndRepair(below) => self.damage_and_repair(below),
             Checkpoint => self
                 .dir
                 .as_ref()
@@ -491,17 +825,7 @@ impl Machine {
                 let to = (self.log().log_end() - records).max(self.log().log_start());
                 self.log().truncate_to(to, 0).expect("a truncation");
                 let end = self.log().log_end();
-                self.expected.records.split_off(&end);
-                self.expected.durable = self.expected.durable.min(end);
-                // A producer whose batches are gone may start anywhere.
-                self.sequences.clear();
-                let sequences: Vec<_> = self
-                    .log()
-                    .producers()
-                    .iter()
-                    .map(|(id, p)| (id, p.last_sequence() + 1))
-                    .collect();
-                self.sequences.extend(sequences);
+                self.truncated(end);
             }
             StartAnewAhead(by) => {
                 let at = self.log().log_end() + by;
@@ -568,6 +892,71 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// The machine goes on with the disk as it is; only the process is another.
+    fn damage_and_repair(&mut self, below: i64) {
+        let durable = self.log().recovery_point();
+        self.log = None;
+        self.dir = None;
+        // The newest batch below the recovery point, which any scan sees.
+        let path = format!("{ROOT}/{}", partition().dir_name());
+        let files = self.sim.contents(Path::new(&path));
+        let mut found = None;
+        for (name, content) in files.iter().filter(|(name, _)| name.ends_with(".log")) {
+            for (at, header) in headers(content) {
+                if header.last_offset() < durable {
+                    found = Some((format!("{path}{name}"), at, header.base_offset));
+                }
+            }
+        }
+        let (name, at, offset) = found.expect("a batch below the recovery point");
+        let byte = [files[name.trim_start_matches(&path)][at + 62] ^ 0x10];
+        let file = self
+            .sim
+            .open(Path::new(&name), OpenMode::Existing)
+            .expect("a segment");
+        file.write_at(&byte, at as u64 + 62).expect("a write");
+        // Bits that flip do not wait for a sync.
+        file.sync().expect("a sync");
+        let dir = open_dir(&self.sim);
+        let (mut log, report) = dir
+            .open_log(partition(), self.config.clone(), 0)
+            .expect("a log that opens");
+        let damage = report.damage.expect("a broken batch");
+        assert_eq!(damage.offset, offset);
+        log.truncate_to(offset - below, 0).expect("a repair");
+        assert_eq!(log.damage(), None);
+        let end = log.log_end();
+        (self.log, self.dir) = (Some(log), Some(dir));
+        self.truncated(end);
+    }
+
+    /// The log was truncated to this end.
+    fn truncated(&mut self, end: i64) {
+        self.expected.records.split_off(&end);
+        self.expected.durable = self.expected.durable.min(end);
+        self.expected.start = self.expected.start.min(end);
+        // A producer whose batches are gone may start anywhere.
+        self.sequences.clear();
+        let sequences: Vec<_> = self
+            .log()
+            .producers()
+            .iter()
+            .map(|(id, p)| (id, p.last_sequence() + 1))
+            .collect();
+        self.sequences.extend(sequences);
+    }
+}
+
+fn headers(content: &[u8]) -> impl Iterator<Item = (usize, BatchHeader)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let header = BatchHeader::parse(content.get(at..)?).ok()?;
+        at += header.size();
+        Some((at - header.size(), header))
+    })
+}
+
 /// The disk from after every operation of a script.
 fn record(script: &[Action]) -> Vec<Cut> {
     let mut machine = Machine::new();
@@ -578,12 +967,14 @@ fn record(script: &[Action]) -> Vec<Cut> {
         machine.run(*action);
         let after = Arc::new(machine.expected.clone());
         let compacting = matches!(action, Compact);
+        let damaging = matches!(action, DamageAndRepair(_));
         let states = machine.sim.recorded().into_iter();
         cuts.extend(states.map(|disk| Cut {
             disk,
             before: before.clone(),
             after: after.clone(),
             compacting,
+            damaging,
         }));
     }
     let last = Arc::new(machine.expected.clone());
@@ -592,6 +983,7 @@ fn record(script: &[Action]) -> Vec<Cut> {
         before: last.clone(),
         after: last,
         compacting: false,
+        damaging: false,
     });
     cuts
 }
@@ -605,7 +997,9 @@ fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
     let (log, report) = dir
         .open_log(partition(), config, 0)
         .unwrap_or_else(|error| panic!("{}: {error}", what()));
-    assert_eq!(report.damage, None, "{}", what());
+    if !cut.damaging {
+        assert_eq!(report.damage, None, "{}", what());
+    }
     let seen = read_all(&log.reader()).unwrap_or_else(|error| panic!("{}: {error}", what()));
     let durable = cut.before.durable.min(cut.after.durable);
     let end = log.log_end();
@@ -618,7 +1012,8 @@ fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
     // Control records are read like any other, so a log without compaction is gapless.
     let mut offsets: Vec<i64> = seen.iter().map(|record| record.offset).collect();
     let (before, after) = (&cut.before.records, &cut.after.records);
-    if cut.before.compacted || cut.after.compacted {
+    let compacted = cut.before.compacted || cut.after.compacted;
+    if compacted || cut.before.gaps || cut.after.gaps {
         // Every record the compacted log would have, below the end, must be there.
         let newest = if cut.compacting { after } else { before };
         for offset in newest.range(log.log_start()..end).map(|(offset, _)| offset) {
@@ -653,7 +1048,8 @@ fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
         log.log_start()
     );
 
-    check_state(&log, what);
+    check_state(&log, compacted, what);
+    check_times(&log, &seen, what);
 
     drop((log, dir));
     let first = lasting(found);
@@ -695,13 +1091,14 @@ fn lasting(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Producer state and aborted transactions as the batches in the log imply them.
-fn check_state(log: &Log, what: &dyn Fn() -> String) {
+/// Producer state and aborted transactions as the batches in the log imply them. Of what
+/// lies below the log's start, or was compacted away, the log may know more than they do.
+fn check_state(log: &Log, compacted: bool, what: &dyn Fn() -> String) {
     let mut state = ProducerState::default();
     let mut aborted: Vec<AbortedTxn> = Vec::new();
     let reader = log.reader();
-    let mut next = log.log_start();
-    let complete = log.log_start() == 0;
+    let start = log.log_start();
+    let mut next = start;
     while let Some(slice) = reader.read(next, 1, log.log_end()).expect("read before") {
         let bytes = slice.bytes().expect("read before");
         for batch in reka_records::batches(&bytes) {
@@ -716,34 +1113,71 @@ fn check_state(log: &Log, what: &dyn Fn() -> String) {
         }
         next = slice.next_offset;
     }
-    if !complete {
-        return;
-    }
     let summary = |state: &ProducerState| {
         state
             .iter()
             .map(|(id, p)| (id, (p.epoch, p.last_sequence(), p.txn_first_offset)))
             .collect::<BTreeMap<_, _>>()
     };
+    let (mut known, mut implied) = (summary(log.producers()), summary(&state));
+    if start > 0 {
+        // What began below the start is known from before.
+        for (id, producer) in log.producers().iter() {
+            let below = producer
+                .batches()
+                .iter()
+                .all(|batch| batch.last_offset < start);
+            let opened_below = producer.txn_first_offset.is_some_and(|first| first < start);
+            if below {
+                let visible = implied.remove(&id).is_some_and(|(_, last, _)| last >= 0);
+                assert!(!visible, "{}: producer {id} is behind", what());
+            } else if opened_below && let Some(implied) = implied.get_mut(&id) {
+                implied.2 = producer.txn_first_offset;
+            }
+            if below {
+                known.remove(&id);
+            }
+        }
+    }
+    assert_eq!(known, implied, "{}: producers", what());
+    let open = |open: Option<i64>| open.filter(|first| *first >= start);
     assert_eq!(
-        summary(log.producers()),
-        summary(&state),
-        "{}: producers",
-        what()
-    );
-    assert_eq!(
-        log.producers().first_open(),
-        state.first_open(),
+        open(log.producers().first_open()),
+        open(state.first_open()),
         "{}",
         what()
     );
     let mut indexed = reader
-        .aborted_transactions(0, i64::MAX)
+        .aborted_transactions(start, i64::MAX)
         .expect("an index that reads");
     indexed.sort_unstable_by_key(|txn| txn.last_offset);
-    // Compaction drops the data of aborted transactions and in time their entries.
-    aborted.retain(|txn| indexed.contains(txn) || txn.first_offset >= 0);
+    // Neither transactions that began below the start nor those whose data the cleaner
+    // took can be told from what is left.
+    indexed.retain(|txn| aborted.contains(txn) || txn.first_offset >= start && !compacted);
+    if start > 0 {
+        // The stable offset is that of the day, which what lies below the start held back.
+        for txn in indexed.iter_mut().chain(&mut aborted) {
+            txn.last_stable_offset = 0;
+        }
+    }
     assert_eq!(indexed, aborted, "{}: aborted transactions", what());
+}
+
+/// Looking for a time finds what a look at every record would.
+fn check_times(log: &Log, seen: &[Seen], what: &dyn Fn() -> String) {
+    let (reader, end) = (log.reader(), log.log_end());
+    for timestamp in [0, 100, 101, 300, 650, 900, 1_000, 1_201] {
+        let first = seen.iter().find(|record| record.timestamp >= timestamp);
+        let found = reader
+            .find_timestamp(timestamp, end)
+            .unwrap_or_else(|error| panic!("{}: {error}", what()));
+        assert_eq!(
+            found.map(|found| (found.offset, found.timestamp)),
+            first.map(|record| (record.offset, record.timestamp)),
+            "{}: time {timestamp}",
+            what()
+        );
+    }
 }
 
 fn env_number(name: &str, default: u64) -> u64 {

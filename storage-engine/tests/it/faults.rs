@@ -22,7 +22,7 @@ use std::sync::Arc;
 use reka_records::Compression;
 use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::fault::{Fault, FaultDisk, Site, When};
-use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, SimDisk};
+use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, Seeded, SimDisk};
 use reka_storage::fs::{Backend as _, Disk, Op, OpenMode};
 use reka_storage::log_dir::{Identity, ToOpen};
 use reka_storage::map_budget::MapBudget;
@@ -38,6 +38,8 @@ const ENOSPC: i32 = 28;
 enum Step {
     /// A batch of this many records of this many bytes.
     Append(usize, usize),
+    /// A record without a timestamp.
+    Untimed,
     /// This many appends of one small record.
     AppendMany(usize),
     /// The next leader appends.
@@ -74,7 +76,7 @@ enum Step {
 use Step::{
     Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, Commit, Compact, CompactInVain,
     Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, NewEpoch, RaiseStart, Read, Replicate,
-    Restart, Roll, StartAnew, Truncate, Txn, Unlink,
+    Restart, Roll, StartAnew, Truncate, Txn, Unlink, Untimed,
 };
 
 struct Script {
@@ -127,7 +129,7 @@ const SCRIPTS: &[Script] = &[
         name: "indexes that are wrong",
         before: &[AppendMany(20), Roll, AppendMany(20), Txn, Abort, Close],
         damage: Some(spoil_the_indexes),
-        steps: &[Read, SMALL, Flush, Restart, SMALL, Close, Read],
+        steps: &[Read, SMALL, Txn, Abort, Flush, Restart, SMALL, Close, Read],
     },
     Script {
         name: "what a crash leaves of deletions and compactions",
@@ -142,6 +144,22 @@ const SCRIPTS: &[Script] = &[
             Flush,
         ],
         damage: Some(leave_half_done),
+        steps: &[Read, SMALL, Flush, Close, Read],
+    },
+    Script {
+        name: "a swap of two segments that a crash broke off",
+        before: &[
+            Txn, Abort, LARGE, Roll, Txn, Commit, LARGE, Roll, SMALL, Flush, Checkpoint,
+        ],
+        damage: Some(leave_a_swap_of_two),
+        steps: &[Read, SMALL, Flush, Close, Read],
+    },
+    Script {
+        name: "a damaged swap whose old segments were renamed away",
+        before: &[
+            Txn, Abort, LARGE, Roll, Txn, Commit, LARGE, Roll, SMALL, Flush, Checkpoint,
+        ],
+        damage: Some(leave_a_damaged_swap),
         steps: &[Read, SMALL, Flush, Close, Read],
     },
     Script {
@@ -217,6 +235,12 @@ const SCRIPTS: &[Script] = &[
         ],
     },
     Script {
+        name: "a new log that starts elsewhere",
+        before: &[],
+        damage: None,
+        steps: &[StartAnew(10), SMALL, Flush, Read, Restart, SMALL],
+    },
+    Script {
         name: "retention",
         before: &[],
         damage: None,
@@ -240,6 +264,14 @@ const SCRIPTS: &[Script] = &[
             SMALL,
             Flush,
             Read,
+        ],
+    },
+    Script {
+        name: "retention of records without timestamps",
+        before: &[],
+        damage: None,
+        steps: &[
+            Untimed, Roll, Untimed, Roll, Untimed, Flush, ExpireAll, Unlink, SMALL, Flush,
         ],
     },
     Script {
@@ -388,6 +420,9 @@ fn spoil_the_indexes(sim: &SimDisk) {
     for (path, _) in files(sim, ".txnindex") {
         write(sim, &path, None, &[0xFF; 40]);
     }
+    let snapshots = files(sim, ".snapshot");
+    let (newest, _) = snapshots.last().expect("a clean stop with a producer");
+    write(sim, newest, Some(6), &[0xFF; 4]);
     let mark = Path::new(ROOT).join(reka_storage::format::CLEAN_SHUTDOWN);
     assert!(sim.open(&mark, OpenMode::Existing).is_ok(), "a clean stop");
 }
@@ -404,8 +439,27 @@ fn leave_half_done(sim: &SimDisk) {
             write(sim, &format!("{other}.swap"), Some(0), b"half");
         }
     }
-    let tmp = format!("{ROOT}/{}/x.tmp", partition().dir_name());
+    let tmp = format!("{ROOT}/{}/partition.metadata.tmp", partition().dir_name());
     write(sim, &tmp, Some(0), b"half");
+}
+
+fn leave_a_swap_of_two(sim: &SimDisk) {
+    let logs = files(sim, ".log");
+    let (path, first) = &logs[0];
+    let both = [first.as_slice(), &logs[1].1].concat();
+    write(sim, &format!("{path}.swap"), Some(0), &both);
+}
+
+fn leave_a_damaged_swap(sim: &SimDisk) {
+    let (path, mut content) = files(sim, ".log").remove(0);
+    for suffix in [".index", ".timeindex", ".txnindex", ".log"] {
+        let old = path.replace(".log", suffix);
+        sim.rename(Path::new(&old), Path::new(&format!("{old}.deleted")))
+            .expect("a file of a sealed segment");
+    }
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    write(sim, &format!("{path}.swap"), Some(0), &content);
 }
 
 fn raise_the_stored_start(sim: &SimDisk) {
@@ -761,6 +815,10 @@ impl World {
                 let bytes = batch(&refs, 100, Compression::None);
                 self.append(bytes)
             }
+            Untimed => {
+                let value = self.values(1, 20);
+                self.append(batch(&[&value[0]], -1, Compression::None))
+            }
             AppendMany(batches) => (0..batches).try_for_each(|_| {
                 let value = self.values(1, 5);
                 let timestamp = 100 + self.log().log_end();
@@ -1093,7 +1151,7 @@ fn strike_every_call() -> Tally {
 const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     (
         "recovery.rs",
-        ".read_exact_at(&mut buffer[..want as usize], position)?;",
+        "file.read_exact_at(&mut self.buffer[..want as usize], position)?;",
         "the file became shorter between two reads",
     ),
     (
@@ -1182,7 +1240,7 @@ fn lines(sites: &BTreeSet<Site>) -> BTreeSet<Line> {
 }
 
 /// What [`Disk`] and `File` can be asked to do.
-const CALLS: [&str; 19] = [
+const CALLS: [&str; 20] = [
     "open",
     "open_if_exists",
     "create_dir",
@@ -1202,6 +1260,7 @@ const CALLS: [&str; 19] = [
     "zero",
     "set_len",
     "size",
+    "modified_ms",
 ];
 const MORE_CALLS: [&str; 2] = ["sync", "map"];
 /// What a disk or a file is called where it is asked.
@@ -1242,4 +1301,133 @@ fn call_sites_in_sources() -> BTreeMap<Line, String> {
         }
     }
     found
+}
+
+/// Index files of the first segment, of which there are entries.
+fn first_indexes(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    let indexes = [files(disk, "00.index"), files(disk, "00.timeindex")].concat();
+    let first = |(name, _): &(String, Vec<u8>)| name.contains("/00000000000000000000.");
+    indexes.into_iter().filter(first).collect()
+}
+
+/// The recovery point is the very end of the segment when it is sealed: neither the flush
+/// before nor one that looks only behind the recovery point syncs its indexes.
+#[test]
+fn indexes_of_a_segment_sealed_right_behind_a_flush_survive_a_power_cut() {
+    for flush_again in [false, true] {
+        let mut world = World::new();
+        world.open().expect("a fresh directory");
+        for _ in 0..40 {
+            world.run(SMALL).expect("an append");
+        }
+        for step in [Flush, Roll, Checkpoint] {
+            world.run(step).expect("a sound disk");
+        }
+        if flush_again {
+            for step in [SMALL, Flush, Checkpoint] {
+                world.run(step).expect("a sound disk");
+            }
+        }
+        let live = first_indexes(&world.sim);
+        assert_eq!(live.len(), 2);
+        assert!(live.iter().all(|(_, content)| !content.is_empty()));
+        // Names reach the disk by themselves, sooner or later; content need not.
+        world
+            .sim
+            .sync_dir(&Path::new(ROOT).join("t-0"))
+            .expect("a sound disk");
+        world.sim = world.sim.crash(&mut LoseAll);
+        if !flush_again {
+            // Not promised to be on disk, but then they are made anew.
+            assert_ne!(first_indexes(&world.sim), live);
+            let disk = Disk::new(world.sim.clone());
+            let dir = open_dir(disk).expect("a directory");
+            let (mut log, _) = dir.open_log(partition(), config(), 0).expect("a log");
+            log.close().expect("a clean stop");
+        }
+        assert_eq!(first_indexes(&world.sim), live);
+    }
+}
+
+/// Checkpoints, snapshots and the mark of a clean stop are written by this.
+#[test]
+fn a_small_file_is_old_or_new_at_every_power_cut_and_new_once_it_was_replaced() {
+    let path = Path::new("/small");
+    for size in [10, 6_000] {
+        let (old, new) = (vec![1; size], vec![2; size + 3]);
+        let sim = SimDisk::new();
+        let disk = Disk::new(sim.clone());
+        disk.replace_small(path, &old).expect("a sound disk");
+        let content = |sim: &SimDisk| sim.contents(Path::new("/")).remove("/small");
+        assert_eq!(content(&sim.crash(&mut LoseAll)).as_ref(), Some(&old));
+        sim.record();
+        disk.replace_small(path, &new).expect("a sound disk");
+        let states = sim.recorded();
+        assert!(states.len() > 4, "open, write, sync, rename, sync");
+        for (step, state) in states.iter().enumerate() {
+            for seed in 0..200 {
+                let found = content(&state.crash(&mut Seeded(seed))).expect("one of the two");
+                assert!(found == old || found == new, "step {step}, seed {seed}");
+            }
+        }
+        assert_eq!(content(&sim.crash(&mut LoseAll)).as_ref(), Some(&new));
+    }
+}
+
+/// Nothing survives but what was synced: names of directories, files and their content.
+#[test]
+fn what_a_flush_promised_is_there_when_all_else_is_lost() {
+    // A new partition, a new segment, a segment that was cut and rolled, one that was
+    // rolled twice since the last flush, a log that began anew.
+    let pasts: [&[Step]; 5] = [
+        &[SMALL, Flush],
+        &[SMALL, Flush, Roll, SMALL, Flush],
+        &[LARGE, SMALL, Flush, Truncate(1), Roll, SMALL, Flush],
+        &[SMALL, Flush, LARGE, Roll, Txn, Abort, Roll, SMALL, Flush],
+        &[SMALL, Flush, StartAnew(10), SMALL, Flush],
+    ];
+    for past in pasts {
+        let mut world = World::new();
+        for step in past {
+            world.run(*step).expect("a sound disk");
+        }
+        let expected = read_all(&world.log().reader()).expect("a log that reads");
+        let start = world.log().log_start();
+        assert!(!expected.is_empty());
+        let sim = world.sim.crash(&mut LoseAll);
+        let dir = open_dir(Disk::new(sim)).expect("a directory");
+        let (log, report) = dir.open_log(partition(), config(), 0).expect("a log");
+        assert_eq!((report.cut, report.damage), (None, None), "{past:?}");
+        assert_eq!(log.log_start(), start, "{past:?}");
+        let found = read_all(&log.reader()).expect("a log that reads");
+        assert_eq!(found, expected, "{past:?}");
+    }
+}
+
+/// The kernel tells one of two that a page was lost. Whoever runs second must not take the
+/// silence for success, so with the first sync failing both fail, whichever comes first.
+#[test]
+fn of_two_flushes_at_once_neither_succeeds_beside_a_failed_sync() {
+    for _ in 0..100 {
+        let mut world = World::new();
+        for step in [SMALL, Flush, SMALL] {
+            world.run(step).expect("a sound disk");
+        }
+        let first = world.log().begin_flush().expect("a record to carry");
+        world.run(SMALL).expect("an append");
+        let second = world.log().begin_flush().expect("records to carry");
+        // No names have changed: the first call of both is a sync of the data file.
+        world.fault.plan(When::Nth(0), Fault::Errno(EIO));
+        let together = std::sync::Barrier::new(2);
+        let run = |flush: reka_storage::flush::Flush| {
+            together.wait();
+            flush.run().is_ok()
+        };
+        let succeeded = std::thread::scope(|scope| {
+            let other = scope.spawn(|| run(second));
+            (run(first), other.join().expect("no panic"))
+        });
+        assert_eq!(succeeded, (false, false));
+        assert_eq!(world.log().recovery_point(), 1);
+    }
 }

@@ -11,8 +11,11 @@ mod golden;
 mod kafka_files;
 mod model;
 mod policy;
+mod producers;
 mod real_disk;
+mod reopening;
 mod replay;
 #[path = "../../examples/write-kafka-dir/seen.rs"]
 mod seen;
 mod support;
+mod texts;

@@ -54,6 +54,91 @@ fn a_segment_rolls_by_the_time_of_its_records_and_without_any_by_the_clock() {
 }
 
 #[test]
+fn records_without_a_timestamp_expire_by_the_time_they_were_written() {
+    let config = LogConfig {
+        retention_ms: 1_000,
+        file_delete_delay_ms: 0,
+        ..LogConfig::default()
+    };
+    let sim = SimDisk::new();
+    let disk = Disk::new(sim.clone());
+    let (mut log, _) = open(&env(&disk, Path::new(DIR)), &config, false);
+    for written in [50_000, 60_000, 70_000] {
+        sim.set_time_ms(written);
+        append_at(&mut log, -1, 0);
+        log.roll(0).expect("a roll");
+    }
+    let mut starts_at = |now_ms: i64| {
+        log.apply_retention(3, now_ms).expect("a pass");
+        log.log_start()
+    };
+    assert_eq!(starts_at(0), 0);
+    assert_eq!(starts_at(51_000), 0);
+    assert_eq!(starts_at(51_001), 1);
+    assert_eq!(starts_at(61_000), 1);
+    assert_eq!(starts_at(71_001), 3);
+    // One record with a timestamp speaks for its segment.
+    sim.set_time_ms(80_000);
+    append_at(&mut log, -1, 0);
+    append_at(&mut log, 75_000, 0);
+    log.roll(0).expect("a roll");
+    log.apply_retention(5, 76_000).expect("a pass");
+    assert_eq!(log.log_start(), 3);
+    log.apply_retention(5, 76_001).expect("a pass");
+    assert_eq!(log.log_start(), 5);
+}
+
+#[test]
+fn a_real_file_says_when_it_was_last_written() {
+    let dir = tempfile::tempdir().expect("a place for files");
+    let path = dir.path().join("file");
+    let disk = Disk::real();
+    let file = disk
+        .open(&path, reka_storage::fs::OpenMode::Create)
+        .expect("a file");
+    file.write_all_at(b"x", 0).expect("a write");
+    let when = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_234_567);
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_modified(when))
+        .expect("a time");
+    assert_eq!(file.modified_ms().expect("a time"), 1_234_567);
+}
+
+#[test]
+fn deleted_segments_stay_for_the_delay_and_go_when_it_is_over() {
+    let config = LogConfig {
+        file_delete_delay_ms: 60_000,
+        retention_ms: 0,
+        ..LogConfig::default()
+    };
+    let sim = SimDisk::new();
+    let disk = Disk::new(sim.clone());
+    let (mut log, _) = open(&env(&disk, Path::new(DIR)), &config, false);
+    append_at(&mut log, 1_000, 0);
+    log.roll(0).expect("a roll");
+    append_at(&mut log, 2_000, 0);
+    log.roll(0).expect("a roll");
+    let waiting = || -> Vec<String> {
+        let names = sim.contents(&Path::new(DIR).join("t-0")).into_keys();
+        names
+            .filter(|name| name.ends_with(".log.deleted"))
+            .collect()
+    };
+    log.apply_retention(1, 10_000).expect("a pass");
+    assert_eq!(waiting(), ["/00000000000000000000.log.deleted"]);
+    log.apply_retention(2, 15_000).expect("a pass");
+    assert_eq!(waiting().len(), 2);
+    assert_eq!(log.unlink_deleted(69_999).expect("a pass"), Some(70_000));
+    assert_eq!(waiting().len(), 2);
+    assert_eq!(log.unlink_deleted(70_000).expect("a pass"), Some(75_000));
+    assert_eq!(waiting(), ["/00000000000000000001.log.deleted"]);
+    assert_eq!(log.unlink_deleted(75_000).expect("a pass"), None);
+    assert_eq!(waiting(), Vec::<String>::new());
+}
+
+#[test]
 fn jitter_rolls_earlier_and_not_all_partitions_at_once() {
     let config = LogConfig {
         segment_ms: 10_000,

@@ -9,14 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use reka_records::{Compression, batches};
 use reka_storage::compaction::CompactionLimits;
-use reka_storage::fs::Disk;
 use reka_storage::fs::sim::{Choice as _, Seeded};
-use reka_storage::log_dir::Identity;
+use reka_storage::fs::{Disk, OpenMode, RawMapping};
+use reka_storage::log_dir::{Identity, LogDirError};
 use reka_storage::map_budget::MapBudget;
-use reka_storage::{AppendError, CheckedBatches, Log, LogConfig, LogDir, LogReader, ReadError};
+use reka_storage::{
+    AppendError, CheckedBatches, Log, LogConfig, LogDir, LogReader, LogSlice, ReadError,
+};
 
 use crate::support::{append, batch, partition, read_all};
 
@@ -27,7 +30,16 @@ fn open_dir(dir: &Path, maps: usize) -> LogDir {
         directory_id: Some("d".into()),
     };
     let maps = Arc::new(MapBudget::new(maps));
-    LogDir::open(Disk::real(), dir, identity, maps).expect("a directory of ours")
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match LogDir::open(Disk::real(), dir, identity.clone(), maps.clone()) {
+            // A child that another test forks has our lock file until it is another program.
+            Err(LogDirError::InUse { .. }) if Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            opened => return opened.expect("a directory of ours"),
+        }
+    }
 }
 
 fn config() -> LogConfig {
@@ -169,6 +181,137 @@ fn slices_stay_readable_after_roll_truncation_deletion_compaction_and_close() {
     assert_eq!(tail.to_vec().len(), copy.len());
 }
 
+/// Loading a page behind the end of a file would end this process with SIGBUS.
+fn load(bytes: &[u8]) -> u64 {
+    bytes.iter().map(|byte| u64::from(*byte)).sum()
+}
+
+fn slice_of(reader: &LogReader, offset: i64) -> LogSlice {
+    let slice = reader.read(offset, 15_000, i64::MAX);
+    slice.expect("a read").expect("records")
+}
+
+/// The budget gives up the first mapping of the segment, the second is nobody's when the
+/// file could get shorter: only the slice knows the first.
+#[test]
+fn a_slice_of_an_evicted_mapping_is_readable_after_its_file_could_get_shorter() {
+    let temp = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(temp.path(), 1);
+    let mut log = open_log(&dir);
+    while log.reader().segment_count() < 3 {
+        add(&mut log, 1);
+    }
+    for number in 0..40 {
+        add(&mut log, number);
+    }
+    let reader = log.reader();
+    let tail = log.log_end() - 100;
+    let held = slice_of(&reader, tail).bytes().expect("a mapping");
+    let unmapped = slice_of(&reader, tail);
+    assert!(held.len() > 10_000, "more than a page");
+    for offset in [0, 60, 0, 60, tail, 0, tail] {
+        load(&slice_of(&reader, offset).bytes().expect("a mapping"));
+    }
+    log.truncate_to(tail, 0).expect("a truncation");
+    for number in 0..3 {
+        add(&mut log, number);
+    }
+    log.roll(0).expect("a roll");
+    load(&held);
+    load(&unmapped.bytes().expect("a mapping"));
+    log.close().expect("a clean stop");
+    load(&held);
+    load(&unmapped.bytes().expect("a mapping"));
+}
+
+/// The second life of the log knows no mapping of the first.
+#[test]
+fn slices_and_readers_of_a_log_outlive_its_being_opened_again() {
+    let temp = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(temp.path(), 100);
+    let mut log = open_log(&dir);
+    for number in 0..40 {
+        add(&mut log, number);
+    }
+    log.flush().expect("a flush");
+    log.roll(0).expect("a roll");
+    for number in 0..40 {
+        add(&mut log, number);
+    }
+    let reader = log.reader();
+    let held = slice_of(&reader, 125).bytes().expect("a mapping");
+    let unmapped = slice_of(&reader, 125);
+    // The first segment's index is in its file, and mapped by this.
+    load(&slice_of(&reader, 60).bytes().expect("a mapping"));
+    log.truncate_to(123, 0).expect("a truncation");
+    drop(log);
+    drop(dir);
+    for file in ["recovery-point-offset-checkpoint", "meta.properties"] {
+        let _ = std::fs::remove_file(temp.path().join(file));
+    }
+    // Scans everything, makes the indexes anew and would cut the zeros.
+    let dir = open_dir(temp.path(), 100);
+    let mut log = open_log(&dir);
+    assert_eq!(log.log_end(), 123);
+    load(&held);
+    load(&unmapped.bytes().expect("a mapping"));
+    for offset in (0..120).step_by(9) {
+        load(&slice_of(&reader, offset).bytes().expect("a mapping"));
+    }
+    add(&mut log, 0);
+    log.close().expect("a clean stop");
+    load(&held);
+    drop((held, unmapped, reader));
+    log.roll(0).expect("a roll");
+    log.close().expect("a clean stop");
+}
+
+#[test]
+fn a_file_is_shortened_when_its_last_mapping_is_gone_and_zeroed_before() {
+    let temp = tempfile::tempdir().expect("a place for files");
+    let path = temp.path().join("file");
+    let disk = Disk::real();
+    let open = |mode| disk.open(&path, mode).expect("a file");
+    let len = || std::fs::metadata(&path).expect("a file").len();
+    let file = open(OpenMode::Create);
+    file.write_all_at(&[7; 20_000], 0).expect("a write");
+    let first = file.map(1 << 20).expect("a mapping");
+    // Another handle, as another life of the log has.
+    let again = open(OpenMode::Existing);
+    let second = again.map(20_000).expect("a mapping");
+    again.set_len(5_000).expect("an end");
+    assert_eq!(len(), 20_000);
+    let copy = |map: &Arc<dyn RawMapping>, position, len: usize| {
+        let mut bytes = vec![1; len];
+        map.copy(position, &mut bytes).map(|()| bytes)
+    };
+    assert_eq!(copy(&first, 4_999, 2).expect("in the file"), [7, 0]);
+    assert!(first.clone().bytes(19_999, 1).is_ok());
+    // Behind the end of the file, though inside the mapping.
+    for (position, len) in [(20_000, 1), (0, 20_001), (usize::MAX, 2)] {
+        let error = copy(&first, position, len).expect_err("nothing is there");
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+        assert!(first.clone().bytes(position, len).is_err());
+    }
+    file.write_all_at(&[8; 10], 20_000).expect("a write");
+    assert_eq!(copy(&first, 20_009, 1).expect("it grew"), [8]);
+    assert!(copy(&second, 20_000, 1).is_err(), "not mapped so far");
+
+    // An emptied file is another one, as long as the old one is mapped.
+    let bytes = first.clone().bytes(0, 5_000).expect("in the file");
+    drop(first);
+    let fresh = open(OpenMode::Truncate);
+    assert_eq!((len(), bytes[4_999]), (0, 7));
+    fresh.write_all_at(&[9; 100], 0).expect("a write");
+    assert_eq!((len(), file.size().expect("a length")), (100, 20_010));
+    drop((bytes, second));
+    file.set_len(5_000).expect("an end");
+    assert_eq!(file.size().expect("a length"), 5_000);
+    let kept = std::fs::File::open(&path).expect("a file");
+    drop(open(OpenMode::Truncate));
+    assert_eq!(kept.metadata().expect("a file").len(), 0, "the same file");
+}
+
 #[test]
 fn readers_beside_a_writer_see_whole_batches_in_order() {
     let seed = std::env::var("REAL_DISK_SEED").map_or(1, |seed| seed.parse().expect("a number"));
@@ -286,6 +429,106 @@ fn fifty_segments_are_read_with_four_mappings_and_no_descriptor_is_left_open() {
         dir.close(1).expect("a clean stop");
         let left: Vec<PathBuf> = descriptors().into_iter().filter(ours).collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// Lengths and counts in files are claims. A sparse file claims much and costs nothing.
+#[test]
+fn files_that_claim_gigabytes_cost_no_memory() {
+    const BYTES: u64 = 46 * (100 << 20) + 10;
+    let temp = tempfile::tempdir().expect("a place for files");
+    for clean in [true, false] {
+        for kind in ["index", "timeindex", "txnindex", "snapshot"] {
+            let root = temp.path().join(format!("{kind}-{clean}"));
+            std::fs::create_dir(&root).expect("a directory");
+            let dir = open_dir(&root, 100);
+            let mut log = open_log(&dir);
+            for number in 0..20 {
+                add(&mut log, number);
+            }
+            log.close().expect("a clean stop");
+            drop(log);
+            dir.close(1).expect("a clean stop");
+            let offset = if kind == "snapshot" { 60 } else { 0 };
+            let path = root.join("t-0").join(format!("{offset:020}.{kind}"));
+            let huge = std::fs::File::options();
+            let huge = huge.clone().create(true).append(true).open(path);
+            let huge = huge.expect("a file");
+            if kind == "snapshot" {
+                // Version 1, any checksum, as many entries as the length says.
+                let head = [&[0, 1][..], &[0; 4], &(100_i32 << 20).to_be_bytes()].concat();
+                (&huge).write_all(&head).expect("a header");
+            }
+            huge.set_len(BYTES).expect("a sparse file");
+            if !clean {
+                let mark = root.join(reka_storage::format::CLEAN_SHUTDOWN);
+                std::fs::remove_file(mark).expect("the mark");
+            }
+            let used = allocation_counter::measure(|| {
+                let dir = open_dir(&root, 100);
+                let (mut log, _) = dir
+                    .open_log(partition(), config(), 0)
+                    .expect("a log that opens");
+                assert_eq!(log.log_end(), 60);
+                let aborted = log.reader().aborted_transactions(0, 60);
+                assert_eq!(aborted.expect("an index"), []);
+                assert!(log.reader().find_timestamp(1_005, 60).is_ok());
+                add(&mut log, 20);
+                log.close().expect("a clean stop");
+            });
+            assert!(used.bytes_max < 4 << 20, "{kind}: {used:?}");
+        }
+    }
+}
+
+/// Offsets no i64 holds, names that are no text, odd suffixes: not ours, and left alone.
+#[test]
+fn file_names_that_are_not_ours_are_left_alone() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let temp = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(temp.path(), 100);
+    let mut log = open_log(&dir);
+    add(&mut log, 0);
+    log.close().expect("a clean stop");
+    drop(log);
+    dir.close(1).expect("a clean stop");
+    let names: [&[u8]; 8] = [
+        b"09223372036854775808.log",
+        b"99999999999999999999.index",
+        b"18446744073709551616.snapshot",
+        b"\xff\xfe0000000000000000.log",
+        b"00000000000000000000\xff.txnindex",
+        b"00000000000000000000.log.swapped",
+        b"-0000000000000000001.timeindex",
+        b"00000000000000000000.deleted",
+    ];
+    let path = |name| {
+        temp.path()
+            .join("t-0")
+            .join(std::ffi::OsStr::from_bytes(name))
+    };
+    for name in names {
+        std::fs::write(path(name), b"not ours").expect("a file");
+    }
+    for clean in [true, false] {
+        let dir = open_dir(temp.path(), 100);
+        let opened = dir.open_log(partition(), config(), 0);
+        let (mut log, report) = opened.expect("a log that opens");
+        // A name that is no text is not even looked at.
+        assert_eq!(report.unknown_files.len(), 6, "{:?}", report.unknown_files);
+        assert_eq!((report.cut, report.damage), (None, None));
+        let end = log.log_end();
+        add(&mut log, 1);
+        assert_eq!(
+            read_all(&log.reader()).expect("it reads").len() as i64,
+            end + 3
+        );
+        if clean {
+            dir.checkpoint().expect("a checkpoint");
+        }
+    }
+    for name in names {
+        assert_eq!(std::fs::read(path(name)).expect("a file"), b"not ours");
     }
 }
 

@@ -172,14 +172,18 @@ pub struct ConsumerGroup {
     rebalance: Option<(i64, String, String)>,
 }
 
+/// Epoch of a group nobody has joined, and of the empty assignment it has. Not 0, which is a
+/// member's that joins (KAFKA-20268).
+const EPOCH_INITIAL: i32 = 1;
+
 impl ConsumerGroup {
     /// A group nobody is in.
     pub fn new(id: Arc<str>) -> ConsumerGroup {
         ConsumerGroup {
             id,
-            epoch: 0,
+            epoch: EPOCH_INITIAL,
             metadata_hash: 0,
-            target_epoch: 0,
+            target_epoch: EPOCH_INITIAL,
             target_at_ms: 0,
             members: BTreeMap::new(),
             targets: BTreeMap::new(),

@@ -15,6 +15,7 @@ use crate::error::Result;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const BROKER_LOGGER: i8 = 8;
+const GROUP: i8 = 32;
 
 pub(super) fn script(pair: &mut Pair) -> Result<()> {
     make_topic(
@@ -75,6 +76,8 @@ fn description(pair: &mut Pair) -> Result<()> {
         ("another broker", of(BROKER, "7", None)),
         ("no number", of(BROKER, "x", None)),
         ("all brokers", of(BROKER, "", None)),
+        ("a group", of(GROUP, "configs-group", None)),
+        ("no group", of(GROUP, "", None)),
         ("no logger", of(BROKER_LOGGER, "", None)),
         ("loggers of another", of(BROKER_LOGGER, "7", None)),
         ("what is not", of(77, "x", None)),
@@ -250,6 +253,30 @@ fn incremental(pair: &mut Pair) -> Result<()> {
                 vec![op(SET, "root", Some("INFO"))],
             ),
             ("what is not", 77, "x", vec![op(SET, "a", Some("b"))]),
+            (
+                "a group",
+                GROUP,
+                "configs-group",
+                vec![op(SET, "consumer.heartbeat.interval.ms", Some("6000"))],
+            ),
+            (
+                "beyond the limit",
+                GROUP,
+                "configs-group",
+                vec![op(SET, "consumer.heartbeat.interval.ms", Some("99000"))],
+            ),
+            (
+                "unknown key of a group",
+                GROUP,
+                "configs-group",
+                vec![op(SET, "nope", Some("6000"))],
+            ),
+            (
+                "no group",
+                GROUP,
+                "",
+                vec![op(SET, "consumer.heartbeat.interval.ms", Some("6000"))],
+            ),
         ];
         for validate_only in [true, false] {
             for (what, resource_type, name, configs) in &steps {

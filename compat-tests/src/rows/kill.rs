@@ -1,0 +1,339 @@
+//! `kill -9` at random moments under load from idempotent producers with acks=all: nothing that was
+//! acknowledged is lost, nothing is there twice, and order is kept.
+//!
+//! A producer whose answer did not come sends the same batch again after the restart, with the same
+//! sequence, as every idempotent client does: whether it was written before the kill or not, it
+//! must be there once. `REKA_KILL_ROUNDS` sets how many kills (200 on demand), `REKA_KILL_SEED`
+//! repeats a run.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
+use reka_protocol::kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use reka_protocol::kafka_protocol::messages::produce_request::{
+    PartitionProduceData, TopicProduceData,
+};
+use reka_protocol::kafka_protocol::messages::{
+    CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ProduceRequest, TopicName,
+};
+use reka_protocol::kafka_protocol::protocol::StrBytes;
+use reka_records::{BatchBuilder, batches};
+
+use crate::context::Context;
+use crate::differential::{Answer, Side};
+use crate::error::{Error, Result};
+use crate::reka::Reka;
+use crate::rows::{Row, Tier, Verdict};
+
+pub(super) const ROW: Row = Row {
+    name: "kill",
+    tiers: &[Tier::Ci],
+    about: "kill -9 at random moments under idempotent load: nothing acknowledged is lost or doubled",
+    run,
+};
+
+const ROUNDS: u64 = 20;
+const PRODUCERS: usize = 3;
+const TOPIC: &str = "killed";
+/// A round lasts between these, in milliseconds.
+const ROUND_MS: std::ops::Range<u64> = 20..300;
+const RECORD_BYTES_MAX: usize = 1 << 20;
+
+fn run(ctx: &Context) -> Result<Verdict> {
+    let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
+    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(|| now().as_nanos() as u64);
+    let judged = kill_again_and_again(ctx, rounds, seed);
+    let records = judged.map_err(|error| {
+        Error::refused(
+            format!("REKA_KILL_SEED={seed} REKA_KILL_ROUNDS={rounds}"),
+            error.to_string(),
+        )
+    })?;
+    Ok(Verdict::Passed(format!(
+        "{rounds} kills, {records} records, seed {seed}"
+    )))
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a client's clock: what it writes, and a seed nobody chose"
+)]
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+fn number(name: &str) -> Result<Option<u64>> {
+    let Ok(text) = std::env::var(name) else {
+        return Ok(None);
+    };
+    let parsed = text.parse();
+    parsed
+        .map(Some)
+        .map_err(|_| Error::refused(format!("read {name}"), format!("{text:?} is not a number")))
+}
+
+fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<usize> {
+    let server = Reka::build(ctx)?;
+    let home = ctx.work().join("reka");
+    let mut random = Random(seed | 1);
+    let first = Reka::start(&server, &home)?;
+    let mut side = Side::new("Reka", first.address());
+    create_topic(&mut side)?;
+    let mut producers = Vec::new();
+    for _ in 0..PRODUCERS {
+        producers.push(Producer::new(&mut side)?);
+    }
+    let mut running = Some(first);
+    for _ in 0..rounds {
+        let reka = match running.take() {
+            Some(reka) => reka,
+            None => Reka::start(&server, &home)?,
+        };
+        let address = reka.address();
+        let pause = Duration::from_millis(random.within(ROUND_MS));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = producers
+                .iter_mut()
+                .map(|producer| scope.spawn(|| producer.produce(address, &stop)))
+                .collect();
+            // The moment of the kill is what is tried out here, not something that is waited for.
+            std::thread::sleep(pause);
+            let killed = reka.kill();
+            stop.store(true, Ordering::SeqCst);
+            for thread in threads {
+                thread
+                    .join()
+                    .map_err(|_| Error::refused("produce", "a producer panicked"))??;
+            }
+            killed
+        })?;
+    }
+    let last = Reka::start(&server, &home)?;
+    let mut side = Side::new("Reka", last.address());
+    for producer in &mut producers {
+        producer.finish(&mut side)?;
+    }
+    let found = read_all(&mut side)?;
+    last.stop()?;
+    judge(&producers, &found)?;
+    Ok(found.len())
+}
+
+/// Every producer's values are there once and in order, at the offsets it was told.
+fn judge(producers: &[Producer], found: &BTreeMap<i64, String>) -> Result<()> {
+    for producer in producers {
+        let prefix = format!("{}:", producer.id);
+        let mut next = 0;
+        for (offset, value) in found {
+            let Some(number) = value.strip_prefix(&prefix) else {
+                continue;
+            };
+            if number != next.to_string() {
+                let finding = format!("offset {offset} has {value}, expected number {next}");
+                return Err(Error::refused(
+                    "look for every record once and in order",
+                    finding,
+                ));
+            }
+            next += 1;
+        }
+        if next != producer.acked {
+            let finding = format!(
+                "producer {} has {next} records of {}",
+                producer.id, producer.acked
+            );
+            return Err(Error::refused(
+                "look for every record that was acknowledged",
+                finding,
+            ));
+        }
+        for (number, offset) in &producer.offsets {
+            let expected = format!("{prefix}{number}");
+            if found.get(offset) != Some(&expected) {
+                let finding = format!(
+                    "{expected} was acknowledged at {offset}, which has {:?}",
+                    found.get(offset)
+                );
+                return Err(Error::refused("look where it was acknowledged", finding));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Producer {
+    id: i64,
+    /// Records acknowledged so far: the sequence and the number of the next.
+    acked: i32,
+    /// Where the first record of each batch was acknowledged.
+    offsets: Vec<(i32, i64)>,
+    /// The size of the batch whose answer did not come.
+    unanswered: Option<i32>,
+}
+
+impl Producer {
+    fn new(side: &mut Side) -> Result<Producer> {
+        let request = InitProducerIdRequest::default().with_transactional_id(None);
+        let answer = answer(side.ask(4, &request)?, "ask for a producer id")?;
+        Ok(Producer {
+            id: answer.producer_id.0,
+            acked: 0,
+            offsets: Vec::new(),
+            unanswered: None,
+        })
+    }
+
+    /// Sends batch after batch until the broker is gone.
+    fn produce(&mut self, address: std::net::SocketAddr, stop: &AtomicBool) -> Result<()> {
+        let mut side = Side::new("Reka", address);
+        while !stop.load(Ordering::SeqCst) {
+            if !self.send_one(&mut side)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what has not been answered.
+    fn finish(&mut self, side: &mut Side) -> Result<()> {
+        if self.unanswered.is_some() && !self.send_one(side)? {
+            return Err(Error::refused(
+                "send the last batch",
+                "the connection was closed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the answer came.
+    fn send_one(&mut self, side: &mut Side) -> Result<bool> {
+        let count = self.unanswered.unwrap_or(1 + self.acked % 7);
+        self.unanswered = Some(count);
+        let Ok(answered) = side.ask(9, &self.request(count)) else {
+            return Ok(false);
+        };
+        let Answer::Response(answer) = answered else {
+            return Ok(false);
+        };
+        let partition = &answer.responses[0].partition_responses[0];
+        if partition.error_code != 0 {
+            let finding = format!(
+                "sequence {} of producer {}: error {}",
+                self.acked, self.id, partition.error_code
+            );
+            return Err(Error::refused("produce", finding));
+        }
+        self.offsets.push((self.acked, partition.base_offset));
+        self.acked += count;
+        self.unanswered = None;
+        Ok(true)
+    }
+
+    fn request(&self, count: i32) -> ProduceRequest {
+        // A producer last heard of long ago would be forgotten at the first look.
+        let now_ms = now().as_millis() as i64;
+        let mut builder = BatchBuilder::new(0).producer(self.id, 0, self.acked);
+        for at in 0..count {
+            let value = format!("{}:{}", self.id, self.acked + at);
+            let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+            let appended =
+                builder.append(i64::from(at), now_ms, None, Some(value.as_bytes()), none);
+            debug_assert!(appended.is_ok());
+        }
+        let data = PartitionProduceData::default().with_records(Some(builder.finish().into()));
+        let topic = TopicProduceData::default()
+            .with_name(topic_name())
+            .with_partition_data(vec![data]);
+        ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(10_000)
+            .with_topic_data(vec![topic])
+    }
+}
+
+fn topic_name() -> TopicName {
+    TopicName(StrBytes::from_static_str(TOPIC))
+}
+
+fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
+    match answered {
+        Answer::Response(answer) => Ok(answer),
+        Answer::Closed => Err(Error::refused(step, "the connection was closed")),
+    }
+}
+
+fn create_topic(side: &mut Side) -> Result<()> {
+    let topic = CreatableTopic::default()
+        .with_name(topic_name())
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(10_000);
+    let created = answer(side.ask(7, &request)?, "create the topic")?;
+    match created.topics[0].error_code {
+        0 => Ok(()),
+        code => Err(Error::refused("create the topic", format!("error {code}"))),
+    }
+}
+
+fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
+    let mut found = BTreeMap::new();
+    let mut scratch = Vec::new();
+    let mut next = 0;
+    loop {
+        let partition = FetchPartition::default()
+            .with_fetch_offset(next)
+            .with_partition_max_bytes(1 << 20);
+        let topic = FetchTopic::default()
+            .with_topic(topic_name())
+            .with_partitions(vec![partition]);
+        let request = FetchRequest::default()
+            .with_max_wait_ms(0)
+            .with_max_bytes(1 << 20)
+            .with_session_epoch(-1)
+            .with_topics(vec![topic]);
+        let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
+        let data = fetched.responses.remove(0).partitions.remove(0);
+        let records = data.records.unwrap_or_default();
+        if data.error_code != 0 {
+            return Err(Error::refused(
+                "fetch",
+                format!("error {}", data.error_code),
+            ));
+        }
+        if records.is_empty() {
+            return Ok(found);
+        }
+        let spoilt = |why: String| Error::refused("read what was fetched", why);
+        for batch in batches(&records) {
+            let batch = batch.map_err(|error| spoilt(error.to_string()))?;
+            batch
+                .verify_crc()
+                .map_err(|error| spoilt(error.to_string()))?;
+            let all = batch.records(&mut scratch, RECORD_BYTES_MAX);
+            for record in all.map_err(|error| spoilt(error.to_string()))? {
+                let record = record.map_err(|error| spoilt(error.to_string()))?;
+                let value = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
+                found.insert(record.offset, value);
+                next = record.offset + 1;
+            }
+        }
+    }
+}
+
+/// Marsaglia's xorshift: the moments of the kills, repeatable.
+struct Random(u64);
+
+impl Random {
+    fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        range.start + self.0 % (range.end - range.start)
+    }
+}

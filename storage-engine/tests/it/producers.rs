@@ -1,0 +1,306 @@
+//! What a partition remembers of its producers, through files that were spoilt meanwhile.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use reka_records::Compression;
+use reka_storage::env::Env;
+use reka_storage::fs::sim::SimDisk;
+use reka_storage::fs::{Backend as _, Disk, OpenMode};
+use reka_storage::recovery::RecoveryReport;
+use reka_storage::txn_index::AbortedTxn;
+use reka_storage::{AppendError, Appended, CheckedBatches, Log, LogConfig};
+
+use crate::support::{self, DIR, append, batch, marker, open, produced};
+
+const INDEX: &str = "/t-0/00000000000000000000.txnindex";
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 1 << 20,
+        ..support::small_config()
+    }
+}
+
+struct Partition {
+    sim: SimDisk,
+    env: Arc<Env>,
+    log: Log,
+}
+
+impl Partition {
+    fn new() -> Partition {
+        let sim = SimDisk::new();
+        let env = support::env(&Disk::new(sim.clone()), Path::new(DIR));
+        let (log, _) = open(&env, &config(), false);
+        Partition { sim, env, log }
+    }
+
+    fn stop(&mut self, cleanly: bool) {
+        if cleanly {
+            self.log.close().expect("a clean stop");
+        }
+        self.env
+            .recovery_points
+            .store(&self.env.disk)
+            .expect("a checkpoint");
+    }
+
+    fn start(&mut self, clean: bool) -> RecoveryReport {
+        self.env = support::env(&Disk::new(self.sim.clone()), Path::new(DIR));
+        let (log, report) = open(&self.env, &config(), clean);
+        self.log = log;
+        report
+    }
+
+    fn write(&self, path: &str, content: &[u8]) {
+        let file = self.sim.open(Path::new(path), OpenMode::Truncate);
+        let file = file.expect("a disk in memory");
+        file.write_at(content, 0).expect("a disk in memory");
+    }
+
+    fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.sim.contents(Path::new(DIR)).remove(path)
+    }
+
+    fn produce(&mut self, id: i64, sequence: i32, txn: bool) -> i64 {
+        append(&mut self.log, produced(id, 0, sequence, txn, &[b"v"], 5))
+    }
+
+    fn abort(&mut self, id: i64) {
+        append(&mut self.log, marker(id, 0, false, 5));
+    }
+
+    fn aborted(&self) -> Vec<AbortedTxn> {
+        let reader = self.log.reader();
+        let end = reader.log_end();
+        reader.aborted_transactions(0, end).expect("an index")
+    }
+
+    fn state(&self) -> String {
+        let mut all: Vec<_> = self.log.producers().iter().collect();
+        all.sort_by_key(|(id, _)| *id);
+        format!("{:?} {:?}", all, self.log.reader().first_unstable())
+    }
+}
+
+#[test]
+fn a_batch_of_a_producer_among_others_is_refused_and_nothing_is_dropped() {
+    let mut partition = Partition::new();
+    partition.produce(7, 0, false);
+    let plain = || batch(&[b"p"], 5, Compression::None);
+    let of_7 = |sequence| produced(7, 0, sequence, false, &[b"v"], 5);
+    let before = (partition.log.log_end(), partition.state());
+    let runs = [
+        // A retry and what follows it; what follows and a retry; two that follow.
+        (0, vec![of_7(0), of_7(1)]),
+        (0, vec![of_7(1), of_7(0)]),
+        (0, vec![of_7(1), of_7(2)]),
+        (1, vec![plain(), of_7(1)]),
+        (0, vec![of_7(1), plain()]),
+        (2, vec![plain(), plain(), marker(7, 0, true, 5)]),
+    ];
+    for (at, run) in runs {
+        let mut bytes = run.concat();
+        let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
+        let refused = partition.log.append(checked, 0, 0);
+        let Err(AppendError::NotAlone {
+            index,
+            batches,
+            producer_id: 7,
+        }) = refused
+        else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((index, batches), (at, run.len()));
+        assert_eq!((partition.log.log_end(), partition.state()), before);
+    }
+    let mut retry = of_7(0);
+    let checked = CheckedBatches::check(&mut retry).expect("a valid batch");
+    let answer = partition.log.append(checked, 0, 0).expect("a retry");
+    assert!(matches!(answer, Appended::Duplicate(known) if known.first_offset() == 0));
+    // A leader wrote them one by one; its follower gets them as they come.
+    let mut follower = Partition::new();
+    let mut bytes = Vec::new();
+    for (offset, mut batch) in [of_7(0), of_7(1), plain()].into_iter().enumerate() {
+        reka_records::stamp::set_base_offset(&mut batch, offset as i64);
+        bytes.extend(batch);
+    }
+    let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
+    follower
+        .log
+        .append_replicated(checked, 0)
+        .expect("a follower's append");
+    assert_eq!(follower.log.log_end(), 3);
+}
+
+/// Snapshots at 2 (clean stop) and 4; the newer one is spoilt in each of many ways.
+#[test]
+fn a_snapshot_that_cannot_be_used_is_removed_and_the_one_before_or_the_log_takes_its_place() {
+    const OLDER: &str = "/t-0/00000000000000000002.snapshot";
+    const NEWER: &str = "/t-0/00000000000000000004.snapshot";
+    for clean in [true, false] {
+        let mut original = Partition::new();
+        for sequence in 0..4 {
+            original.produce(7, sequence, false);
+            if sequence == 1 {
+                original.log.roll(0).expect("a roll");
+            }
+        }
+        original.produce(8, 0, true);
+        original.abort(8);
+        original.log.truncate_to(4, 0).expect("a truncation");
+        original.stop(true);
+        let right = original.file(NEWER).expect("a snapshot");
+        let mut lying = right.clone();
+        lying[6..10].copy_from_slice(&i32::MAX.to_be_bytes());
+        let spoilt: [(&str, Vec<u8>); 6] = [
+            ("empty", Vec::new()),
+            ("short", right[..9].to_vec()),
+            ("long", [&right[..], &[0]].concat()),
+            ("count", lying),
+            ("large", vec![0; 70 << 20]),
+            ("flipped", right.iter().map(|byte| byte ^ 1).collect()),
+        ];
+        for (what, content) in spoilt {
+            for older_too in [false, true] {
+                let mut partition = Partition {
+                    sim: original.sim.snapshot(),
+                    ..Partition::new()
+                };
+                partition.write(NEWER, &content);
+                let mut unusable = vec![4];
+                if older_too {
+                    partition.write(OLDER, &content);
+                    unusable.push(2);
+                }
+                let report = partition.start(clean);
+                assert_eq!(report.unusable_snapshots, unusable, "{what}");
+                assert_eq!(report.replayed_batches, if older_too { 4 } else { 2 });
+                // Only the newest batch of a producer is in a snapshot.
+                assert_eq!(
+                    partition.log.producers().get(7).map(|p| p.last_sequence()),
+                    Some(3)
+                );
+                assert_eq!(partition.file(NEWER), None);
+                // The next clean stop leaves a right one, whatever was appended since.
+                partition.stop(true);
+                assert_eq!(partition.file(NEWER).as_ref(), Some(&right), "{what}");
+                assert_eq!(partition.start(true).unusable_snapshots, [0_i64; 0]);
+                assert_eq!(
+                    partition.log.producers().get(7).map(|p| p.last_sequence()),
+                    Some(3)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_index_of_aborted_transactions_that_its_markers_do_not_bear_out_is_made_anew() {
+    let mut original = Partition::new();
+    for (id, sequence) in [(1, 0), (2, 0), (1, 1), (2, 1)] {
+        original.produce(id, sequence, true);
+        append(&mut original.log, batch(&[b"p"], 5, Compression::None));
+    }
+    original.abort(2);
+    original.abort(1);
+    original.produce(2, 2, true);
+    original.abort(2);
+    append(&mut original.log, batch(&[b"p"], 5, Compression::None));
+    original.log.flush().expect("a flush");
+    let expected = original.aborted();
+    assert_eq!(expected.len(), 3);
+    original.stop(false);
+    let right = original.file(INDEX).expect("an index");
+    assert_eq!(right.len(), 3 * 34);
+    let other = AbortedTxn {
+        first_offset: 3,
+        ..expected[0]
+    };
+    assert_ne!(other, expected[0]);
+    let mut wrong_first = right.clone();
+    wrong_first[10..18].copy_from_slice(&3_i64.to_be_bytes());
+    let spoilt: [(&str, Option<Vec<u8>>); 7] = [
+        ("missing", None),
+        ("empty", Some(Vec::new())),
+        ("without the first", Some(right[34..].to_vec())),
+        ("without the last", Some(right[..68].to_vec())),
+        ("cut inside an entry", Some(right[..50].to_vec())),
+        ("wrong first offset", Some(wrong_first)),
+        (
+            "one more",
+            Some([&right[..], &invented(expected[2])].concat()),
+        ),
+    ];
+    for (what, content) in spoilt {
+        let mut partition = Partition {
+            sim: original.sim.snapshot(),
+            ..Partition::new()
+        };
+        match content {
+            Some(content) => partition.write(INDEX, &content),
+            None => partition.sim.remove_file(Path::new(INDEX)).expect("a file"),
+        }
+        let report = partition.start(false);
+        assert_eq!(report.rebuilt_txn_indexes, [0], "{what}");
+        assert_eq!(partition.aborted(), expected, "{what}");
+        assert_eq!(partition.file(INDEX).as_ref(), Some(&right), "{what}");
+        partition.log.flush().expect("a flush");
+    }
+    // One that is right is left alone, though there is garbage behind it until the next entry.
+    let mut partition = Partition {
+        sim: original.sim.snapshot(),
+        ..Partition::new()
+    };
+    let stale = [
+        &right[..],
+        &[9; 34],
+        &invented(AbortedTxn {
+            last_offset: 90,
+            ..expected[2]
+        }),
+    ];
+    partition.write(INDEX, &stale.concat());
+    assert_eq!(partition.start(true).rebuilt_txn_indexes, [0_i64; 0]);
+    assert_eq!(partition.aborted(), expected);
+    partition.produce(2, 3, true);
+    partition.abort(2);
+    let longer = partition.aborted();
+    assert_eq!((longer.len(), &longer[..3]), (4, &expected[..]));
+    partition.stop(true);
+    partition.start(true);
+    // Or the search would end before what lies behind the last right one.
+    append(&mut partition.log, batch(&[b"p"], 5, Compression::None));
+    assert_eq!(partition.aborted(), longer, "the garbage did not come back");
+}
+
+/// A stop in the middle of a segment leaves a snapshot there; what lies before it in the
+/// segment is compared all the same.
+#[test]
+fn a_snapshot_inside_a_segment_hides_no_marker_before_it() {
+    let mut partition = Partition::new();
+    partition.produce(1, 0, true);
+    partition.abort(1);
+    partition.stop(true);
+    partition.start(true);
+    append(&mut partition.log, batch(&[b"p"], 5, Compression::None));
+    let expected = partition.aborted();
+    assert_eq!(expected.len(), 1);
+    partition.sim.remove_file(Path::new(INDEX)).expect("a file");
+    let report = partition.start(false);
+    assert_eq!(report.rebuilt_txn_indexes, [0]);
+    assert_eq!(partition.aborted(), expected);
+}
+
+/// A transaction aborted behind another, that no marker says.
+fn invented(last: AbortedTxn) -> Vec<u8> {
+    let fields = [
+        9,
+        last.first_offset,
+        last.last_offset + 1,
+        last.last_offset + 2,
+    ];
+    let fields = fields.iter().flat_map(|field: &i64| field.to_be_bytes());
+    [0, 0].into_iter().chain(fields).collect()
+}

@@ -1,0 +1,993 @@
+//! What a restart finds must be what the last process left, and nothing older.
+//!
+//! A partition that was deleted and made again under its name, a damaged log that was
+//! repaired, a log whose end or start went back: each of them has a past on disk, in
+//! checkpoints of the directory and in files that are out of use, and none of it may
+//! reach into the present.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reka_records::{BatchHeader, Compression};
+use reka_storage::fs::fault::{Fault, FaultDisk, When};
+use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, Seeded, SimDisk};
+use reka_storage::fs::{Backend as _, Disk, Op, OpenMode};
+use reka_storage::log_dir::Identity;
+use reka_storage::map_budget::MapBudget;
+use reka_storage::recovery::RecoveryReport;
+use reka_storage::{AppendError, CheckedBatches, Log, LogConfig, LogDir, LogError};
+
+use crate::support::{self, append, append_in, batch, partition, read_all};
+
+const ROOT: &str = "/data";
+
+fn config() -> LogConfig {
+    LogConfig {
+        retention_ms: -1,
+        ..support::small_config()
+    }
+}
+
+fn disk() -> SimDisk {
+    let sim = SimDisk::new();
+    let disk = Disk::new(sim.clone());
+    disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
+    disk.sync_dir(Path::new("/")).expect("a fresh disk");
+    sim
+}
+
+fn open_dir_on(disk: Disk) -> LogDir {
+    let identity = Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: Some("d".into()),
+    };
+    let maps = Arc::new(MapBudget::new(100));
+    LogDir::open(disk, Path::new(ROOT), identity, maps).expect("a directory of ours")
+}
+
+fn open_dir(sim: &SimDisk) -> LogDir {
+    open_dir_on(Disk::new(sim.clone()))
+}
+
+fn open_log(dir: &LogDir) -> (Log, RecoveryReport) {
+    dir.open_log(partition(), config(), 0)
+        .expect("a log that opens")
+}
+
+/// Appends one record with this value as a batch of its own.
+fn add(log: &mut Log, value: &str) {
+    append(log, batch(&[value.as_bytes()], 100, Compression::None));
+}
+
+fn values(log: &Log) -> Vec<(i64, String)> {
+    let seen = read_all(&log.reader()).expect("a log that reads");
+    let value = |value: Option<Vec<u8>>| String::from_utf8(value.expect("a value"));
+    seen.into_iter()
+        .map(|record| (record.offset, value(record.value).expect("text")))
+        .collect()
+}
+
+fn numbered(offsets: std::ops::Range<i64>, prefix: &str) -> Vec<(i64, String)> {
+    offsets.map(|n| (n, format!("{prefix}{n}"))).collect()
+}
+
+/// Appends `prefix<offset>` up to `end`.
+fn add_up_to(log: &mut Log, end: i64, prefix: &str) {
+    while log.log_end() < end {
+        let offset = log.log_end();
+        add(log, &format!("{prefix}{offset}"));
+    }
+}
+
+fn segment(base_offset: i64) -> PathBuf {
+    Path::new(ROOT).join(format!("t-0/{base_offset:020}.log"))
+}
+
+/// Writes into a file behind the engine's back, and makes it last.
+fn overwrite(sim: &SimDisk, path: &Path, position: u64, bytes: &[u8]) {
+    let file = sim.open(path, OpenMode::Create).expect("a file");
+    file.write_at(bytes, position).expect("a write");
+    file.sync().expect("a sync");
+    sim.sync_dir(path.parent().expect("a directory"))
+        .expect("a sync");
+}
+
+fn content(sim: &SimDisk, path: &Path) -> Vec<u8> {
+    let mut files = sim.contents(path.parent().expect("a directory"));
+    let name = path.file_name().expect("a name").to_string_lossy();
+    files.remove(&format!("/{name}")).expect("a file")
+}
+
+/// Where the batch with this number starts in a data file.
+fn position_of(sim: &SimDisk, path: &Path, number: usize) -> u64 {
+    let content = content(sim, path);
+    (0..number).fold(0, |at, _| {
+        at + BatchHeader::parse(&content[at as usize..])
+            .expect("a batch")
+            .size() as u64
+    })
+}
+
+fn for_each_cut(sim: &SimDisk, judge: impl Fn(SimDisk, &str)) {
+    let mut choices: Vec<Box<dyn Choice>> = vec![Box::new(LoseAll), Box::new(KeepAll)];
+    choices.extend((0..20).map(|seed| Box::new(Seeded(seed)) as Box<dyn Choice>));
+    for (number, choice) in choices.iter_mut().enumerate() {
+        judge(sim.crash(choice.as_mut()), &format!("cut {number}"));
+    }
+}
+
+// A partition deleted and made again.
+
+/// The old partition was longer, had a recovery point and a start, all stored.
+fn recreated() -> (SimDisk, LogDir, Log) {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut old, _) = open_log(&dir);
+    add_up_to(&mut old, 10, "old");
+    old.flush().expect("a flush");
+    old.advance_log_start(8).expect("a start");
+    dir.checkpoint().expect("a checkpoint");
+    dir.delete(&old).expect("a deletion");
+    drop(old);
+    for checkpoint in ["recovery-point", "log-start"] {
+        let path = Path::new(ROOT).join(format!("{checkpoint}-offset-checkpoint"));
+        assert_eq!(content(&sim, &path), b"0\n0\n", "{checkpoint}");
+    }
+    let (new, report) = open_log(&dir);
+    assert_eq!(report, RecoveryReport::default());
+    (sim, dir, new)
+}
+
+#[test]
+fn a_partition_made_again_under_its_name_keeps_what_it_synced() {
+    let (sim, dir, mut new) = recreated();
+    assert_eq!((new.log_start(), new.log_end()), (0, 0));
+    add_up_to(&mut new, 3, "new");
+    new.flush().expect("a flush");
+    drop((new, dir));
+    for_each_cut(&sim, |found, what| {
+        let dir = open_dir(&found);
+        let (log, report) = open_log(&dir);
+        assert_eq!((report.cut, report.damage), (None, None), "{what}");
+        assert_eq!(values(&log), numbered(0..3, "new"), "{what}");
+        assert_eq!(log.log_start(), 0, "{what}");
+    });
+}
+
+#[test]
+fn a_directory_removed_by_hand_takes_its_checkpoints_along() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut old, _) = open_log(&dir);
+    add_up_to(&mut old, 10, "old");
+    old.flush().expect("a flush");
+    old.advance_log_start(8).expect("a start");
+    dir.checkpoint().expect("a checkpoint");
+    drop((old, dir));
+    let away = Path::new(ROOT).join("away");
+    sim.rename(&Path::new(ROOT).join("t-0"), &away)
+        .expect("a rename");
+    sim.sync_dir(Path::new(ROOT)).expect("a sync");
+
+    let dir = open_dir(&sim);
+    let (mut new, _) = open_log(&dir);
+    add_up_to(&mut new, 3, "new");
+    new.flush().expect("a flush");
+    drop((new, dir));
+    for_each_cut(&sim, |found, what| {
+        let (log, report) = open_log(&open_dir(&found));
+        assert_eq!((report.cut, report.damage), (None, None), "{what}");
+        assert_eq!(values(&log), numbered(0..3, "new"), "{what}");
+    });
+}
+
+#[test]
+fn a_flush_that_ends_after_the_deletion_says_nothing_about_the_next_partition() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut old, _) = open_log(&dir);
+    add_up_to(&mut old, 30, "old");
+    let flush = old.begin_flush().expect("something to sync");
+    dir.delete(&old).expect("a deletion");
+    let flushed = flush
+        .run()
+        .expect("the files are there, under another name");
+    let (mut new, _) = open_log(&dir);
+    add_up_to(&mut new, 3, "new");
+    old.finish_flush(flushed);
+    dir.checkpoint().expect("a checkpoint");
+    drop((old, new, dir));
+    // Torn behind what was written: a tail, whatever the old partition had.
+    let path = segment(0);
+    let end = content(&sim, &path).len() as u64;
+    overwrite(&sim, &path, end, &[0xA5; 30]);
+    let (log, report) = open_log(&open_dir(&sim));
+    assert_eq!(report.damage, None);
+    assert_eq!(report.cut.map(|(offset, _)| offset), Some(3));
+    assert_eq!(values(&log), numbered(0..3, "new"));
+}
+
+#[test]
+fn a_deleted_log_changes_nothing_any_more() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut old, _) = open_log(&dir);
+    add_up_to(&mut old, 3, "old");
+    dir.delete(&old).expect("a deletion");
+    let (new, _) = open_log(&dir);
+    let before = sim.contents(Path::new(ROOT));
+    let mut bytes = batch(&[b"late"], 100, Compression::None);
+    let checked = CheckedBatches::check(&mut bytes).expect("a batch");
+    let refused = old.append(checked, 0, 0).expect_err("it is deleted");
+    assert!(matches!(refused, AppendError::Deleted(_)), "{refused}");
+    assert_eq!(
+        refused.to_string(),
+        "partition t-0 was deleted and takes nothing any more"
+    );
+    let deleted = |result: Result<(), LogError>| {
+        let error = result.expect_err("it is deleted");
+        assert!(matches!(error, LogError::Deleted(_)), "{error}");
+    };
+    deleted(old.roll(0));
+    deleted(old.truncate_to(1, 0));
+    deleted(old.truncate_fully_and_start_at(9, 0));
+    deleted(old.advance_log_start(2));
+    deleted(old.apply_retention(3, i64::MAX).map(|_| ()));
+    deleted(old.begin_epoch(4));
+    deleted(dir.delete(&old).map(|_| ()));
+    old.flush().expect("nothing to sync");
+    old.close().expect("nothing to leave clean");
+    assert_eq!(values(&old), numbered(0..3, "old"), "readers may finish");
+    assert_eq!(sim.contents(Path::new(ROOT)), before);
+    assert_eq!(dir.env().log_starts.get(&partition()), None);
+    drop(new);
+}
+
+#[test]
+fn a_full_disk_does_not_stop_a_deletion_and_the_old_checkpoints_are_still_forgotten() {
+    let sim = disk();
+    let fault = FaultDisk::new(sim.clone());
+    let dir = open_dir_on(Disk::new(fault.clone()));
+    let (mut old, _) = open_log(&dir);
+    add_up_to(&mut old, 10, "old");
+    old.flush().expect("a flush");
+    old.advance_log_start(8).expect("a start");
+    dir.checkpoint().expect("a checkpoint");
+    fault.plan(When::Every(Op::Write), Fault::Errno(28));
+    dir.delete(&old).expect("a deletion");
+    drop(old);
+    fault.heal();
+    let (mut new, _) = open_log(&dir);
+    add_up_to(&mut new, 3, "new");
+    new.flush().expect("a flush");
+    drop((new, dir));
+    let (log, report) = open_log(&open_dir(&sim.crash(&mut LoseAll)));
+    assert_eq!((report.cut, report.damage), (None, None));
+    assert_eq!(values(&log), numbered(0..3, "new"));
+}
+
+// A damaged log, repaired.
+
+/// Several segments, all below the stored recovery point, and the batch of `offset`
+/// broken where a scan from the recovery point sees it.
+fn damaged() -> (SimDisk, i64) {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    add_up_to(&mut log, 40, "old");
+    log.flush().expect("a flush");
+    dir.checkpoint().expect("a checkpoint");
+    assert!(log.reader().segment_count() >= 4);
+    let bases: Vec<i64> = bases(&sim);
+    drop((log, dir));
+    // A scan begins in the segment of the recovery point: the checkpoint is set back to
+    // the second segment, and every segment behind is full of what is to be repaired.
+    let recovery_point = bases[3] - 1;
+    let text = format!("0\n1\nt 0 {recovery_point}\n");
+    let path = Path::new(ROOT).join("recovery-point-offset-checkpoint");
+    let disk = Disk::new(sim.clone());
+    disk.replace_small(&path, text.as_bytes()).expect("a file");
+    for kind in ["index", "timeindex"] {
+        let index = segment(bases[2]).with_extension(kind);
+        disk.remove_file(&index).expect("removed");
+    }
+    let at = position_of(&sim, &segment(bases[2]), 2);
+    overwrite(&sim, &segment(bases[2]), at + 65, &[0xA5; 3]);
+    (sim, bases[2] + 2)
+}
+
+fn bases(sim: &SimDisk) -> Vec<i64> {
+    let files = sim.contents(&Path::new(ROOT).join("t-0"));
+    let base = |name: &String| name.strip_prefix('/')?.strip_suffix(".log")?.parse().ok();
+    files.keys().filter_map(base).collect()
+}
+
+#[test]
+fn what_was_truncated_from_a_damaged_log_never_returns() {
+    for below in [0, 1, 5, 15] {
+        let (sim, broken) = damaged();
+        let dir = open_dir(&sim);
+        let (mut log, report) = open_log(&dir);
+        let damage = report.damage.expect("a broken batch below the point");
+        assert_eq!((damage.offset, log.log_end()), (broken, broken));
+        let end = broken - below;
+        log.truncate_to(end, 0).expect("a truncation");
+        assert_eq!(log.log_end(), end);
+        assert_eq!(log.damage(), None, "nothing damaged is left");
+        add_up_to(&mut log, end + 2, "new");
+        log.flush().expect("a flush");
+        let mut expected = numbered(0..end, "old");
+        expected.extend(numbered(end..end + 2, "new"));
+        assert_eq!(values(&log), expected);
+        drop((log, dir));
+        for_each_cut(&sim, |found, what| {
+            let (log, report) = open_log(&open_dir(&found));
+            assert_eq!((report.cut, report.damage), (None, None), "{what}");
+            assert_eq!(values(&log), expected, "{what}");
+        });
+    }
+}
+
+#[test]
+fn a_damaged_log_that_starts_anew_keeps_nothing_of_the_old_one() {
+    for at in [0, 5, 12, 100] {
+        let (sim, _) = damaged();
+        let dir = open_dir(&sim);
+        let (mut log, report) = open_log(&dir);
+        assert!(report.damage.is_some());
+        log.truncate_fully_and_start_at(at, 0)
+            .expect("a truncation");
+        assert_eq!(log.damage(), None);
+        add_up_to(&mut log, at + 2, "new");
+        log.flush().expect("a flush");
+        drop((log, dir));
+        for_each_cut(&sim, |found, what| {
+            let (log, report) = open_log(&open_dir(&found));
+            assert_eq!((report.cut, report.damage), (None, None), "{what}");
+            assert_eq!(values(&log), numbered(at..at + 2, "new"), "{what}");
+        });
+    }
+}
+
+#[test]
+fn a_damaged_log_keeps_every_byte_until_it_is_repaired() {
+    let (sim, broken) = damaged();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    let damaged_base = broken - 2;
+    let before = sim.contents(&Path::new(ROOT).join("t-0"));
+    log.roll(0).expect("nothing to begin");
+    log.truncate_to(broken + 1, 0)
+        .expect("nothing there to drop");
+    log.set_config(LogConfig {
+        retention_ms: 0,
+        ..config()
+    });
+    let gone = log.apply_retention(broken, i64::MAX).expect("a pass");
+    assert!(!gone.is_empty(), "whole segments below the damage expire");
+    log.close().expect("a stop");
+    let after = sim.contents(&Path::new(ROOT).join("t-0"));
+    for (name, content) in before
+        .iter()
+        .filter(|(name, _)| name.ends_with(".log") && **name >= format!("/{damaged_base:020}"))
+    {
+        assert_eq!(after.get(name), Some(content), "{name}");
+    }
+    assert!(log.damage().is_some());
+}
+
+// A swap that is damaged.
+
+fn open_compacted(dir: &LogDir) -> (Log, RecoveryReport) {
+    let config = LogConfig {
+        segment_bytes: 5_000,
+        compact: true,
+        delete_retention_ms: 0,
+        ..config()
+    };
+    dir.open_log(partition(), config, 0)
+        .expect("a log that opens")
+}
+
+/// A log of twelve keys over and over, and the disk from after each step of compacting it.
+fn swap_steps() -> (Vec<SimDisk>, Vec<support::Seen>, Vec<support::Seen>) {
+    swap_steps_in(5_000)
+}
+
+/// The same with compacted segments of so many bytes.
+fn swap_steps_in(segment_bytes: u64) -> (Vec<SimDisk>, Vec<support::Seen>, Vec<support::Seen>) {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_compacted(&dir);
+    log.set_config(LogConfig {
+        segment_bytes,
+        ..log.config().clone()
+    });
+    for number in 0..39_i64 {
+        // The last ones are alike, over the end of what is compacted.
+        let value = match number {
+            35.. => [b'z', 0],
+            _ => [b'a' + (number % 12) as u8, number as u8],
+        };
+        append(&mut log, batch(&[&value], 100, Compression::None));
+        if number % 9 == 8 {
+            log.roll(0).expect("a roll");
+        }
+    }
+    log.flush().expect("a flush");
+    log.settle_below(39);
+    dir.checkpoint().expect("a checkpoint");
+    let before = read_all(&log.reader()).expect("a log that reads");
+    let plan = log.plan_compaction(39, 1_000_000).expect("a plan");
+    let limits = reka_storage::compaction::CompactionLimits {
+        map_bytes: 1 << 16,
+        ..Default::default()
+    };
+    let compacted = plan.expect("something dirty").run(&limits, 1_000_000);
+    let compacted = compacted.expect("a pass");
+    assert!(compacted.bytes_after < compacted.bytes_before);
+    sim.record();
+    log.finish_compaction(compacted, 0).expect("a swap");
+    let after = read_all(&log.reader()).expect("a log that reads");
+    assert!(after.len() < before.len());
+    (sim.recorded(), before, after)
+}
+
+fn data_files(sim: &SimDisk, suffix: &str) -> Vec<PathBuf> {
+    let files = sim.contents(&Path::new(ROOT).join("t-0"));
+    let names = files.into_keys().filter(|name| name.ends_with(suffix));
+    names
+        .map(|name| Path::new(ROOT).join(format!("t-0{name}")))
+        .collect()
+}
+
+#[test]
+fn a_flipped_bit_in_a_swap_keeps_the_old_segments_and_is_reported_by_name() {
+    let (steps, before, _) = swap_steps();
+    let mut judged = 0;
+    for (number, step) in steps.iter().enumerate() {
+        for swap in data_files(step, ".log.swap") {
+            let content = content(step, &swap);
+            for byte in (0..content.len()).step_by(5) {
+                let sim = step.snapshot();
+                overwrite(&sim, &swap, byte as u64, &[content[byte] ^ 0x41]);
+                let dir = open_dir(&sim);
+                let (log, report) = open_compacted(&dir);
+                let what = format!("step {number} byte {byte} {report:?}");
+                let seen = read_all(&log.reader()).unwrap_or_else(|e| panic!("{what}: {e}"));
+                judged += 1;
+                // Epoch and base offset are under no checksum: one that still makes sense
+                // is believed.
+                let within = byte as u64 - start_of(&content, byte);
+                if report.warnings.is_empty() && within < 16 {
+                    continue;
+                }
+                let path = format!("{} is damaged at position ", swap.display());
+                let [warning] = report.warnings.as_slice() else {
+                    panic!("{what}")
+                };
+                assert!(warning.to_string().starts_with(&path), "{what}: {warning}");
+                assert_eq!(report.damage, None, "{what}");
+                assert_eq!(seen, before, "{what}");
+                drop((log, dir));
+                // For good: another start finds nothing to say.
+                let (log, report) = open_compacted(&open_dir(&sim));
+                assert_eq!(report.warnings, [], "{what}");
+                assert_eq!(read_all(&log.reader()).as_ref(), Ok(&before), "{what}");
+                assert!(data_files(&sim, ".swap").is_empty(), "{what}");
+            }
+        }
+    }
+    assert!(judged > 1_000, "{judged}");
+}
+
+/// Where the batch begins that holds this byte.
+fn start_of(content: &[u8], byte: usize) -> u64 {
+    let mut start = 0;
+    loop {
+        let size = BatchHeader::parse(&content[start..])
+            .expect("a batch")
+            .size();
+        if byte < start + size {
+            return start as u64;
+        }
+        start += size;
+    }
+}
+
+#[test]
+fn a_swap_that_lost_its_end_keeps_the_old_segments() {
+    let (steps, before, _) = swap_steps();
+    let mut judged = 0;
+    for step in &steps {
+        for swap in data_files(step, ".log.swap") {
+            let content = content(step, &swap);
+            let last = start_of(&content, content.len() - 1) as usize;
+            let sim = step.snapshot();
+            // A page that never reached the disk reads as zeros.
+            overwrite(&sim, &swap, last as u64, &vec![0; content.len() - last]);
+            let (log, report) = open_compacted(&open_dir(&sim));
+            let [warning] = report.warnings.as_slice() else {
+                panic!("{report:?}")
+            };
+            let found = format!("at position {last}, found zeros;");
+            assert!(warning.to_string().contains(&found), "{warning}");
+            assert_eq!(read_all(&log.reader()).as_ref(), Ok(&before));
+            judged += 1;
+        }
+    }
+    assert!(judged > 5, "{judged}");
+}
+
+#[test]
+fn a_bit_that_flips_while_a_swap_is_finished_after_a_crash_loses_nothing() {
+    let (steps, before, _) = swap_steps();
+    let mut judged = 0;
+    for step in &steps {
+        if data_files(step, ".log.swap").is_empty() {
+            continue;
+        }
+        let sim = step.snapshot();
+        sim.record();
+        drop(open_compacted(&open_dir(&sim)));
+        for again in sim.recorded() {
+            for swap in data_files(&again, ".log.swap") {
+                let middle = content(&again, &swap).len() as u64 / 2;
+                overwrite(&again, &swap, middle, &[0xA5; 30]);
+                let (log, report) = open_compacted(&open_dir(&again));
+                assert_eq!(report.warnings.len(), 1, "{report:?}");
+                assert_eq!(read_all(&log.reader()).as_ref(), Ok(&before));
+                judged += 1;
+            }
+        }
+    }
+    assert!(judged > 50, "{judged}");
+}
+
+#[test]
+fn a_swap_that_claims_offsets_behind_its_own_deletes_nothing() {
+    let (steps, before, _) = swap_steps_in(2_000);
+    let mut judged = 0;
+    for step in &steps {
+        for swap in data_files(step, ".log.swap") {
+            let content = content(step, &swap);
+            let last = start_of(&content, content.len() - 1);
+            let sim = step.snapshot();
+            // The base offset of its last batch, which no checksum covers: in the next
+            // segment, if there is one that may be compacted, and in the newest.
+            let end = last_offset(&content) + 1;
+            for claimed in [end + 1, 37, 38, 1_000] {
+                let sim = sim.snapshot();
+                overwrite(&sim, &swap, last, &i64::to_be_bytes(claimed));
+                let (log, report) = open_compacted(&open_dir(&sim));
+                assert_eq!(report.warnings.len(), 1, "{claimed}: {report:?}");
+                let mut seen = read_all(&log.reader()).expect("a log that reads");
+                // Those before it may be compacted already.
+                let base = first_offset_of(&swap);
+                seen.retain(|record| record.offset >= base);
+                let kept = before.iter().filter(|record| record.offset >= base);
+                assert!(seen.iter().eq(kept), "{claimed}: {seen:?}");
+                judged += 1;
+            }
+        }
+    }
+    assert!(judged > 5, "{judged}");
+}
+
+#[test]
+fn a_damaged_swap_without_the_old_segments_is_refused_and_nothing_is_changed() {
+    let (steps, _, _) = swap_steps();
+    let step = steps
+        .iter()
+        .find(|step| {
+            data_files(step, ".log.swap").len() == 1 && data_files(step, ".log.deleted").len() == 4
+        })
+        .expect("a step with a swap and all the old ones renamed away");
+    let swap = data_files(step, ".log.swap").remove(0);
+    for old in data_files(step, ".log.deleted") {
+        step.remove_file(&old).expect("removed");
+    }
+    overwrite(step, &swap, 70, &[0xA5; 2]);
+    let dir = open_dir(step);
+    let before = step.contents(Path::new(ROOT));
+    let error = dir
+        .open_log(partition(), config(), 0)
+        .expect_err("nothing is left to serve");
+    let error = error.to_string();
+    let named = format!("{} is damaged at position 0: expected", swap.display());
+    assert!(error.starts_with(&named), "{error}");
+    assert_eq!(step.contents(Path::new(ROOT)), before);
+}
+
+/// Every step is looked at as a process that died there leaves it: the data of the old
+/// segments is under names that a start believes until the new one is complete under its
+/// own.
+#[test]
+fn each_step_of_a_swap_waits_for_the_one_before() {
+    let (steps, before, after) = swap_steps();
+    let old: Vec<PathBuf> = data_files(&steps[0], ".log");
+    let old_content: Vec<Vec<u8>> = old.iter().map(|path| content(&steps[0], path)).collect();
+    let exists = |step: &SimDisk, path: &Path, suffix: &str| {
+        let name = format!("{}{suffix}", path.display());
+        data_files(step, ".log")
+            .iter()
+            .chain(&data_files(step, suffix))
+            .any(|found| found.to_string_lossy() == name)
+    };
+    let mut seen_swap = 0;
+    let mut swapped = Vec::new();
+    for step in &steps {
+        let swaps = data_files(step, ".log.swap");
+        seen_swap += usize::from(!swaps.is_empty());
+        for (path, content_before) in old.iter().zip(&old_content) {
+            let live = exists(step, path, "").then(|| content(step, path));
+            let is_new = live.as_ref().is_some_and(|live| live != content_before);
+            // Until something announces the new segment the old ones are where they were.
+            assert!(
+                live.is_some() && !is_new || seen_swap > 0,
+                "{} is gone before its successor is there",
+                path.display()
+            );
+            assert!(
+                live.is_some() || !swaps.is_empty() || !swapped.is_empty(),
+                "neither {} nor what replaces it is there",
+                path.display()
+            );
+            if is_new {
+                swapped.push(path.clone());
+                // Complete: nothing of what it replaces may be believed beside it.
+                let new = live.as_ref().expect("checked above");
+                let end = last_offset(new);
+                let beside: Vec<_> = data_files(step, ".log")
+                    .into_iter()
+                    .filter(|other| {
+                        (first_offset_of(path) + 1..=end).contains(&first_offset_of(other))
+                    })
+                    .collect();
+                assert_eq!(beside, Vec::<PathBuf>::new(), "{}", path.display());
+            }
+        }
+        // What a swap promises is on disk before the promise.
+        for swap in swaps {
+            let cut = step.crash(&mut LoseAll);
+            if data_files(&cut, ".log.swap").contains(&swap) {
+                assert_eq!(content(&cut, &swap), content(step, &swap));
+            }
+        }
+    }
+    assert!(seen_swap > 4 && !swapped.is_empty());
+    // And once the call came back, it is all on disk under its last names.
+    let last = steps.last().expect("steps").crash(&mut LoseAll);
+    assert_eq!(data_files(&last, ".swap"), Vec::<PathBuf>::new());
+    let (log, report) = open_compacted(&open_dir(&last));
+    assert_eq!((report.cut, report.damage), (None, None));
+    assert_eq!(read_all(&log.reader()), Ok(after));
+    assert_ne!(read_all(&log.reader()), Ok(before));
+}
+
+/// What the name of a data file says, whatever its suffixes.
+fn first_offset_of(path: &Path) -> i64 {
+    let name = path.file_name().expect("a name").to_string_lossy();
+    name[..20].parse().expect("an offset")
+}
+
+fn last_offset(content: &[u8]) -> i64 {
+    let last = start_of(content, content.len() - 1) as usize;
+    BatchHeader::parse(&content[last..])
+        .expect("a batch")
+        .last_offset()
+}
+
+// Indexes of sealed segments.
+
+/// They are not made anew where no scan begins, so a flush has to carry them too, also
+/// those of a segment that was sealed with the recovery point at its very end.
+#[test]
+fn after_a_flush_the_indexes_of_sealed_segments_survive_a_power_cut() {
+    for flush_before_the_roll in [false, true] {
+        let sim = disk();
+        let dir = open_dir(&sim);
+        let (mut log, _) = open_log(&dir);
+        for _ in 0..3 {
+            let end = log.log_end() + 7;
+            add_up_to(&mut log, end, "old");
+            if flush_before_the_roll {
+                log.flush().expect("a flush");
+            }
+            log.roll(0).expect("a roll");
+        }
+        add(&mut log, "active");
+        log.flush().expect("a flush");
+        assert_eq!(bases(&sim), [0, 7, 14, 21]);
+        let found = sim.crash(&mut LoseAll);
+        for base in [0, 7, 14] {
+            for kind in ["index", "timeindex"] {
+                let path = segment(base).with_extension(kind);
+                let (now, left) = (content(&sim, &path), content(&found, &path));
+                assert!(!now.is_empty(), "{}", path.display());
+                assert_eq!(left, now, "{}", path.display());
+            }
+        }
+    }
+}
+
+// Segments that are missing.
+
+/// Unflushed and unclean, so that all of it is scanned, or nothing below the point is.
+fn without_a_middle_segment(recovery_point: Option<i64>, compacted: bool) -> (Log, RecoveryReport) {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    add_up_to(&mut log, 40, "old");
+    log.flush().expect("a flush");
+    if let Some(recovery_point) = recovery_point {
+        dir.env().recovery_points.set(&partition(), recovery_point);
+    }
+    if compacted {
+        dir.env().cleaner_points.set(&partition(), 0);
+    }
+    dir.checkpoint().expect("a checkpoint");
+    drop((log, dir));
+    let bases = bases(&sim);
+    assert_eq!(bases[..4], [0, 9, 18, 27], "the tests below count on it");
+    for suffix in ["log", "index", "timeindex"] {
+        let gone = segment(9).with_extension(suffix);
+        sim.remove_file(&gone).expect("removed");
+    }
+    sim.sync_dir(&Path::new(ROOT).join("t-0")).expect("a sync");
+    open_log(&open_dir(&sim))
+}
+
+#[test]
+fn a_middle_segment_that_is_missing_below_the_recovery_point_is_reported_by_name() {
+    for recovery_point in [None, Some(18), Some(20), Some(30)] {
+        let (log, report) = without_a_middle_segment(recovery_point, false);
+        assert_eq!((report.cut, report.damage), (None, None));
+        let [warning] = report.warnings.as_slice() else {
+            panic!("{:?}", report.warnings)
+        };
+        assert_eq!(
+            warning.to_string(),
+            "offsets 9..18 are missing between /data/t-0/00000000000000000000.log and \
+             /data/t-0/00000000000000000018.log, and nothing here says that the log was ever \
+             compacted; if its leader has them, a file was lost: restore the partition from a \
+             replica or a backup"
+        );
+        assert_eq!((log.log_start(), log.log_end()), (0, 40));
+    }
+}
+
+#[test]
+fn a_missing_segment_around_the_recovery_point_is_damage_and_behind_it_a_torn_tail() {
+    let (log, report) = without_a_middle_segment(Some(12), false);
+    let damage = report.damage.expect("offset 9 was on disk");
+    assert_eq!(damage.offset, 9);
+    assert_eq!(damage.path, segment(18));
+    assert_eq!(damage.found, "a gap up to offset 18");
+    assert_eq!(log.log_end(), 9);
+    assert_eq!(values(&log), numbered(0..9, "old"));
+
+    let (log, report) = without_a_middle_segment(Some(9), false);
+    assert_eq!(report.cut, Some((9, "a gap up to offset 18".to_owned())));
+    assert_eq!(log.log_end(), 9);
+}
+
+#[test]
+fn a_log_that_was_ever_compacted_may_miss_offsets_between_segments() {
+    for recovery_point in [None, Some(12), Some(20)] {
+        let (log, report) = without_a_middle_segment(recovery_point, true);
+        assert_eq!((report.cut, report.damage), (None, None));
+        assert_eq!(report.warnings, []);
+        assert_eq!(log.log_end(), 40);
+    }
+}
+
+// Ends and starts that went back.
+
+#[test]
+fn a_log_found_shorter_than_its_recovery_point_lowers_it_before_it_grows() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    add_up_to(&mut log, 20, "old");
+    log.flush().expect("a flush");
+    dir.checkpoint().expect("a checkpoint");
+    drop((log, dir));
+    // The newest segments are gone, as a person may have decided.
+    for base in &bases(&sim)[1..] {
+        sim.remove_file(&segment(*base)).expect("removed");
+    }
+    sim.sync_dir(&Path::new(ROOT).join("t-0")).expect("a sync");
+
+    let dir = open_dir(&sim);
+    let (mut log, report) = open_log(&dir);
+    let end = log.log_end();
+    assert_eq!(report.ends_below_recovery_point, Some((end, 20)));
+    add(&mut log, "tail");
+    log.flush().expect("a flush");
+    add(&mut log, "torn");
+    drop((log, dir));
+    let newest = segment(*bases(&sim).last().expect("a segment"));
+    let at = content(&sim, &newest).len() as u64 - 3;
+    overwrite(&sim, &newest, at, &[0xA5; 3]);
+    let (log, report) = open_log(&open_dir(&sim));
+    assert_eq!(report.damage, None, "a torn tail is no damage");
+    assert_eq!(report.cut.map(|(offset, _)| offset), Some(end + 1));
+    assert_eq!(log.log_end(), end + 1);
+}
+
+#[test]
+fn a_truncation_below_the_stored_start_is_not_undone_by_a_restart() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    add_up_to(&mut log, 8, "old");
+    log.flush().expect("a flush");
+    log.advance_log_start(7).expect("a start");
+    dir.checkpoint().expect("a checkpoint");
+    log.truncate_to(3, 0).expect("a truncation");
+    assert_eq!((log.log_start(), log.log_end()), (3, 3));
+    add_up_to(&mut log, 5, "new");
+    log.flush().expect("a flush");
+    drop((log, dir));
+    for_each_cut(&sim, |found, what| {
+        let (log, report) = open_log(&open_dir(&found));
+        assert_eq!((report.cut, report.damage), (None, None), "{what}");
+        assert_eq!(values(&log), numbered(3..5, "new"), "{what}");
+    });
+}
+
+#[test]
+fn a_truncation_the_full_disk_refused_is_stored_by_the_next_one() {
+    let sim = disk();
+    let fault = FaultDisk::new(sim.clone());
+    let dir = open_dir_on(Disk::new(fault.clone()));
+    let (mut log, _) = open_log(&dir);
+    add_up_to(&mut log, 8, "old");
+    log.flush().expect("a flush");
+    dir.checkpoint().expect("a checkpoint");
+    fault.plan(When::Every(Op::Write), Fault::Errno(28));
+    let refused = log.truncate_to(3, 0).expect_err("no room for a checkpoint");
+    assert!(
+        matches!(&refused, LogError::Disk(error) if error.is_full()),
+        "{refused}"
+    );
+    assert_eq!(values(&log), numbered(0..8, "old"), "nothing was cut");
+    fault.heal();
+    log.truncate_to(3, 0).expect("room again");
+    add(&mut log, "torn");
+    drop((log, dir));
+    let at = content(&sim, &segment(0)).len();
+    let start = position_of(&sim, &segment(0), 3);
+    assert!((start as usize) < at);
+    overwrite(&sim, &segment(0), start + 65, &[0xA5; 3]);
+    let (log, report) = open_log(&open_dir(&sim));
+    assert_eq!(report.damage, None, "a torn tail is no damage");
+    assert_eq!(values(&log), numbered(0..3, "old"));
+}
+
+#[test]
+fn a_truncation_lowers_the_stored_clean_point_of_a_compacted_log() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    add_up_to(&mut log, 20, "old");
+    log.flush().expect("a flush");
+    dir.env().cleaner_points.set(&partition(), 12);
+    dir.checkpoint().expect("a checkpoint");
+    log.truncate_to(5, 0).expect("a truncation");
+    drop((log, dir));
+    let dir = open_dir(&sim.crash(&mut LoseAll));
+    assert_eq!(dir.env().cleaner_points.get(&partition()), Some(5));
+}
+
+// Leader epochs.
+
+#[test]
+fn a_truncation_forgets_the_epochs_that_began_behind_it_for_good() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    for epoch in [0, 1, 4] {
+        for _ in 0..3 {
+            append_in(&mut log, batch(&[b"x"], 100, Compression::None), epoch);
+        }
+    }
+    log.flush().expect("a flush");
+    let epochs = |log: &Log| -> Vec<(i32, i64)> {
+        let entries = log.epochs().entries().iter();
+        entries.map(|e| (e.epoch, e.start_offset)).collect()
+    };
+    assert_eq!(epochs(&log), [(0, 0), (1, 3), (4, 6)]);
+    log.truncate_to(7, 0).expect("a truncation");
+    assert_eq!(epochs(&log), [(0, 0), (1, 3), (4, 6)]);
+    log.truncate_to(6, 0).expect("a truncation");
+    assert_eq!(epochs(&log), [(0, 0), (1, 3)]);
+    log.truncate_to(2, 0).expect("a truncation");
+    assert_eq!(epochs(&log), [(0, 0)]);
+    // On disk too, before anything else is appended.
+    let stored = Path::new(ROOT).join("t-0/leader-epoch-checkpoint");
+    let found = sim.crash(&mut LoseAll);
+    assert_eq!(content(&found, &stored), b"0\n1\n0 0\n");
+    append_in(&mut log, batch(&[b"y"], 100, Compression::None), 2);
+    assert_eq!(epochs(&log), [(0, 0), (2, 2)]);
+}
+
+/// Two batches of epoch 1, then one whose epoch, which no checksum covers, is 0.
+fn epoch_that_goes_back(recovery_point: i64) -> (Log, RecoveryReport) {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    for _ in 0..4 {
+        append_in(&mut log, batch(&[b"x"], 100, Compression::None), 1);
+    }
+    log.flush().expect("a flush");
+    drop((log, dir));
+    let at = position_of(&sim, &segment(0), 2);
+    overwrite(&sim, &segment(0), at + 12, &[0; 4]);
+    let text = format!("0\n1\nt 0 {recovery_point}\n");
+    let path = Path::new(ROOT).join("recovery-point-offset-checkpoint");
+    Disk::new(sim.clone())
+        .replace_small(&path, text.as_bytes())
+        .expect("a file");
+    open_log(&open_dir(&sim))
+}
+
+#[test]
+fn a_batch_of_an_older_epoch_behind_the_recovery_point_is_a_torn_tail() {
+    let (log, report) = epoch_that_goes_back(2);
+    assert_eq!(report.damage, None);
+    let why = "leader epoch 0 behind leader epoch 1".to_owned();
+    assert_eq!(report.cut, Some((2, why)));
+    assert_eq!(log.log_end(), 2);
+}
+
+#[test]
+fn a_batch_of_an_older_epoch_below_the_recovery_point_is_damage() {
+    let (log, report) = epoch_that_goes_back(3);
+    assert_eq!(report.cut, None);
+    let damage = report.damage.expect("it was on disk once");
+    assert_eq!(damage.offset, 2);
+    assert_eq!(damage.found, "leader epoch 0 behind leader epoch 1");
+    assert_eq!(log.log_end(), 2);
+}
+
+#[test]
+fn an_epoch_goes_on_over_segments() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    append_in(&mut log, batch(&[b"x"], 100, Compression::None), 3);
+    log.roll(0).expect("a roll");
+    append_in(&mut log, batch(&[b"x"], 100, Compression::None), 3);
+    drop((log, dir));
+    overwrite(&sim, &segment(1), 12, &2_i32.to_be_bytes());
+    let (log, report) = open_log(&open_dir(&sim));
+    assert_eq!(
+        report.cut,
+        Some((1, "leader epoch 2 behind leader epoch 3".to_owned()))
+    );
+    assert_eq!(log.log_end(), 1);
+}
+
+#[test]
+fn an_append_in_an_older_epoch_than_the_logs_is_refused() {
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let (mut log, _) = open_log(&dir);
+    append_in(&mut log, batch(&[b"x"], 100, Compression::None), 3);
+    let expected = "batch of leader epoch 2 at offset 1, the log has leader epoch 3 already";
+    let mut bytes = batch(&[b"x"], 100, Compression::None);
+    let checked = CheckedBatches::check(&mut bytes).expect("a batch");
+    let error = log.append(checked, 2, 0).expect_err("an older leader");
+    assert_eq!(error.to_string(), expected);
+    reka_records::stamp::set_base_offset(&mut bytes, 1);
+    reka_records::stamp::set_leader_epoch(&mut bytes, 2);
+    let checked = CheckedBatches::check(&mut bytes).expect("a batch");
+    let error = log
+        .append_replicated(checked, 0)
+        .expect_err("an older leader");
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(log.log_end(), 1);
+}

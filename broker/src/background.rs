@@ -5,10 +5,12 @@
 //! | new image | the partitions here follow the metadata |
 //! | `reka.flush.group.ms` | logs that were appended to are synced, all in one round |
 //! | `log.flush.offset.checkpoint.interval.ms` | checkpoints are stored |
-//! | `log.retention.check.interval.ms` | retention, expiry of producers, unlinking of what was deleted |
+//! | `log.retention.check.interval.ms` | retention, unlinking of what was deleted |
+//! | `producer.id.expiration.check.interval.ms` | producers that were silent for too long are forgotten |
 //! | `log.cleaner.backoff.ms` | compaction of logs that are due |
 //!
-//! All of it blocks, so it runs on the blocking pool.
+//! All of it blocks, so it runs on the blocking pool. Upkeep (the last three) begins
+//! `log.initial.task.delay.ms` after the start, when clients have come back and caches are warm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,21 +39,32 @@ impl Background {
         let (stop, stopped) = watch::channel(false);
         let config = services.config();
         let logs = &config.logs;
-        let spawn =
-            |period, work| runtime.spawn(every(period, services.clone(), stopped.clone(), work));
+        let spawn = |delay, period, work| {
+            runtime.spawn(every(
+                delay,
+                period,
+                services.clone(),
+                stopped.clone(),
+                work,
+            ))
+        };
+        let (at_once, upkeep) = (Duration::ZERO, logs.upkeep_delay);
         let mut tasks = vec![
             runtime.spawn(follow(services.clone(), follower, stopped.clone())),
             spawn(
+                at_once,
                 logs.recovery_checkpoint_interval,
                 checkpoint as fn(&Services),
             ),
-            spawn(logs.retention_check_interval, expire),
+            spawn(upkeep, logs.retention_check_interval, expire),
+            spawn(upkeep, logs.producer_id_check_interval, forget_producers),
         ];
         if let Some(period) = logs.flush_group_interval {
-            tasks.push(spawn(period, flush));
+            tasks.push(spawn(at_once, period, flush));
         }
         if logs.cleaner.enabled {
-            tasks.push(spawn(logs.cleaner.backoff.max(CLEANER_PAUSE_MIN), compact));
+            let period = logs.cleaner.backoff.max(CLEANER_PAUSE_MIN);
+            tasks.push(spawn(upkeep, period, compact));
         }
         Background { stop, tasks }
     }
@@ -99,12 +112,14 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
 }
 
 async fn every(
+    delay: Duration,
     period: Duration,
     services: Arc<Services>,
     mut stopped: watch::Receiver<bool>,
     work: fn(&Services),
 ) {
-    let mut ticks = tokio::time::interval(period);
+    let first = tokio::time::Instant::now() + delay;
+    let mut ticks = tokio::time::interval_at(first, period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -163,7 +178,6 @@ fn expire(services: &Services) {
         let Some(mut log) = partition.log_to_change() else {
             continue;
         };
-        log.expire_producers(now_ms);
         let expired = log.apply_retention(high_watermark, now_ms);
         let unlinked = log.unlink_deleted(now_ms);
         drop(log);
@@ -174,6 +188,15 @@ fn expire(services: &Services) {
         }
         if let Err(error) = unlinked {
             tracing::error!("{}: unlinking failed: {error}", partition);
+        }
+    }
+}
+
+fn forget_producers(services: &Services) {
+    let now_ms = services.clock.now_ms();
+    for partition in services.partitions.all() {
+        if let Some(mut log) = partition.log_to_change() {
+            log.expire_producers(now_ms);
         }
     }
 }

@@ -20,9 +20,6 @@ use crate::config::{Config, CurrentConfig, Overrides, TopicConfig};
 use crate::partition::Partition;
 use crate::partition::table::PartitionTable;
 
-/// Logs are opened on this many threads at start.
-const OPEN_PARALLELISM: usize = 2;
-
 /// What follows the metadata.
 #[derive(Debug)]
 pub struct Follower {
@@ -206,7 +203,7 @@ impl Follower {
             .collect();
         let mut opened: HashMap<TopicPartition, _> = self
             .log_dir
-            .open_logs(logs, OPEN_PARALLELISM, self.clock.now_ms())
+            .open_logs(logs, config.logs.recovery_threads, self.clock.now_ms())
             .into_iter()
             .collect();
         for (topic, index) in wanted {

@@ -5,13 +5,15 @@ use reka_protocol::kafka_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig,
 };
 use reka_protocol::kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use reka_protocol::kafka_protocol::messages::describe_producers_request::TopicRequest;
 use reka_protocol::kafka_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsTopic,
 };
 use reka_protocol::kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use reka_protocol::kafka_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    DescribeProducersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest, ProduceRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 
@@ -312,4 +314,37 @@ fn topics_are_not_deleted_where_that_is_forbidden() {
         .with_timeout_ms(10_000);
     let refused = client.call(6, &request).responses[0].error_code;
     assert_eq!(refused, ErrorCode::TopicDeletionDisabled.code());
+}
+
+#[test]
+fn a_silent_producer_is_forgotten_after_its_time_and_not_before() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let often = [
+        "log.initial.task.delay.ms=0",
+        "producer.id.expiration.check.interval.ms=5",
+    ];
+    let producers = |client: &mut Client| {
+        let topic = TopicRequest::default()
+            .with_name(topic_name("t"))
+            .with_partition_indexes(vec![0]);
+        let request = DescribeProducersRequest::default().with_topics(vec![topic]);
+        let mut answer = client.call(0, &request);
+        let partition = answer.topics.remove(0).partitions.remove(0);
+        assert_eq!(partition.error_code, 0);
+        partition.active_producers.len()
+    };
+    let node = start_with(dir.path(), &often);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 1);
+    client.produce(9, "t", batch(&["a"], Some((77, 0))));
+    assert_eq!(producers(&mut client), 1, "a day is not over");
+    node.stop().expect("a clean stop");
+
+    let soon = [&often[..], &["producer.id.expiration.ms=1"]].concat();
+    let node = start_with(dir.path(), &soon);
+    let mut client = Client::connect(&node);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while producers(&mut client) > 0 {
+        assert!(std::time::Instant::now() < deadline, "never forgotten");
+    }
 }

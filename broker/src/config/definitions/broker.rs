@@ -173,10 +173,10 @@ const LOG_DIRECTORIES_AND_THEIR_UPKEEP: &[Definition] = &[
     list("log.dir").default("./reka-data").served("A directory for the partitions, where log.dirs is not given."),
     list("log.dirs").served("The directories for the partitions, comma separated."),
     long("log.dir.failure.timeout.ms").default("30000").at_least(1).no_effect(CLUSTER, "How long a broker lives on with a failed directory that it could not report."),
-    int("num.recovery.threads.per.data.dir").default("2").at_least(1).cluster_wide().no_effect(NOT_APPLIED, "Threads that recover a directory's logs after a crash."),
+    int("num.recovery.threads.per.data.dir").default("2").at_least(1).cluster_wide().served("Threads that recover a directory's logs after a crash."),
     int("num.replica.alter.log.dirs.threads").no_effect(THREADS, "Threads that move replicas between directories."),
     long("log.retention.check.interval.ms").default("300000").at_least(1).served("How often logs are looked through for segments to delete."),
-    long("log.initial.task.delay.ms").default("30000").at_least(0).internal().no_effect(NOT_APPLIED, "How long after the start the upkeep of logs begins."),
+    long("log.initial.task.delay.ms").default("30000").at_least(0).internal().served("How long after the start the upkeep of logs begins."),
     long("log.flush.scheduler.interval.ms").default("9223372036854775807").no_effect(GROUP_COMMIT, "How often logs are looked through for records to sync."),
     int("log.flush.offset.checkpoint.interval.ms").default("60000").at_least(0).served("How often the recovery points are written down."),
     int("log.flush.start.offset.checkpoint.interval.ms").default("60000").at_least(0).no_effect(GROUP_COMMIT, "How often the start offsets are written down."),
@@ -188,7 +188,7 @@ const LOG_DIRECTORIES_AND_THEIR_UPKEEP: &[Definition] = &[
     int("log.cleaner.io.buffer.size").default("524288").at_least(0).cluster_wide().no_effect(CLEANER, "Memory of the read and write buffers of compaction."),
     double("log.cleaner.io.buffer.load.factor").default("0.9").cluster_wide().no_effect(CLEANER, "How full the key map of compaction may become."),
     int("producer.id.expiration.ms").default("86400000").at_least(1).cluster_wide().served("How long a silent idempotent producer is remembered."),
-    int("producer.id.expiration.check.interval.ms").default("600000").at_least(1).internal().no_effect(NOT_APPLIED, "How often producers are looked through for silent ones."),
+    int("producer.id.expiration.check.interval.ms").default("600000").at_least(1).internal().served("How often producers are looked through for silent ones."),
 ];
 
 #[rustfmt::skip]

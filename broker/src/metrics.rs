@@ -3,12 +3,14 @@
 //! | Module | Owns |
 //! |---|---|
 //! | `requests` | what is counted as requests go by |
+//! | `groups` | what groups go through |
 //! | `state` | what is read when somebody asks: partitions, quorum, memory |
 //! | `process` | what the kernel knows of this process |
 //!
 //! Names are listed in `docs/metrics.md`, which a test compares with what is told. Labels are bounded:
 //! APIs and error codes are Kafka's, topics beyond the largest are told together.
 
+mod groups;
 mod process;
 mod requests;
 mod state;
@@ -17,6 +19,7 @@ use std::sync::{Arc, Weak};
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
+pub use self::groups::GroupMetrics;
 pub use self::requests::RequestMetrics;
 use self::state::State;
 use crate::node::Services;
@@ -27,6 +30,8 @@ pub struct Metrics {
     registry: Registry,
     /// Requests and connections.
     pub requests: RequestMetrics,
+    /// Groups and their rebalances.
+    pub groups: GroupMetrics,
 }
 
 impl Metrics {
@@ -34,7 +39,12 @@ impl Metrics {
     pub fn new() -> Result<Metrics, prometheus::Error> {
         let registry = Registry::new();
         let requests = RequestMetrics::register(&registry)?;
-        Ok(Metrics { registry, requests })
+        let groups = GroupMetrics::register(&registry)?;
+        Ok(Metrics {
+            registry,
+            requests,
+            groups,
+        })
     }
 
     /// From now on also tells what `services` are like.

@@ -92,10 +92,8 @@ fn describe_member(call: Call, member: ConsumerDescribedMember) -> Member {
         .with_client_id(text(about.client_id))
         .with_client_host(text(about.client_host))
         .with_subscribed_topic_names(names.map(|name| topic_name(name)).collect())
-        .with_subscribed_topic_regex(Some(text(
-            // None is an empty one, as Kafka has it.
-            about.subscribed_topic_regex.unwrap_or_default(),
-        )))
+        // Kafka says nothing with an empty text here, not with null.
+        .with_subscribed_topic_regex(Some(text(about.subscribed_topic_regex.unwrap_or_default())))
         .with_assignment(assignment(member.assigned))
         .with_target_assignment(assignment(member.target))
         .with_member_type(match call.version {

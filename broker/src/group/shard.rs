@@ -61,6 +61,8 @@ pub(super) struct Shard {
     /// Answers that wait for the high watermark to reach the offset.
     uncommitted: VecDeque<Uncommitted>,
     config: OffsetsConfig,
+    /// Groups and offsets, as told to the metrics.
+    counted: [i64; 2],
     began: Instant,
     scratch: Vec<u8>,
 }
@@ -90,6 +92,7 @@ pub(super) async fn serve(
         open: Step::default(),
         open_bytes: 0,
         uncommitted: VecDeque::new(),
+        counted: [0; 2],
         began: Instant::now(),
         scratch: Vec::new(),
     };
@@ -367,8 +370,9 @@ impl Shard {
             events.extend(self.groups.take_rebalances(now, &records));
         }
         for event in events {
-            log(&event);
+            self.tell(&event);
         }
+        self.count();
         let end = self.partition.reader().log_end();
         if self.uncommitted.is_empty() && self.partition.high_watermark() >= end {
             for (ticket, reply) in replies {
@@ -457,33 +461,61 @@ impl Shard {
             let _ = waiting.send(reply);
         }
     }
+
+    /// A line in the log for each rebalance, with its cause and whose doing it was.
+    fn tell(&self, event: &Event) {
+        let metrics = &self.services.metrics.groups;
+        match event {
+            Event::Rebalanced {
+                group,
+                generation,
+                members,
+                cause,
+                member,
+                took_ms,
+            } => {
+                let took = Duration::from_millis((*took_ms).max(0).unsigned_abs());
+                metrics.rebalanced(took);
+                tracing::info!(
+                    %group,
+                    generation,
+                    members,
+                    %member,
+                    took_ms,
+                    "group rebalanced: {cause}"
+                );
+            }
+            Event::Removed {
+                group,
+                members,
+                cause,
+            } => {
+                metrics.members_removed.inc_by(members.len() as u64);
+                tracing::info!(%group, "removed {}: {cause}", members.join(", "));
+            }
+        }
+    }
+
+    /// Tells how many groups and offsets there are, if that has changed.
+    fn count(&mut self) {
+        let now = [self.groups.len(), self.groups.offsets().len()];
+        let now = now.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let metrics = &self.services.metrics.groups;
+        metrics.groups.add(now[0] - self.counted[0]);
+        metrics.offsets.add(now[1] - self.counted[1]);
+        self.counted = now;
+    }
+}
+
+/// What a task counted is no longer here once it ends.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        let metrics = &self.services.metrics.groups;
+        metrics.groups.sub(self.counted[0]);
+        metrics.offsets.sub(self.counted[1]);
+    }
 }
 
 fn refuse(envelope: Envelope, code: ErrorCode) {
     let _ = envelope.reply.send(Reply::Refused(code));
-}
-
-fn log(event: &Event) {
-    match event {
-        Event::Rebalanced {
-            group,
-            generation,
-            members,
-            cause,
-            member,
-            took_ms,
-        } => tracing::info!(
-            %group,
-            generation,
-            members,
-            %member,
-            took_ms,
-            "group rebalanced: {cause}"
-        ),
-        Event::Removed {
-            group,
-            members,
-            cause,
-        } => tracing::info!(%group, "removed {}: {cause}", members.join(", ")),
-    }
 }

@@ -634,6 +634,32 @@ fn two_members_share_a_group_and_find_it_again_after_a_restart() {
 }
 
 #[test]
+fn rebalances_groups_and_offsets_are_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let running = node(dir.path());
+    let mut client = Client::connect(&running);
+    find(&mut client, "g");
+    let tells = |node: &Node, line: &str| {
+        let (_, text) = crate::http::get(node, "/metrics");
+        assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
+    };
+    tells(&running, "reka_group_rebalance_seconds_count 0");
+    let joined = join_alone(&mut client, 9, "g");
+    let member = joined.member_id.to_string();
+    client.call(5, &sync("g", &member, 1, &[(&member, "all")]));
+    commit_code(&mut client, 9, &commit("idle", 0, 1, ""));
+    commit_code(&mut client, 9, &commit("idle", 1, 1, ""));
+    tells(&running, "reka_group_rebalance_seconds_count 1");
+    tells(&running, "reka_groups 2");
+    tells(&running, "reka_group_offsets 2");
+    running.stop().expect("a clean stop");
+    let running = node(dir.path());
+    find(&mut Client::connect(&running), "g");
+    tells(&running, "reka_groups 2");
+    tells(&running, "reka_group_offsets 2");
+}
+
+#[test]
 fn offsets_go_with_their_topic() {
     let dir = tempfile::tempdir().expect("a folder");
     let node = node(dir.path());

@@ -11,7 +11,7 @@ use reka_protocol::kafka_protocol::messages::ApiVersionsRequest;
 use crate::support::{Client, batch, start, start_with};
 
 /// Status line and body of what is at a path.
-fn get(node: &Node, path: &str) -> (String, String) {
+pub(crate) fn get(node: &Node, path: &str) -> (String, String) {
     let address = node.http().expect("an http listener");
     let mut stream = TcpStream::connect(address).expect("it listens");
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");

@@ -136,18 +136,14 @@ impl ConsumerGroup {
             (_, false, false) => None,
         };
         let patterns = self.patterns_after(turn);
-        // A group begins in epoch 1, as Kafka's; its first subscription is epoch 2.
-        let mut epoch = self.epoch.max(1);
-        if cause.is_some() || self.seen != image.offset() || self.epoch == 0 {
+        let mut epoch = self.epoch;
+        if cause.is_some() || self.seen != image.offset() {
             let hash = self.hash_topics(image, change, &patterns);
             if hash != self.metadata_hash && cause.is_none() {
                 cause = Some("a topic that is read was created, deleted or given more partitions");
             }
-            if cause.is_some() {
+            if let Some(cause) = cause {
                 epoch += 1;
-            }
-            if epoch != self.epoch {
-                let cause = cause.unwrap_or("new member");
                 self.bump(turn, epoch, hash, cause, &change.id);
             }
             self.seen = image.offset();

@@ -537,7 +537,7 @@ fn offsets_are_committed_in_the_members_epoch_or_since_it_has_the_partition() {
     };
     assert_eq!(code_of(&world.commit(by(2, "t"))), ErrorCode::None);
     assert_eq!(
-        code_of(&world.commit(by(99, "t"))),
+        code_of(&world.commit(by(3, "t"))),
         ErrorCode::StaleMemberEpoch
     );
     assert_eq!(

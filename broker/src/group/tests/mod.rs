@@ -379,21 +379,19 @@ fn code_of(codes: &PartitionCodes) -> ErrorCode {
 
 #[test]
 fn groups_fall_to_the_partitions_that_java_computes() {
-    // String.hashCode: "g" is 103, "polygenelubricants" is -2147483648, and one character beyond
-    // the basic plane is two units.
-    let check = |group: &str, expected| {
+    // Told by Java: Utils.abs(name.hashCode()) % 50. Two hashes are negative, one has no absolute
+    // value, and one name is two units of UTF-16.
+    for (group, expected) in [
+        ("g", 3),
+        ("", 0),
+        ("connect-elasticsearch", 10),
+        ("my-group", 12),
+        ("orders", 31),
+        ("console-consumer-1", 24),
+        ("polygenelubricants", 0),
+        ("\u{1f600}", 49),
+    ] {
         assert_eq!(partition_for(group, 50), Some(expected), "{group}");
-    };
-    check("g", 3);
-    check("", 0);
-    check("polygenelubricants", 0);
-    check("console-consumer-1", {
-        let hash = "console-consumer-1".bytes().fold(0_i32, |hash, byte| {
-            hash.wrapping_mul(31).wrapping_add(i32::from(byte))
-        });
-        (i64::from(hash).abs() % 50) as i32
-    });
-    // 0xd83d * 31 + 0xde00
-    check("\u{1f600}", (0xd83d_i32 * 31 + 0xde00) % 50);
+    }
     assert_eq!(partition_for("g", 0), None);
 }

@@ -7,6 +7,7 @@ mod kafka_log_dir;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
 mod kafka_tools;
+mod python;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -60,6 +61,7 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
     differential::ROW,
+    python::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
 

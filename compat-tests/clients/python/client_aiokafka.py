@@ -73,7 +73,7 @@ async def consume_codec(codec):
 
 
 class Member:
-    """A member of a group: a task that reads until told to stop, commits, leaves."""
+    """A member of a group: a task that reads until told to stop, commits, and leaves when told to."""
 
     def __init__(self, topic, group):
         self.consumer = AIOKafkaConsumer(
@@ -83,17 +83,23 @@ class Member:
         self.assigned = frozenset()
         self.seen = []
         self.stopping = False
+        self.committed = asyncio.Event()
+        self.leaving = asyncio.Event()
         self.task = asyncio.create_task(self.run())
 
     async def run(self):
-        await self.consumer.start()
         try:
+            await self.consumer.start()
             while not self.stopping:
                 polled = await self.consumer.getmany(timeout_ms=200)
                 self.seen += [record.value for records in polled.values() for record in records]
                 self.assigned = frozenset(part.partition for part in self.consumer.assignment())
             await self.consumer.commit()
+            self.committed.set()
+            await asyncio.wait_for(self.leaving.wait(), plan.DEADLINE)
         finally:
+            # Whoever waits for the commit learns about an error as well.
+            self.committed.set()
             await self.consumer.stop()
 
     def check(self):
@@ -102,6 +108,7 @@ class Member:
 
     async def leave(self):
         self.stopping = True
+        self.leaving.set()
         await asyncio.wait_for(self.task, plan.DEADLINE)
 
 
@@ -129,8 +136,11 @@ async def two_members(topic, group):
         await to_group(topic, 0, plan.BEFORE)
         await wait("every record is seen", all_seen)
     finally:
+        # Both commit before either leaves, as in plan.two_members.
         for member in members:
             member.stopping = True
+        for member in members:
+            await asyncio.wait_for(member.committed.wait(), plan.DEADLINE)
     for member in members:
         await member.leave()
     seen = members[0].seen + members[1].seen

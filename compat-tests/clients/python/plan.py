@@ -79,7 +79,8 @@ class Checks:
 
 
 class Member(threading.Thread):
-    """A member of a group on a thread of its own: reads until told to stop, commits, leaves."""
+    """A member of a group on a thread of its own: reads until told to stop, commits, and leaves
+    when told to."""
 
     def __init__(self, make):
         super().__init__(daemon=True)
@@ -88,6 +89,8 @@ class Member(threading.Thread):
         self.seen = []
         self.error = None
         self.stopping = threading.Event()
+        self.committed = threading.Event()
+        self.leaving = threading.Event()
         self.start()
 
     def run(self):
@@ -98,10 +101,15 @@ class Member(threading.Thread):
                     self.seen.extend(consumer.poll())
                     self.assigned = frozenset(consumer.assigned())
                 consumer.commit()
+                self.committed.set()
+                self.leaving.wait(DEADLINE)
             finally:
                 consumer.close()
         except Exception as error:
             self.error = error
+        finally:
+            # Whoever waits for the commit learns about an error as well.
+            self.committed.set()
 
     def check(self):
         if self.error is not None:
@@ -109,6 +117,7 @@ class Member(threading.Thread):
 
     def leave(self):
         self.stopping.set()
+        self.leaving.set()
         self.join(DEADLINE)
         self.check()
         if self.is_alive():
@@ -135,9 +144,12 @@ def two_members(make, produce):
         produce(0, BEFORE)
         wait("every record is seen", all_seen)
     finally:
-        # Both are told before either is waited for: one that leaves first hands on its partitions.
+        # Both commit before either leaves: a commit in the middle of a rebalance may be refused, and
+        # partitions that are handed on before it are read twice.
         for member in members:
             member.stopping.set()
+        for member in members:
+            member.committed.wait(DEADLINE)
     for member in members:
         member.leave()
     same(sorted(members[0].seen + members[1].seen), sorted(group_values(0, BEFORE)), "records seen")

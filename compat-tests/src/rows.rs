@@ -3,6 +3,7 @@
 mod control;
 mod differential;
 mod dump_log;
+mod go;
 mod kafka_log_dir;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
@@ -62,6 +63,7 @@ pub const ROWS: &[Row] = &[
     kafka_tools::ROW,
     differential::ROW,
     python::ROW,
+    go::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
 

@@ -8,6 +8,7 @@ mod kafka_log_dir;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
 mod kafka_tools;
+mod node;
 mod python;
 
 use crate::context::Context;
@@ -64,6 +65,7 @@ pub const ROWS: &[Row] = &[
     differential::ROW,
     python::ROW,
     go::ROW,
+    node::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
 

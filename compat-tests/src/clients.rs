@@ -38,28 +38,35 @@ const BROKER: [&str; 5] = [
 ];
 
 /// A program with a stock client in it.
-#[derive(Debug)]
 pub struct Client {
-    /// What it is called in reports, with its version.
-    pub name: &'static str,
-    /// Makes the command line; the broker's address comes behind it.
-    pub command: fn(&Path, &Context) -> Command,
+    name: &'static str,
+    command: Box<dyn Fn() -> Command + Sync>,
+}
+
+impl Client {
+    /// `name` is what it is called in reports, with its version; `command` makes its command line,
+    /// behind which the broker's address comes.
+    pub fn new(name: &'static str, command: impl Fn() -> Command + Sync + 'static) -> Self {
+        Self {
+            name,
+            command: Box::new(command),
+        }
+    }
 }
 
 /// Runs all of an ecosystem's clients, side by side, against the one broker and then the other.
-/// `home` is what was prepared for them.
-pub fn run(ctx: &Context, home: &Path, clients: &[Client]) -> Result<Verdict> {
+pub fn run(ctx: &Context, clients: &[Client]) -> Result<Verdict> {
     let java = Java::kafka(ctx)?;
     let server = Reka::build(ctx)?;
     let kafka = Kafka::start(&java, &ctx.work().join("kafka"), &BROKER)?;
-    let control = against("kafka", kafka.address(), ctx, home, clients)?;
+    let control = against("kafka", kafka.address(), ctx, clients)?;
     kafka.stop()?;
     // Before Reka is asked anything: a wrong check proves nothing about it.
     for run in &control {
         run.judge_control()?;
     }
     let reka = Reka::start_with(&server, &ctx.work().join("reka"), &[], &BROKER)?;
-    let runs = against("reka", reka.address(), ctx, home, clients)?;
+    let runs = against("reka", reka.address(), ctx, clients)?;
     reka.stop()?;
     let mut notes = Vec::new();
     let mut wrong = Vec::new();
@@ -86,7 +93,6 @@ fn against(
     broker: &str,
     address: SocketAddr,
     ctx: &Context,
-    home: &Path,
     clients: &[Client],
 ) -> Result<Vec<Run>> {
     let logs = ctx.work().join(format!("against-{broker}"));
@@ -94,7 +100,7 @@ fn against(
     thread::scope(|scope| {
         let started: Vec<_> = clients
             .iter()
-            .map(|client| scope.spawn(|| one(broker, address, ctx, home, &logs, client)))
+            .map(|client| scope.spawn(|| one(broker, address, &logs, client)))
             .collect();
         started
             .into_iter()
@@ -106,19 +112,12 @@ fn against(
     })
 }
 
-fn one(
-    broker: &str,
-    address: SocketAddr,
-    ctx: &Context,
-    home: &Path,
-    logs: &Path,
-    client: &Client,
-) -> Result<Run> {
+fn one(broker: &str, address: SocketAddr, logs: &Path, client: &Client) -> Result<Run> {
     let step = format!("run {} against {broker}", client.name);
     let file = client.name.replace(' ', "-");
     let out = logs.join(format!("{file}.out"));
     let log = logs.join(format!("{file}.err"));
-    let mut command = (client.command)(home, ctx);
+    let mut command = (client.command)();
     command.arg(address.to_string());
     let start = Instant::now();
     let status = Process::start(&step, &mut command, &out, &log)?.end(CLIENT_TIME_MAX)?;

@@ -4,6 +4,7 @@ mod control;
 mod differential;
 mod dump_log;
 mod go;
+mod java_clients;
 mod kafka_log_dir;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
@@ -63,6 +64,7 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
     differential::ROW,
+    java_clients::ROW,
     python::ROW,
     go::ROW,
     node::ROW,

@@ -1,6 +1,5 @@
 //! The Go clients: franz-go, sarama and kafka-go, built from one module.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::clients::{self, Client, prepare};
@@ -15,21 +14,6 @@ pub(super) const ROW: Row = Row {
     about: "franz-go, sarama and kafka-go: every codec, groups, admin, refusals",
     run,
 };
-
-const CLIENTS: &[Client] = &[
-    Client {
-        name: "franz-go 1.22.2",
-        command: |home, _| program(home, "franz"),
-    },
-    Client {
-        name: "sarama 1.61.1",
-        command: |home, _| program(home, "sarama"),
-    },
-    Client {
-        name: "kafka-go 0.4.51",
-        command: |home, _| program(home, "segmentio"),
-    },
-];
 
 /// Modules and what is built from them are in Go's own caches.
 fn run(ctx: &Context) -> Result<Verdict> {
@@ -47,9 +31,14 @@ fn run(ctx: &Context) -> Result<Verdict> {
         .arg(&programs)
         .arg("./...");
     prepare::tool(ctx, "go-build", "build the Go clients", &mut go)?;
-    clients::run(ctx, &programs, CLIENTS)
-}
-
-fn program(home: &Path, name: &str) -> Command {
-    Command::new(home.join(name))
+    let client = |name, program| {
+        let program = programs.join(program);
+        Client::new(name, move || Command::new(&program))
+    };
+    let clients = [
+        client("franz-go 1.22.2", "franz"),
+        client("sarama 1.61.1", "sarama"),
+        client("kafka-go 0.4.51", "segmentio"),
+    ];
+    clients::run(ctx, &clients)
 }

@@ -1,6 +1,6 @@
 //! The Node client kafkajs, with the packages it takes its codecs from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::clients::{self, Client, prepare};
@@ -16,13 +16,15 @@ pub(super) const ROW: Row = Row {
     run,
 };
 
-const CLIENTS: &[Client] = &[Client {
-    name: "kafkajs 2.2.4",
-    command: |home, ctx| program(home, ctx, "kafkajs.js"),
-}];
-
 fn run(ctx: &Context) -> Result<Verdict> {
-    clients::run(ctx, &packages(ctx)?, CLIENTS)
+    let packages = packages(ctx)?.join("node_modules");
+    let program = ctx.client_sources("node").join("kafkajs.js");
+    let kafkajs = Client::new("kafkajs 2.2.4", move || {
+        let mut command = Command::new("node");
+        command.env("NODE_PATH", &packages).arg(&program);
+        command
+    });
+    clients::run(ctx, &[kafkajs])
 }
 
 /// What the lock file pins. Scripts of packages are not run: none of these needs one.
@@ -43,12 +45,4 @@ fn packages(ctx: &Context) -> Result<PathBuf> {
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
         prepare::tool(ctx, "npm", "install the Node clients", &mut npm)
     })
-}
-
-fn program(home: &Path, ctx: &Context, file: &str) -> Command {
-    let mut command = Command::new("node");
-    command
-        .env("NODE_PATH", home.join("node_modules"))
-        .arg(ctx.client_sources("node").join(file));
-    command
 }

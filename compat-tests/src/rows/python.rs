@@ -1,7 +1,7 @@
 //! The Python clients: confluent-kafka (librdkafka), kafka-python and aiokafka, in one environment
 //! whose packages are pinned by hash.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,23 +19,24 @@ pub(super) const ROW: Row = Row {
     run,
 };
 
-const CLIENTS: &[Client] = &[
-    Client {
-        name: "confluent-kafka 2.16.1",
-        command: |home, ctx| program(home, ctx, "client_confluent.py"),
-    },
-    Client {
-        name: "kafka-python 3.0.12",
-        command: |home, ctx| program(home, ctx, "client_kafka_python.py"),
-    },
-    Client {
-        name: "aiokafka 0.14.0",
-        command: |home, ctx| program(home, ctx, "client_aiokafka.py"),
-    },
-];
-
 fn run(ctx: &Context) -> Result<Verdict> {
-    clients::run(ctx, &environment(ctx)?, CLIENTS)
+    let python = environment(ctx)?.join("bin/python");
+    let sources = ctx.client_sources("python");
+    let client = |name, file| {
+        let (python, program) = (python.clone(), sources.join(file));
+        Client::new(name, move || {
+            let mut command = Command::new(&python);
+            // The checkout is not ours to write into.
+            command.env("PYTHONDONTWRITEBYTECODE", "1").arg(&program);
+            command
+        })
+    };
+    let clients = [
+        client("confluent-kafka 2.16.1", "client_confluent.py"),
+        client("kafka-python 3.0.12", "client_kafka_python.py"),
+        client("aiokafka 0.14.0", "client_aiokafka.py"),
+    ];
+    clients::run(ctx, &clients)
 }
 
 /// A virtual environment. It belongs to one release of Python, which is part of its key.
@@ -58,13 +59,4 @@ fn environment(ctx: &Context) -> Result<PathBuf> {
             .arg(&requirements);
         prepare::tool(ctx, "pip", "install the Python clients", &mut pip)
     })
-}
-
-fn program(home: &Path, ctx: &Context, file: &str) -> Command {
-    let mut command = Command::new(home.join("bin/python"));
-    command
-        // The checkout is not ours to write into.
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .arg(ctx.client_sources("python").join(file));
-    command
 }

@@ -37,6 +37,14 @@ impl Context {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka")
     }
 
+    /// The folder of an ecosystem's client programs and lock files.
+    #[must_use]
+    pub fn client_sources(&self, ecosystem: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("clients")
+            .join(ecosystem)
+    }
+
     /// Test data written by Apache Kafka, as committed.
     #[must_use]
     pub fn kafka_data(&self) -> PathBuf {

@@ -4,8 +4,9 @@
 //! [`context`] and uses the pieces below it. [`control`] is Apache Kafka as a process, with its
 //! tools; [`dump`] lets its `DumpLogSegments` judge a directory of partitions; [`kafka_data`] makes
 //! the test data that the storage engine is held against; [`serve`] lets it serve a directory that
-//! another broker wrote, as [`our_log_dir`] is; [`reka`] is our broker as a process. [`process`], [`wait`], [`interrupt`] and
-//! [`ports`] are what every started process needs.
+//! another broker wrote, as [`our_log_dir`] is; [`reka`] is our broker as a process; [`clients`] runs
+//! stock clients against both. [`process`], [`wait`], [`interrupt`] and [`ports`] are what every
+//! started process needs.
 //!
 //! Nothing here is a broker or a client of ours: this crate starts programs, reads what they wrote
 //! and judges it. How to run it and how to add a row: `README.md`.
@@ -16,6 +17,7 @@ pub mod runner;
 pub mod context;
 pub mod error;
 
+pub mod clients;
 pub mod control;
 pub mod differential;
 pub mod dump;

@@ -3,11 +3,15 @@
 mod control;
 mod differential;
 mod dump_log;
+mod go;
+mod java_clients;
 mod kafka_log_dir;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
 mod kafka_tools;
 mod kill;
+mod node;
+mod python;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -62,6 +66,10 @@ pub const ROWS: &[Row] = &[
     kafka_tools::ROW,
     differential::ROW,
     kill::ROW,
+    java_clients::ROW,
+    python::ROW,
+    go::ROW,
+    node::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
 

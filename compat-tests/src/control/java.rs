@@ -44,6 +44,12 @@ impl Java {
     /// The same with our own sources, compiled against them into the row's folder.
     pub fn with_our_classes(ctx: &Context) -> Result<Self> {
         let mut java = Self::kafka(ctx)?;
+        java.compile(ctx, &ctx.kafka_sources().join("src"))?;
+        Ok(java)
+    }
+
+    /// Compiles against the class path, and puts what came of it in front of it.
+    fn compile(&mut self, ctx: &Context, sources: &Path) -> Result<()> {
         let classes = ctx.work().join("classes");
         files::make_dir(&classes)?;
         let log = ctx.work().join("javac.log");
@@ -51,11 +57,33 @@ impl Java {
         javac
             .args(["-Xlint:all", "-Werror", "-d"])
             .arg(&classes)
-            .args(["-cp", &java.class_path])
-            .args(files::list(&ctx.kafka_sources().join("src"))?);
+            .args(["-cp", &self.class_path])
+            .args(files::list(sources)?);
         Process::start("compile our Java sources", &mut javac, &log, &log)?
             .finish(COMPILE_TIME_MAX)?;
-        java.class_path = format!("{}:{}", classes.display(), java.class_path);
+        self.add_classes(ctx);
+        Ok(())
+    }
+
+    fn add_classes(&mut self, ctx: &Context) {
+        let classes = ctx.work().join("classes");
+        self.class_path = format!("{}:{}", classes.display(), self.class_path);
+    }
+
+    /// Other jars, with our sources in `sources` compiled against them into the row's folder.
+    pub fn with_classes_of(ctx: &Context, jars: &Path, sources: &Path) -> Result<Self> {
+        let mut java = Self {
+            class_path: format!("{}/*", jars.display()),
+            logging: ctx.kafka_sources().join("log4j2.yaml"),
+        };
+        java.compile(ctx, sources)?;
+        Ok(java)
+    }
+
+    /// Apache Kafka's jars with the classes that were compiled before, against others.
+    pub fn with_compiled_classes(ctx: &Context) -> Result<Self> {
+        let mut java = Self::kafka(ctx)?;
+        java.add_classes(ctx);
         Ok(java)
     }
 

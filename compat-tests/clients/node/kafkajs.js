@@ -1,0 +1,303 @@
+// kafkajs, with codec packages that need no compiler.
+'use strict'
+
+const assert = require('assert')
+const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require('kafkajs')
+const lz4 = require('lz4-napi')
+const snappy = require('kafkajs-snappy')
+const { ZstdCodec } = require('zstd-codec')
+
+const address = process.argv[2]
+const prefix = 'kafkajs-'
+const codecs = {
+  none: CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+  lz4: CompressionTypes.LZ4,
+  zstd: CompressionTypes.ZSTD,
+}
+const CODEC_PARTITIONS = 2
+const GROUP_PARTITIONS = 4
+const RECORDS = 60
+const BEFORE = 200
+const AFTER = 100
+const DEADLINE = 30000
+// Disconnecting waits for the fetch that is under way, so these are short.
+const MEMBER = { heartbeatInterval: 300, sessionTimeout: 10000, maxWaitTimeInMs: 200 }
+
+const kafka = new Kafka({
+  brokers: [address],
+  clientId: 'reka-compat',
+  // Standard output is for checks.
+  logLevel: logLevel.WARN,
+  logCreator: () => entry => console.error(JSON.stringify(entry)),
+  connectionTimeout: 5000,
+  requestTimeout: 20000,
+  retry: { initialRetryTime: 50, retries: 8 },
+})
+
+let failed = false
+
+async function check(name, step) {
+  const line = { check: name, ok: true }
+  try {
+    await step()
+  } catch (error) {
+    failed = true
+    line.ok = false
+    line.why = `${error.name}: ${String(error.message).slice(0, 600)}`
+    console.error(error)
+  }
+  console.log(JSON.stringify(line))
+}
+
+async function wait(what, condition) {
+  const end = Date.now() + DEADLINE
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`not after ${DEADLINE} ms: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+}
+
+// Text of a buffer; null stays null.
+const text = buffer => (buffer === null ? null : buffer.toString())
+
+function record(codec, i) {
+  return {
+    partition: i % CODEC_PARTITIONS,
+    key: i % 7 === 0 ? null : `k${i}`,
+    // Nulls are tombstones; the repetition makes it worth compressing.
+    value: i % 10 === 3 ? null : `${codec} ${i} ${'reka'.repeat(50)}`,
+    headers: { n: String(i), same: ['1', '2'] },
+  }
+}
+
+async function produce(topic, compression, messages) {
+  const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  try {
+    await producer.send({ topic, acks: -1, compression, messages })
+  } finally {
+    await producer.disconnect()
+  }
+}
+
+// kafkajs has no reading by assignment: a group of one, from the beginning.
+async function consume(codec) {
+  const topic = prefix + codec
+  const consumer = kafka.consumer({ groupId: `${prefix}reader-${codec}`, ...MEMBER })
+  const found = []
+  await consumer.connect()
+  try {
+    await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    await consumer.run({
+      autoCommit: false,
+      eachMessage: async ({ partition, message }) => {
+        const headers = {}
+        for (const [name, value] of Object.entries(message.headers)) {
+          headers[name] = Array.isArray(value) ? value.map(text) : text(value)
+        }
+        const { key, value, offset } = message
+        found.push({ offset, partition, key: text(key), value: text(value), headers })
+      },
+    })
+    await wait(`${RECORDS} records`, () => found.length >= RECORDS)
+  } finally {
+    await consumer.disconnect()
+  }
+  for (let partition = 0; partition < CODEC_PARTITIONS; partition++) {
+    const expected = []
+    for (let i = partition; i < RECORDS; i += CODEC_PARTITIONS) {
+      expected.push({ offset: String(expected.length), ...record(codec, i) })
+    }
+    assert.deepStrictEqual(found.filter(one => one.partition === partition), expected)
+  }
+}
+
+const groupValues = (start, count) =>
+  Array.from({ length: count }, (_, n) => `group ${start + n}`).sort()
+
+function toGroup(topic, start, count) {
+  const messages = []
+  for (let n = start; n < start + count; n++) {
+    messages.push({ partition: n % GROUP_PARTITIONS, value: `group ${n}` })
+  }
+  return produce(topic, CompressionTypes.None, messages)
+}
+
+class Member {
+  constructor(topic, groupId) {
+    this.topic = topic
+    this.consumer = kafka.consumer({ groupId, ...MEMBER })
+    this.assigned = []
+    this.seen = []
+    this.offsets = new Map()
+    this.crash = null
+  }
+
+  async start() {
+    const { GROUP_JOIN, CRASH } = this.consumer.events
+    this.consumer.on(GROUP_JOIN, ({ payload }) => {
+      this.assigned = payload.memberAssignment[this.topic] || []
+    })
+    this.consumer.on(CRASH, ({ payload }) => {
+      if (!payload.restart) this.crash = payload.error
+    })
+    await this.consumer.connect()
+    await this.consumer.subscribe({ topics: [this.topic], fromBeginning: true })
+    await this.consumer.run({
+      autoCommit: false,
+      eachMessage: async ({ partition, message }) => {
+        this.seen.push(text(message.value))
+        this.offsets.set(partition, String(BigInt(message.offset) + 1n))
+      },
+    })
+  }
+
+  check() {
+    if (this.crash) throw this.crash
+  }
+
+  async commit() {
+    const { topic } = this
+    const positions = [...this.offsets].map(([partition, offset]) => ({ topic, partition, offset }))
+    await this.consumer.commitOffsets(positions)
+  }
+}
+
+async function twoMembers(topic, group) {
+  const members = [new Member(topic, group), new Member(topic, group)]
+  try {
+    await Promise.all(members.map(member => member.start()))
+    await wait('two members share the partitions', () => {
+      members.forEach(member => member.check())
+      const all = members.flatMap(member => member.assigned).sort()
+      return members.every(member => member.assigned.length > 0) && String(all) === '0,1,2,3'
+    })
+    await toGroup(topic, 0, BEFORE)
+    await wait('every record is seen', () => {
+      members.forEach(member => member.check())
+      return members[0].seen.length + members[1].seen.length >= BEFORE
+    })
+    // Both commit before either leaves and its partitions move.
+    for (const member of members) await member.commit()
+  } finally {
+    await Promise.all(members.map(member => member.consumer.disconnect()))
+  }
+  const seen = members.flatMap(member => member.seen).sort()
+  assert.deepStrictEqual(seen, groupValues(0, BEFORE))
+  assert(members.every(member => member.seen.length > 0), 'a member saw nothing')
+}
+
+async function resumes(topic, group) {
+  await toGroup(topic, BEFORE, AFTER)
+  const member = new Member(topic, group)
+  try {
+    await member.start()
+    await wait('the new records are seen', () => {
+      member.check()
+      return member.seen.length >= AFTER
+    })
+    await member.commit()
+  } finally {
+    await member.consumer.disconnect()
+  }
+  assert.deepStrictEqual(member.seen.sort(), groupValues(BEFORE, AFTER))
+}
+
+// The type of a refusal, from under the retries it may be wrapped in.
+async function expectType(wanted, step) {
+  try {
+    await step()
+  } catch (error) {
+    let inner = error
+    while (inner.type === undefined && inner.cause) inner = inner.cause
+    assert.strictEqual(inner.type, wanted, inner.message)
+    return
+  }
+  assert.fail(`no ${wanted}`)
+}
+
+async function main() {
+  const zstd = await new Promise(resolve => ZstdCodec.run(zstd => resolve(new zstd.Simple())))
+  CompressionCodecs[CompressionTypes.Snappy] = snappy
+  CompressionCodecs[CompressionTypes.LZ4] = () => ({
+    compress: encoder => lz4.compressFrame(encoder.buffer),
+    decompress: buffer => lz4.decompressFrame(buffer),
+  })
+  CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+    compress: async encoder => Buffer.from(zstd.compress(encoder.buffer)),
+    decompress: async buffer => Buffer.from(zstd.decompress(buffer)),
+  })
+
+  const admin = kafka.admin()
+  await admin.connect()
+  const topic = prefix + 'classic'
+  const group = prefix + 'group-classic'
+  const topics = Object.keys(codecs).map(codec => ({
+    topic: prefix + codec,
+    numPartitions: CODEC_PARTITIONS,
+    replicationFactor: 1,
+  }))
+  topics.push({ topic, numPartitions: GROUP_PARTITIONS, replicationFactor: 1 })
+  topics.push({
+    topic: prefix + 'small',
+    numPartitions: 1,
+    replicationFactor: 1,
+    configEntries: [{ name: 'max.message.bytes', value: '1000' }],
+  })
+  const names = topics.map(one => one.topic)
+  const listed = async () => (await admin.listTopics()).filter(name => names.includes(name)).length
+
+  await check('create topics', async () => {
+    assert.strictEqual(await admin.createTopics({ topics, waitForLeaders: true }), true)
+    await wait('the topics are listed', async () => (await listed()) === names.length)
+  })
+  for (const [codec, type] of Object.entries(codecs)) {
+    const messages = Array.from({ length: RECORDS }, (_, i) => record(codec, i))
+    await check(`produce ${codec}`, () => produce(prefix + codec, type, messages))
+    await check(`consume ${codec}`, () => consume(codec))
+  }
+  await check('classic group', () => twoMembers(topic, group))
+  await check('classic group resumes', () => resumes(topic, group))
+  await check('describe classic group', async () => {
+    const { groups: all } = await admin.listGroups()
+    assert(all.some(one => one.groupId === group), 'the group is not listed')
+    const { groups } = await admin.describeGroups([group])
+    assert.deepStrictEqual(groups.map(one => [one.groupId, one.state]), [[group, 'Empty']])
+    const [offsets] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
+    const each = String((BEFORE + AFTER) / GROUP_PARTITIONS)
+    const found = offsets.partitions.map(one => [one.partition, one.offset]).sort()
+    assert.deepStrictEqual(found, [0, 1, 2, 3].map(partition => [partition, each]))
+  })
+  await check('describe topics', async () => {
+    const metadata = await admin.fetchTopicMetadata({ topics: [topic] })
+    const partitions = metadata.topics[0].partitions.map(one => one.partitionId).sort()
+    assert.deepStrictEqual(partitions, [0, 1, 2, 3])
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: 2, name: prefix + 'small', configNames: ['max.message.bytes'] }],
+    })
+    const values = resources[0].configEntries.map(entry => [entry.configName, entry.configValue])
+    assert.deepStrictEqual(values, [['max.message.bytes', '1000']])
+  })
+  await check('unknown topic', () =>
+    expectType('UNKNOWN_TOPIC_OR_PARTITION', () =>
+      admin.fetchTopicMetadata({ topics: [prefix + 'absent'] })))
+  await check('too large', () =>
+    expectType('MESSAGE_TOO_LARGE', () =>
+      produce(prefix + 'small', CompressionTypes.None, [{ partition: 0, value: 'x'.repeat(5000) }])))
+  await check('delete topics', async () => {
+    await admin.deleteTopics({ topics: names, timeout: 20000 })
+    await wait('the topics are gone', async () => (await listed()) === 0)
+  })
+  await admin.disconnect()
+}
+
+main().then(
+  () => process.exit(failed ? 1 : 0),
+  error => {
+    console.error(error)
+    process.exit(1)
+  },
+)

@@ -1,0 +1,202 @@
+"""confluent-kafka: librdkafka behind Python."""
+
+import sys
+import time
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+import plan
+
+ADDRESS = sys.argv[1]
+PREFIX = "confluent-"
+SECONDS = 20
+
+
+def producer(codec="none", **more):
+    settings = {
+        "bootstrap.servers": ADDRESS,
+        "acks": "all",
+        "enable.idempotence": True,
+        "compression.type": codec,
+        "linger.ms": 20,
+        "message.timeout.ms": 15000,
+        "topic.metadata.propagation.max.ms": 1000,
+        "topic.metadata.refresh.fast.interval.ms": 50,
+    }
+    settings.update(more)
+    return Producer(settings)
+
+
+def deliver(to, records):
+    """Produces (topic, partition, key, value, headers) and returns the errors told."""
+    told = []
+    for topic, partition, key, value, headers in records:
+        to.produce(
+            topic,
+            value=value,
+            key=key,
+            headers=headers,
+            partition=partition,
+            on_delivery=lambda error, _: told.append(error),
+        )
+    left = to.flush(SECONDS)
+    plan.same((left, len(told)), (0, len(records)), "records not delivered, and told of")
+    return [error for error in told if error is not None]
+
+
+def produce_codec(codec):
+    topic = PREFIX + codec
+    errors = deliver(
+        producer(codec),
+        [
+            (topic, i % plan.CODEC_PARTITIONS, plan.key(i), plan.value(codec, i), plan.headers(i))
+            for i in range(plan.RECORDS)
+        ],
+    )
+    plan.same(errors, [], "delivery errors")
+
+
+def consume_codec(codec):
+    consumer = Consumer({"bootstrap.servers": ADDRESS, "group.id": PREFIX + "assign",
+                         "enable.auto.commit": False, "check.crcs": True})
+    found = {p: [] for p in range(plan.CODEC_PARTITIONS)}
+    try:
+        consumer.assign([TopicPartition(PREFIX + codec, p, 0) for p in found])
+        end = time.monotonic() + SECONDS
+        while sum(map(len, found.values())) < plan.RECORDS and time.monotonic() < end:
+            message = consumer.poll(0.2)
+            if message is None:
+                continue
+            if message.error():
+                raise KafkaException(message.error())
+            found[message.partition()].append(
+                (message.offset(), message.key(), message.value(), message.headers())
+            )
+        low, high = consumer.get_watermark_offsets(TopicPartition(PREFIX + codec, 0), timeout=SECONDS)
+    finally:
+        consumer.close()
+    for p, records in found.items():
+        plan.same(records, plan.expected(codec, p), "partition %d" % p)
+    plan.same((low, high), (0, plan.RECORDS // 2), "first and end offset")
+
+
+class GroupMember:
+    def __init__(self, topic, group, protocol):
+        settings = {"bootstrap.servers": ADDRESS, "group.id": group, "group.protocol": protocol,
+                    "auto.offset.reset": "earliest", "enable.auto.commit": False}
+        if protocol == "classic":
+            # How long a member may take to notice a rebalance.
+            settings["heartbeat.interval.ms"] = 300
+            settings["session.timeout.ms"] = 10000
+        self.consumer = Consumer(settings)
+        self.consumer.subscribe([topic])
+
+    def poll(self):
+        messages = self.consumer.consume(500, 0.2)
+        for message in messages:
+            if message.error():
+                raise KafkaException(message.error())
+        return [message.value() for message in messages]
+
+    def assigned(self):
+        return [part.partition for part in self.consumer.assignment()]
+
+    def commit(self):
+        self.consumer.commit(asynchronous=False)
+
+    def close(self):
+        self.consumer.close()
+
+
+def to_group(topic):
+    def produce(start, count):
+        records = [(topic, n % plan.GROUP_PARTITIONS, None, value, None)
+                   for n, value in enumerate(plan.group_values(start, count))]
+        plan.same(deliver(producer(), records), [], "delivery errors")
+    return produce
+
+
+def futures(by_name):
+    for future in by_name.values():
+        future.result(SECONDS)
+
+
+def expect_error(wanted, errors):
+    plan.same([error.code() for error in errors], [wanted], "error codes")
+
+
+def main():
+    checks = plan.Checks()
+    admin = AdminClient({"bootstrap.servers": ADDRESS})
+    topics = [NewTopic(PREFIX + codec, plan.CODEC_PARTITIONS, 1) for codec in plan.CODECS]
+    protocols = ["classic", "consumer"]
+    topics += [NewTopic(PREFIX + name, plan.GROUP_PARTITIONS, 1) for name in protocols]
+    topics.append(NewTopic(PREFIX + "small", 1, 1, config={"max.message.bytes": "1000"}))
+    names = [topic.topic for topic in topics]
+
+    def listed():
+        return {name for name in admin.list_topics(timeout=SECONDS).topics if name in names}
+
+    def create():
+        futures(admin.create_topics(topics))
+        plan.wait("the topics are listed", lambda: listed() == set(names), SECONDS)
+
+    def describe():
+        described = admin.list_topics(PREFIX + "classic", timeout=SECONDS).topics[PREFIX + "classic"]
+        plan.same(sorted(described.partitions), [0, 1, 2, 3], "partitions")
+        resource = ConfigResource(ConfigResource.Type.TOPIC, PREFIX + "small")
+        config = admin.describe_configs([resource])[resource].result(SECONDS)
+        plan.same(config["max.message.bytes"].value, "1000", "max.message.bytes")
+
+    def committed(name):
+        def check():
+            group = PREFIX + "group-" + name
+            valid = admin.list_consumer_groups().result(SECONDS).valid
+            plan.same([g.group_id for g in valid if g.group_id == group], [group], "listed groups")
+            described = admin.describe_consumer_groups([group])[group].result(SECONDS)
+            plan.same((described.state.name, len(described.members)), ("EMPTY", 0), "state, members")
+            asked = [ConsumerGroupTopicPartitions(group)]
+            offsets = admin.list_consumer_group_offsets(asked)[group].result(SECONDS)
+            found = sorted((p.partition, p.offset) for p in offsets.topic_partitions)
+            each = (plan.BEFORE + plan.AFTER) // plan.GROUP_PARTITIONS
+            plan.same(found, [(p, each) for p in range(plan.GROUP_PARTITIONS)], "committed offsets")
+        return check
+
+    def unknown():
+        errors = deliver(producer(), [(PREFIX + "absent", -1, None, b"x", None)])
+        expect_error(KafkaError.UNKNOWN_TOPIC_OR_PART, errors)
+
+    def too_large():
+        errors = deliver(producer(), [(PREFIX + "small", 0, None, b"x" * 5000, None)])
+        expect_error(KafkaError.MSG_SIZE_TOO_LARGE, errors)
+
+    def delete():
+        futures(admin.delete_topics(names))
+        plan.wait("the topics are gone", lambda: not listed(), SECONDS)
+
+    checks.run("create topics", create)
+    for codec in plan.CODECS:
+        checks.run("produce " + codec, lambda: produce_codec(codec))
+        checks.run("consume " + codec, lambda: consume_codec(codec))
+    for name in protocols:
+        topic, group = PREFIX + name, PREFIX + "group-" + name
+        make = lambda: GroupMember(topic, group, name)
+        checks.run(name + " group", lambda: plan.two_members(make, to_group(topic)))
+        checks.run(name + " group resumes", lambda: plan.resumes(make, to_group(topic)))
+        checks.run("describe " + name + " group", committed(name))
+    checks.run("describe topics", describe)
+    checks.run("unknown topic", unknown)
+    checks.run("too large", too_large)
+    checks.run("delete topics", delete)
+    checks.leave()
+
+
+main()

@@ -1,0 +1,131 @@
+//! Stock clients against a broker: programs that print named checks, run against Apache Kafka and
+//! then against Reka.
+//!
+//! A program is given an address and prints a line of JSON per check (`clients/README.md`).
+//! [`checks`] reads the lines and judges: a check that fails on Apache Kafka is a wrong check, one
+//! that passes there and not on Reka is a wrong Reka. [`prepare`] makes, once per lock file, what
+//! the programs need.
+
+pub mod checks;
+pub mod prepare;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::clients::checks::Run;
+use crate::context::Context;
+use crate::control::java::Java;
+use crate::control::kafka::Kafka;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::process::Process;
+use crate::reka::Reka;
+use crate::rows::Verdict;
+
+const CLIENT_TIME_MAX: Duration = Duration::from_secs(180);
+
+/// What both brokers are told besides their addresses: topics appear only when created, and groups
+/// settle within a second.
+const BROKER: [&str; 5] = [
+    "auto.create.topics.enable=false",
+    "group.initial.rebalance.delay.ms=0",
+    "group.consumer.heartbeat.interval.ms=500",
+    "group.consumer.min.heartbeat.interval.ms=500",
+    "offsets.topic.num.partitions=1",
+];
+
+/// A program with a stock client in it.
+pub struct Client {
+    name: &'static str,
+    command: Box<dyn Fn() -> Command + Sync>,
+}
+
+impl Client {
+    /// `name` is what it is called in reports, with its version; `command` makes its command line,
+    /// behind which the broker's address comes.
+    pub fn new(name: &'static str, command: impl Fn() -> Command + Sync + 'static) -> Self {
+        Self {
+            name,
+            command: Box::new(command),
+        }
+    }
+}
+
+/// Runs all of an ecosystem's clients, side by side, against the one broker and then the other.
+pub fn run(ctx: &Context, clients: &[Client]) -> Result<Verdict> {
+    let java = Java::kafka(ctx)?;
+    let server = Reka::build(ctx)?;
+    let kafka = Kafka::start(&java, &ctx.work().join("kafka"), &BROKER)?;
+    let control = against("kafka", kafka.address(), ctx, clients)?;
+    kafka.stop()?;
+    // Before Reka is asked anything: a wrong check proves nothing about it.
+    for run in &control {
+        run.judge_control()?;
+    }
+    let reka = Reka::start_with(&server, &ctx.work().join("reka"), &[], &BROKER)?;
+    let runs = against("reka", reka.address(), ctx, clients)?;
+    reka.stop()?;
+    let mut notes = Vec::new();
+    let mut wrong = Vec::new();
+    for (control, run) in control.iter().zip(&runs) {
+        match run.judge(control) {
+            Ok(()) => notes.push(format!(
+                "{} {} checks ({:.0} s, on Apache Kafka {:.0} s)",
+                run.client,
+                run.checks.len(),
+                run.seconds,
+                control.seconds
+            )),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(Error::refused("judge the clients", wrong.join("; ")));
+    }
+    Ok(Verdict::Passed(notes.join(", ")))
+}
+
+/// One program per thread, as most of their time is waiting for rebalances.
+fn against(
+    broker: &str,
+    address: SocketAddr,
+    ctx: &Context,
+    clients: &[Client],
+) -> Result<Vec<Run>> {
+    let logs = ctx.work().join(format!("against-{broker}"));
+    files::make_dir(&logs)?;
+    thread::scope(|scope| {
+        let started: Vec<_> = clients
+            .iter()
+            .map(|client| scope.spawn(|| one(broker, address, &logs, client)))
+            .collect();
+        started
+            .into_iter()
+            .map(|thread| {
+                let panicked = |_| Error::refused("run a client", "its thread panicked");
+                thread.join().map_err(panicked)?
+            })
+            .collect()
+    })
+}
+
+fn one(broker: &str, address: SocketAddr, logs: &Path, client: &Client) -> Result<Run> {
+    let step = format!("run {} against {broker}", client.name);
+    let file = client.name.replace(' ', "-");
+    let out = logs.join(format!("{file}.out"));
+    let log = logs.join(format!("{file}.err"));
+    let mut command = (client.command)();
+    command.arg(address.to_string());
+    let start = Instant::now();
+    let status = Process::start(&step, &mut command, &out, &log)?.end(CLIENT_TIME_MAX)?;
+    Ok(Run {
+        client: client.name,
+        seconds: start.elapsed().as_secs_f64(),
+        success: status.success(),
+        checks: checks::parse(&step, &files::read_text(&out)?)?,
+        log,
+    })
+}

@@ -1,0 +1,44 @@
+//! The Go clients: franz-go, sarama and kafka-go, built from one module.
+
+use std::process::Command;
+
+use crate::clients::{self, Client, prepare};
+use crate::context::Context;
+use crate::error::Result;
+use crate::files;
+use crate::rows::{Row, Tier, Verdict};
+
+pub(super) const ROW: Row = Row {
+    name: "go",
+    tiers: &[Tier::Ci],
+    about: "franz-go, sarama and kafka-go: every codec, groups, admin, refusals",
+    run,
+};
+
+/// Modules and what is built from them are in Go's own caches.
+fn run(ctx: &Context) -> Result<Verdict> {
+    let programs = ctx.work().join("go");
+    files::make_dir(&programs)?;
+    let mut go = Command::new("go");
+    go.current_dir(ctx.client_sources("go"))
+        .args([
+            "build",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-o",
+        ])
+        .arg(&programs)
+        .arg("./...");
+    prepare::tool(ctx, "go-build", "build the Go clients", &mut go)?;
+    let client = |name, program| {
+        let program = programs.join(program);
+        Client::new(name, move || Command::new(&program))
+    };
+    let clients = [
+        client("franz-go 1.22.2", "franz"),
+        client("sarama 1.61.1", "sarama"),
+        client("kafka-go 0.4.51", "segmentio"),
+    ];
+    clients::run(ctx, &clients)
+}

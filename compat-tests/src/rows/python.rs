@@ -1,0 +1,62 @@
+//! The Python clients: confluent-kafka (librdkafka), kafka-python and aiokafka, in one environment
+//! whose packages are pinned by hash.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::clients::{self, Client, prepare};
+use crate::context::Context;
+use crate::error::Result;
+use crate::files;
+use crate::process::Process;
+use crate::rows::{Row, Tier, Verdict};
+
+pub(super) const ROW: Row = Row {
+    name: "python",
+    tiers: &[Tier::Ci],
+    about: "confluent-kafka, kafka-python and aiokafka: every codec, groups, admin, refusals",
+    run,
+};
+
+fn run(ctx: &Context) -> Result<Verdict> {
+    let python = environment(ctx)?.join("bin/python");
+    let sources = ctx.client_sources("python");
+    let client = |name, file| {
+        let (python, program) = (python.clone(), sources.join(file));
+        Client::new(name, move || {
+            let mut command = Command::new(&python);
+            // The checkout is not ours to write into.
+            command.env("PYTHONDONTWRITEBYTECODE", "1").arg(&program);
+            command
+        })
+    };
+    let clients = [
+        client("confluent-kafka 2.16.1", "client_confluent.py"),
+        client("kafka-python 3.0.12", "client_kafka_python.py"),
+        client("aiokafka 0.14.0", "client_aiokafka.py"),
+    ];
+    clients::run(ctx, &clients)
+}
+
+/// A virtual environment. It belongs to one release of Python, which is part of its key.
+fn environment(ctx: &Context) -> Result<PathBuf> {
+    const ASK_TIME_MAX: Duration = Duration::from_secs(30);
+    let requirements = ctx.client_sources("python").join("requirements.txt");
+    let version = ctx.work().join("python-version.txt");
+    let mut ask = Command::new("python3");
+    ask.arg("--version");
+    Process::start("ask Python for its version", &mut ask, &version, &version)?
+        .finish(ASK_TIME_MAX)?;
+    let mut key = files::read(&requirements)?;
+    key.extend(files::read(&version)?);
+    prepare::once(ctx, "python", &key, "venv", |partial| {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv"]).arg(partial);
+        prepare::tool(ctx, "venv", "make a Python environment", &mut venv)?;
+        let mut pip = Command::new(partial.join("bin/python"));
+        pip.args(["-m", "pip", "install", "-q", "--require-hashes", "-r"])
+            .arg(&requirements);
+        prepare::tool(ctx, "pip", "install the Python clients", &mut pip)
+    })
+}

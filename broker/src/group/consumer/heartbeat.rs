@@ -14,6 +14,7 @@ use super::{ConsumerGroup, Member, MemberState, Resolved, STATIC_LEAVE_EPOCH};
 use crate::group::GroupSettings;
 use crate::group::ask::Beat;
 use crate::group::classic::{Event, Turn};
+use crate::group::record::GroupRecord;
 use crate::group::refusal::Refusal;
 use crate::group::timers::Timer;
 
@@ -95,6 +96,15 @@ impl ConsumerGroup {
     ) -> Result<Beaten, Refusal> {
         let mut change = self.find(turn, &Who::of(beat))?;
         let describes = self.describe_itself(turn, &mut change, beat);
+        let bytes_max = turn.settings.record_bytes_max;
+        let described = turn.step.records.iter().map(GroupRecord::bytes).max();
+        if described.is_some_and(|bytes| bytes > bytes_max) {
+            // The log would refuse it, and the groups beside this one would have to wait.
+            return Err(Refusal::new(
+                ErrorCode::UnknownServerError,
+                format!("The member's subscription does not fit a record of {bytes_max} bytes."),
+            ));
+        }
         let after = self.advance(turn, image, limits, &change, describes, beat.owned.as_ref())?;
         self.arm(turn, limits, &change.id, change.before.as_ref(), &after);
         let is_full = beat.epoch == 0

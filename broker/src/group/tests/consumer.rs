@@ -373,6 +373,26 @@ fn what_is_no_heartbeat_is_refused_without_making_a_group() {
 }
 
 #[test]
+fn a_subscription_that_does_not_fit_a_record_is_refused_and_nothing_is_written() {
+    let mut world = World::with(Settings {
+        record_bytes_max: 2_000,
+        ..settings()
+    });
+    world.topics(&[("t", 1)]);
+    let large: Vec<String> = (0..100).map(|n| format!("{n:0>100}")).collect();
+    let beat = Beat {
+        topics: Some(large),
+        ..Client::new("a", &["t"]).next_beat()
+    };
+    assert_eq!(world.code(beat), ErrorCode::UnknownServerError);
+    assert!(world.log.is_empty() && world.groups.is_empty());
+    assert_eq!(
+        world.code(Client::new("a", &["t"]).next_beat()),
+        ErrorCode::None
+    );
+}
+
+#[test]
 fn a_static_member_comes_back_to_what_it_had_and_nobody_else_moves() {
     let mut world = World::new();
     world.topics(&[("t", 4)]);

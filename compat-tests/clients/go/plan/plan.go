@@ -212,7 +212,9 @@ func (m *member) run(
 		err = consumer.Commit()
 	}
 	committed()
-	<-parting.Done()
+	if err == nil {
+		<-parting.Done()
+	}
 	if closed := consumer.Close(); err == nil {
 		err = closed
 	}

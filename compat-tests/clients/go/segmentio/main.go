@@ -28,6 +28,11 @@ var codecs = map[string]kafka.Compression{
 	"zstd":   kafka.Zstd,
 }
 
+// say tells on standard error how a group goes.
+var say = kafka.LoggerFunc(func(format string, values ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("05.000 ")+format+"\n", values...)
+})
+
 func limit() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), plan.Answer)
 }
@@ -108,6 +113,8 @@ func newMember(topic, name string) (plan.Consumer, error) {
 		RebalanceTimeout:  10 * time.Second,
 		JoinGroupBackoff:  300 * time.Millisecond,
 		StartOffset:       kafka.FirstOffset,
+		Logger:            say,
+		ErrorLogger:       say,
 	})
 	if err != nil {
 		return nil, err
@@ -118,9 +125,10 @@ func newMember(topic, name string) (plan.Consumer, error) {
 		defer close(m.ended)
 		for {
 			generation, err := group.Next(staying)
-			// A coordinator that is still loading, say: kafka-go's own Reader tries again as well.
+			// A coordinator that still loads, a rebalance between join and sync: kafka-go's own
+			// Reader tries again whatever a broker says.
 			var told kafka.Error
-			if errors.As(err, &told) && told.Temporary() {
+			if errors.As(err, &told) {
 				continue
 			}
 			if err != nil {

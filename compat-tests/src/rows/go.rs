@@ -6,11 +6,12 @@ use crate::clients::{self, Client, prepare};
 use crate::context::Context;
 use crate::error::Result;
 use crate::files;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Row, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "go",
-    tiers: &[Tier::Ci],
+    // Not in the commit tier: kafka-go has failed under load, on Apache Kafka too.
+    tiers: &[],
     about: "franz-go, sarama and kafka-go: every codec, groups, admin, refusals",
     run,
 };

@@ -9,6 +9,7 @@
 //! What survives a power cut is what [`Log::begin_flush`] … [`Log::finish_flush`]
 //! carried below the recovery point; see [`crate::flush`].
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -673,6 +674,31 @@ impl Log {
                     .remove_file(&FileName::live(name, FileKind::Snapshot).in_dir(&self.dir))?;
             }
         }
+        Ok(())
+    }
+
+    /// Unlinks what waits for the end of its delay under names of segments in `range`, for
+    /// good: a swap there is about to take the same names, and a restart in the middle of
+    /// it must find no others than its own.
+    pub(crate) fn unlink_deleted_within(&mut self, range: Range<i64>) -> DiskResult<()> {
+        let names = self.env.disk.read_dir(&self.dir)?;
+        let within: Vec<PathBuf> = names
+            .iter()
+            .filter_map(|entry| FileName::parse(&entry.name))
+            .filter(|name| name.stage == FileStage::Deleted && range.contains(&name.offset))
+            .map(|name| name.in_dir(&self.dir))
+            .collect();
+        if within.is_empty() {
+            return Ok(());
+        }
+        for path in &within {
+            self.env.disk.remove_file(path)?;
+        }
+        self.env.disk.sync_dir(&self.dir)?;
+        for deleted in &mut self.deleted {
+            deleted.paths.retain(|path| !within.contains(path));
+        }
+        self.deleted.retain(|deleted| !deleted.paths.is_empty());
         Ok(())
     }
 

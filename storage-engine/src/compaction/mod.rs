@@ -22,6 +22,7 @@ mod offset_map;
 pub(crate) mod swap;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use reka_records::{BatchView, batches};
@@ -415,6 +416,16 @@ impl Log {
         Ok(())
     }
 
+    /// From the first segment of a group to the one that stays behind it.
+    fn span_of(&self, group: &Group) -> Range<i64> {
+        let base = |segment: Option<&Arc<Segment>>| segment.map(|segment| segment.base_offset());
+        let from = base(group.replaced.first()).unwrap_or(i64::MAX);
+        let last = base(group.replaced.last()).unwrap_or(i64::MAX);
+        let segments = self.segments();
+        let behind = segments.partition_point(|segment| segment.base_offset() <= last);
+        from..base(segments.get(behind)).unwrap_or(i64::MAX)
+    }
+
     fn swap_groups(&mut self, groups: &[Group], now_ms: i64) -> Result<(), LogError> {
         self.env().recovery_points.store(&self.env().disk)?;
         for group in groups {
@@ -422,6 +433,7 @@ impl Log {
                 continue;
             };
             let base_offset = first.base_offset();
+            self.unlink_deleted_within(self.span_of(group))?;
             swap::announce(self.env(), self.dir(), base_offset)?;
             self.env().disk.sync_dir(self.dir())?;
             self.replace_segments(&group.replaced, base_offset, group.sizes, now_ms)?;

@@ -10,6 +10,7 @@ mod faults;
 mod golden;
 mod kafka_files;
 mod model;
+mod passes;
 mod policy;
 mod producers;
 mod real_disk;

@@ -354,6 +354,9 @@ impl Log {
                 })?;
         }
 
+        self.epochs
+            .settle()
+            .map_err(|error| self.refuse(error, size))?;
         let position = self.active.segment.len();
         self.reserve(position, size)?;
         let segment = self.active.segment.clone();
@@ -364,9 +367,9 @@ impl Log {
             ReadError::Corrupt(corruption) => corruption.into(),
             ReadError::OutOfRange { .. } => unreachable!("a walk looks for no offset"),
         })?;
-        // Everything that can find the disk full comes before the batches are visible.
+        // Everything that can find the disk full comes before the batches are written.
         segment
-            .make_room()
+            .make_room(self.index_entries_of(bytes))
             .map_err(|error| self.refuse(error, size))?;
         let written = segment
             .file()
@@ -392,9 +395,7 @@ impl Log {
             self.producers.apply(&header, end);
             segment.note_timestamp(header.max_timestamp, header.last_offset());
             if self.active.since_index > self.config.index_interval_bytes {
-                let indexed = segment
-                    .make_room()
-                    .and_then(|()| segment.index(&header, position + at));
+                let indexed = segment.index(&header, position + at);
                 self.or_offline(indexed)?;
                 self.active.since_index = 0;
             }
@@ -411,6 +412,20 @@ impl Log {
         self.publish_unstable();
         self.check_invariants();
         Ok(())
+    }
+
+    /// How many entries batches will get in each index, at most.
+    fn index_entries_of(&self, bytes: &[u8]) -> usize {
+        let mut since_index = self.active.since_index;
+        let mut entries = 0;
+        for (_, header) in Headers::of(bytes) {
+            if since_index > self.config.index_interval_bytes {
+                entries += 1;
+                since_index = 0;
+            }
+            since_index += header.size() as u64;
+        }
+        entries
     }
 
     fn reserve(&mut self, position: u64, size: u64) -> Result<(), AppendError> {
@@ -471,12 +486,12 @@ impl Log {
     }
 
     /// An error outside of appending data takes the directory offline.
-    fn or_offline<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
+    pub(crate) fn or_offline<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
         result.inspect_err(|error| self.env.health.fail(error))
     }
 
     /// The same where a full disk leaves everything as it was.
-    fn or_offline_unless_full<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
+    pub(crate) fn or_offline_unless_full<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
         result.inspect_err(|error| {
             if !error.is_full() {
                 self.env.health.fail(error);
@@ -809,7 +824,8 @@ impl Log {
         let trimmed = self.active.segment.trim();
         self.or_offline(trimmed)?;
         let stored = self.store_last_snapshot(&segments);
-        self.or_offline(stored)?;
+        // On a full disk the stop is refused, and with room it can be done again.
+        self.or_offline_unless_full(stored)?;
         self.durability.names_changed();
         Ok(true)
     }
@@ -868,7 +884,7 @@ impl Log {
         base_offset: i64,
         sizes: FileSizes,
         now_ms: i64,
-    ) -> Result<(), LogError> {
+    ) -> DiskResult<()> {
         for segment in replaced {
             self.retire(segment, now_ms)?;
             if segment.base_offset() != base_offset {

@@ -31,6 +31,7 @@ use crate::config::LogConfig;
 use crate::env::Env;
 use crate::error::LogError;
 use crate::format::SEGMENT_BYTES_LIMIT;
+use crate::fs::DiskResult;
 use crate::log::Log;
 use crate::segment::Segment;
 use crate::txn_index::AbortedTxn;
@@ -295,6 +296,16 @@ fn for_each_batch(
     }
 }
 
+/// Removes what was written for groups that are not swapped in.
+fn drop_groups(env: &Env, groups: &[Group]) -> DiskResult<()> {
+    for first in groups.iter().filter_map(|group| group.replaced.first()) {
+        // Its indexes may have been announced; without the data file that means nothing.
+        swap::forget_announced(env, first.dir(), first.base_offset())?;
+        cleaned::discard(env, first)?;
+    }
+    Ok(())
+}
+
 impl Log {
     /// What a pass could clean now; `None` when there is nothing dirty below the
     /// bounds. Flush first: only what is on disk is cleaned.
@@ -392,24 +403,15 @@ impl Log {
             .flat_map(|group| &group.replaced)
             .all(|segment| present.iter().any(|present| Arc::ptr_eq(present, segment)));
         if compacted.truncations != self.truncations() || !all_there {
-            for group in &compacted.groups {
-                if let Some(first) = group.replaced.first() {
-                    cleaned::discard(self.env(), first)?;
-                }
-            }
-            return Ok(());
+            let dropped = drop_groups(self.env(), &compacted.groups);
+            return Ok(self.or_offline_unless_full(dropped)?);
         }
         // A restart must take the gaps for what they are, so the stored recovery
         // point has to be above them before they exist.
         self.env()
             .recovery_points
             .set(self.partition(), self.recovery_point());
-        let swapped = self.swap_groups(&compacted.groups, now_ms);
-        swapped.inspect_err(|error| {
-            if let LogError::Disk(error) = error {
-                self.env().health.fail(error);
-            }
-        })?;
+        self.swap_groups(&compacted.groups, now_ms)?;
         self.env()
             .cleaner_points
             .set(self.partition(), compacted.cleaned_to);
@@ -426,18 +428,36 @@ impl Log {
         from..base(segments.get(behind)).unwrap_or(i64::MAX)
     }
 
+    /// Until a group is announced a full disk has changed nothing: what has not been
+    /// swapped in is dropped, and a later pass does it again. Any other failure, and any
+    /// from there on, is final.
     fn swap_groups(&mut self, groups: &[Group], now_ms: i64) -> Result<(), LogError> {
-        self.env().recovery_points.store(&self.env().disk)?;
-        for group in groups {
+        let stored = self.env().recovery_points.store(&self.env().disk);
+        self.or_dropped(stored, groups)?;
+        for (index, group) in groups.iter().enumerate() {
             let Some(first) = group.replaced.first() else {
                 continue;
             };
             let base_offset = first.base_offset();
-            self.unlink_deleted_within(self.span_of(group))?;
-            swap::announce(self.env(), self.dir(), base_offset)?;
-            self.env().disk.sync_dir(self.dir())?;
-            self.replace_segments(&group.replaced, base_offset, group.sizes, now_ms)?;
+            let announced = self
+                .unlink_deleted_within(self.span_of(group))
+                .and_then(|()| swap::announce(self.env(), self.dir(), base_offset));
+            self.or_dropped(announced, &groups[index..])?;
+            let swapped = self.env().disk.sync_dir(self.dir()).and_then(|()| {
+                self.replace_segments(&group.replaced, base_offset, group.sizes, now_ms)
+            });
+            self.or_offline(swapped)?;
         }
         Ok(())
+    }
+
+    fn or_dropped(&self, result: DiskResult<()>, groups: &[Group]) -> DiskResult<()> {
+        let Err(error) = self.or_offline_unless_full(result) else {
+            return Ok(());
+        };
+        if error.is_full() {
+            self.or_offline_unless_full(drop_groups(self.env(), groups))?;
+        }
+        Err(error)
     }
 }

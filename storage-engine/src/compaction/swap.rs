@@ -333,6 +333,11 @@ fn forget(env: &Env, dir: &Path, base_offset: i64, stage: FileStage) -> DiskResu
     Ok(())
 }
 
+/// Undoes step 2 where it did not get to the data file.
+pub(crate) fn forget_announced(env: &Env, dir: &Path, base_offset: i64) -> DiskResult<()> {
+    forget(env, dir, base_offset, FileStage::Swap)
+}
+
 /// Step 4: the files lose their suffix, the data file last, so that until then a
 /// restart repeats the whole.
 pub(crate) fn complete(env: &Env, dir: &Path, base_offset: i64) -> DiskResult<()> {

@@ -395,6 +395,41 @@ const SCRIPTS: &[Script] = &[
             Checkpoint,
         ],
     },
+    Script {
+        name: "compactions and truncations on a full disk",
+        before: &[AppendMany(10), Roll, AppendMany(10), Roll, SMALL, Flush],
+        damage: None,
+        steps: &[
+            LeaveFree(0),
+            Compact,
+            Read,
+            LeaveFree(1_500),
+            Compact,
+            FreeSpace,
+            Compact,
+            NewEpoch,
+            LARGE,
+            Checkpoint,
+            LeaveFree(0),
+            Truncate(2),
+            SMALL,
+            Read,
+            FreeSpace,
+            SMALL,
+            Flush,
+            LeaveFree(0),
+            StartAnew(10),
+            SMALL,
+            FreeSpace,
+            StartAnew(10),
+            SMALL,
+            Flush,
+            LeaveFree(0),
+            Close,
+            FreeSpace,
+            Read,
+        ],
+    },
 ];
 
 fn write(sim: &SimDisk, path: &str, position: Option<u64>, bytes: &[u8]) {
@@ -1079,6 +1114,9 @@ fn strike(script: &Script, call: u64, fault: Fault, tally: &mut Tally) -> u64 {
                 let excused = now_struck && !invisible || world.short_of_space;
                 assert!(excused, "{step:?}: {error}");
             }
+        }
+        if !now_struck && world.dir.is_some() {
+            assert!(world.is_online(), "offline after {step:?}");
         }
         world.check_visible(step);
         if now_struck && !struck {

@@ -6,6 +6,7 @@ mod compaction;
 mod corruption;
 mod crash;
 mod documentation;
+mod exhausted;
 mod faults;
 mod golden;
 mod kafka_files;

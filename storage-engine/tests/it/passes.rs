@@ -15,7 +15,7 @@ use crate::support::{self, append, partition, read_all};
 
 const ROOT: &str = "/data";
 
-fn config() -> LogConfig {
+pub(crate) fn config() -> LogConfig {
     LogConfig {
         retention_ms: -1,
         compact: true,
@@ -28,7 +28,7 @@ fn config() -> LogConfig {
 }
 
 /// A disk with an empty log directory.
-fn disk() -> SimDisk {
+pub(crate) fn disk() -> SimDisk {
     let sim = SimDisk::new();
     let disk = Disk::new(sim.clone());
     disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
@@ -36,7 +36,7 @@ fn disk() -> SimDisk {
     sim
 }
 
-fn open_dir(disk: Disk) -> LogDir {
+pub(crate) fn open_dir(disk: Disk) -> LogDir {
     let identity = Identity {
         cluster_id: "c".into(),
         node_id: 1,
@@ -46,12 +46,12 @@ fn open_dir(disk: Disk) -> LogDir {
     LogDir::open(disk, Path::new(ROOT), identity, maps).expect("a directory of ours")
 }
 
-fn open(dir: &LogDir, config: &LogConfig) -> Log {
+pub(crate) fn open(dir: &LogDir, config: &LogConfig) -> Log {
     let opened = dir.open_log(partition(), config.clone(), 0);
     opened.expect("a log that opens").0
 }
 
-fn keyed(rows: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn keyed(rows: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(0);
     for (delta, (key, value)) in rows.iter().enumerate() {
         let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
@@ -64,7 +64,7 @@ fn keyed(rows: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// Appends records of seven keys, one batch each.
-fn fill(log: &mut Log, count: usize, what: &str) {
+pub(crate) fn fill(log: &mut Log, count: usize, what: &str) {
     for index in 0..count {
         let (key, value) = (format!("k{}", index % 7), format!("{what}{index:04}"));
         append(log, keyed(&[(&key, &value)]));
@@ -72,14 +72,14 @@ fn fill(log: &mut Log, count: usize, what: &str) {
 }
 
 /// Everything so far may be cleaned.
-fn make_ready(log: &mut Log) {
+pub(crate) fn make_ready(log: &mut Log) {
     log.roll(0).expect("a roll");
     log.flush().expect("a flush");
     log.settle_below(log.log_end());
 }
 
 /// Offsets and values.
-fn values(log: &Log) -> Vec<(i64, String)> {
+pub(crate) fn values(log: &Log) -> Vec<(i64, String)> {
     read_all(&log.reader())
         .expect("a log that reads")
         .into_iter()
@@ -91,7 +91,7 @@ fn values(log: &Log) -> Vec<(i64, String)> {
 }
 
 /// Names in the partition's directory that end so.
-fn names_with(sim: &SimDisk, suffix: &str) -> Vec<String> {
+pub(crate) fn names_with(sim: &SimDisk, suffix: &str) -> Vec<String> {
     let names = sim.contents(&Path::new(ROOT).join("t-0")).into_keys();
     names.filter(|name| name.ends_with(suffix)).collect()
 }

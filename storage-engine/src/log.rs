@@ -17,6 +17,7 @@ use reka_records::control::EndTxnMarker;
 use reka_records::{BatchHeader, BatchView, stamp};
 
 use crate::append::{Appended, CheckedBatches, Headers, marker};
+use crate::compaction::pass::Passes;
 use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::env::Env;
@@ -55,6 +56,7 @@ pub struct Log {
     durability: Durability,
     /// Held while a flush runs.
     flushing: Arc<Mutex<()>>,
+    passes: Arc<Passes>,
     /// Something was done since the log was last closed or opened clean.
     changed: bool,
     /// Renamed away, to be unlinked when their time comes.
@@ -282,6 +284,11 @@ impl Log {
     /// partition afterwards, which nothing of this one may touch.
     pub(crate) fn set_gone(&self) {
         self.shared.set_gone();
+        self.passes.set_gone();
+    }
+
+    pub(crate) fn passes(&self) -> &Arc<Passes> {
+        &self.passes
     }
 
     pub(crate) fn is_gone(&self) -> bool {

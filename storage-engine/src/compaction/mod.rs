@@ -19,6 +19,7 @@
 mod cleaned;
 mod filter;
 mod offset_map;
+pub(crate) mod pass;
 pub(crate) mod swap;
 
 use std::collections::HashMap;
@@ -39,6 +40,7 @@ use crate::txn_index::AbortedTxn;
 use cleaned::CleanedWriter;
 use filter::{Filter, Keep, Transactions};
 use offset_map::OffsetMap;
+use pass::Pass;
 
 /// Bytes of batches looked at in one go.
 const READ_BYTES: u64 = 1 << 20;
@@ -65,6 +67,7 @@ impl Default for CompactionLimits {
 /// What a pass will look at.
 #[derive(Debug)]
 pub struct CompactionPlan {
+    pass: Pass,
     env: Arc<Env>,
     config: LogConfig,
     /// Oldest first: those cleaned before, then the dirty ones.
@@ -91,6 +94,7 @@ struct LastOfProducer {
 #[derive(Debug)]
 #[must_use = "hand it back to the log"]
 pub struct Compacted {
+    pass: Pass,
     groups: Vec<Group>,
     cleaned_to: i64,
     truncations: u64,
@@ -121,9 +125,11 @@ impl CompactionPlan {
         late || self.dirty_permille() > self.config.min_cleanable_dirty_permille
     }
 
-    /// Reads, filters and writes; blocking, without the log's lock.
+    /// Reads, filters and writes; blocking, without the log's lock. What it wrote before
+    /// it failed is removed again.
     pub fn run(self, limits: &CompactionLimits, now_ms: i64) -> Result<Compacted, LogError> {
         self.env.health.check()?;
+        self.pass.by_name(|| Ok(()))?;
         let map = self.build_map(limits)?;
         let cleaned_to = map.end_offset().clamp(self.first_dirty, self.upper);
         let mut filter = Filter {
@@ -136,23 +142,47 @@ impl CompactionPlan {
             decompressed_bytes_max: limits.decompressed_bytes_max,
             scratch: Vec::new(),
         };
-        let mut compacted = Compacted {
-            groups: Vec::new(),
-            cleaned_to,
-            truncations: self.truncations,
-            bytes_before: 0,
-            bytes_after: 0,
-        };
+        let mut groups: Vec<Group> = Vec::new();
+        let (mut bytes_before, mut bytes_after) = (0, 0);
         for group in self.groups(cleaned_to) {
-            let sizes = self.clean_group(group, &mut filter)?;
-            compacted.bytes_before += group.iter().map(|segment| segment.len()).sum::<u64>();
-            compacted.bytes_after += sizes.log;
-            compacted.groups.push(Group {
+            let cleaned = self.clean_group(group, &mut filter);
+            let sizes = cleaned.inspect_err(|_| {
+                let done = groups.iter().filter_map(|group| group.replaced.first());
+                self.discard(done.chain(group.first()));
+            })?;
+            bytes_before += group.iter().map(|segment| segment.len()).sum::<u64>();
+            bytes_after += sizes.log;
+            groups.push(Group {
                 replaced: group.to_vec(),
                 sizes,
             });
         }
-        Ok(compacted)
+        Ok(Compacted {
+            groups,
+            cleaned_to,
+            truncations: self.truncations,
+            bytes_before,
+            bytes_after,
+            pass: self.pass,
+        })
+    }
+
+    /// Gives the space back that new segments took, as on a full disk it is what the
+    /// others lack.
+    fn discard<'a>(&self, firsts: impl Iterator<Item = &'a Arc<Segment>>) {
+        for first in firsts {
+            let discarded = self.pass.by_name(|| cleaned::discard(&self.env, first));
+            // What is left is removed by the next pass or start.
+            self.fail_unless_full(&discarded);
+        }
+    }
+
+    fn fail_unless_full<T>(&self, result: &Result<T, LogError>) {
+        if let Err(LogError::Disk(error)) = result
+            && !error.is_full()
+        {
+            self.env.health.fail(error);
+        }
     }
 
     fn build_map(&self, limits: &CompactionLimits) -> Result<OffsetMap, LogError> {
@@ -235,7 +265,8 @@ impl CompactionPlan {
         let Some(first) = group.first() else {
             return Ok(Default::default());
         };
-        let mut writer = CleanedWriter::create(&self.env, first, self.config.index_interval_bytes)?;
+        let interval = self.config.index_interval_bytes;
+        let mut writer = CleanedWriter::create(&self.env, &self.pass, first, interval)?;
         for segment in group {
             for_each_batch(segment, |position, batch| {
                 let damaged = |error| segment.corruption(position, "a record batch", error);
@@ -254,12 +285,9 @@ impl CompactionPlan {
                 Ok(true)
             })?;
         }
-        let finished = writer.finish();
-        Ok(finished.inspect_err(|error| {
-            if !error.is_full() {
-                self.env.health.fail(error);
-            }
-        })?)
+        let finished = writer.finish(&self.pass);
+        self.fail_unless_full(&finished);
+        finished
     }
 }
 
@@ -308,7 +336,8 @@ fn drop_groups(env: &Env, groups: &[Group]) -> DiskResult<()> {
 
 impl Log {
     /// What a pass could clean now; `None` when there is nothing dirty below the
-    /// bounds. Flush first: only what is on disk is cleaned.
+    /// bounds, or another pass is under way: planned, at work, or waiting to be swapped in.
+    /// Flush first: only what is on disk is cleaned.
     pub fn plan_compaction(
         &self,
         high_watermark: i64,
@@ -329,7 +358,11 @@ impl Log {
         else {
             return Ok(None);
         };
+        let Some(pass) = self.passes().begin(self.partition()) else {
+            return Ok(None);
+        };
         let mut plan = CompactionPlan {
+            pass,
             env: self.env().clone(),
             config: self.config().clone(),
             segments: Vec::new(),
@@ -394,6 +427,10 @@ impl Log {
         self.env().health.check()?;
         if self.is_gone() {
             // The files went with the directory, and its name may be another's.
+            return Ok(());
+        }
+        if !compacted.pass.is_of(self.passes()) {
+            // Of a log that had this one's name before; its files went with it.
             return Ok(());
         }
         let present = self.segments();

@@ -76,6 +76,38 @@ fn a_full_disk_before_a_swap_is_announced_drops_the_pass() {
     assert!(refused >= 6, "{refused}");
 }
 
+/// What was written for the groups before goes too.
+#[test]
+fn a_pass_that_fails_gives_back_the_space_it_took() {
+    for op in [Op::Open, Op::Write] {
+        let mut failed = 0;
+        for call in 0.. {
+            let (sim, fault, dir, mut log) = dirty();
+            let before = values(&log);
+            let plan = log.plan_compaction(log.log_end(), 0).expect("a plan");
+            fault.plan(When::EveryFrom(op, call), Fault::Errno(ENOSPC));
+            let ran = plan
+                .expect("something dirty")
+                .run(&CompactionLimits::default(), 0);
+            fault.heal();
+            match ran {
+                Ok(compacted) => {
+                    log.finish_compaction(compacted, 0).expect("a swap");
+                    break;
+                }
+                Err(error) => assert!(is_full(&Err(error)), "{op:?} from call {call}"),
+            }
+            failed += 1;
+            assert_eq!(names_with(&sim, ".cleaned"), Vec::<String>::new());
+            assert!(online(&dir));
+            assert_eq!(values(&log), before);
+            let plan = log.plan_compaction(log.log_end(), 0).expect("a plan");
+            plan.expect("still dirty, and no pass under way");
+        }
+        assert!(failed > 10, "{op:?}: {failed}");
+    }
+}
+
 /// The offsets a truncation lowers are stored first, or it is refused. Where epochs begin
 /// is stored last, and if there is no room before the next append.
 #[test]

@@ -1,4 +1,5 @@
-//! Compaction passes over what earlier operations left in the directory.
+//! Compaction passes beside each other, beside deletions, and over what earlier
+//! operations left in the directory.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use reka_storage::fs::Disk;
 use reka_storage::fs::sim::{KeepAll, SimDisk};
 use reka_storage::log_dir::Identity;
 use reka_storage::map_budget::MapBudget;
-use reka_storage::{Log, LogConfig, LogDir};
+use reka_storage::{Log, LogConfig, LogDir, LogError};
 
 use crate::support::{self, append, partition, read_all};
 
@@ -192,4 +193,87 @@ fn what_a_swap_replaced_is_kept_for_its_own_delay() {
     assert_eq!(next, Some(90_000));
     assert_eq!(log.unlink_deleted(90_000).expect("unlinked"), None);
     assert_eq!(names_with(&sim, ".deleted"), Vec::<String>::new());
+}
+
+/// The directory of the name is another partition's by the time the old pass writes.
+#[test]
+fn a_pass_of_a_deleted_partition_touches_nothing_of_the_next_of_its_name() {
+    let (sim, config) = (disk(), config());
+    let dir = open_dir(Disk::new(sim.clone()));
+    let mut old = open(&dir, &config);
+    fill(&mut old, 40, "old");
+    make_ready(&mut old);
+    let old_plan = old.plan_compaction(old.log_end(), 0).expect("a plan");
+    dir.delete(&old).expect("a deletion");
+    let mut new = open(&dir, &config);
+    fill(&mut new, 40, "new");
+    make_ready(&mut new);
+    let new_plan = new.plan_compaction(new.log_end(), 0).expect("a plan");
+    let limits = CompactionLimits::default();
+    let compacted = new_plan.expect("something dirty").run(&limits, 0);
+    let waiting = sim.contents(&Path::new(ROOT).join("t-0"));
+    let refused = old_plan.expect("something dirty").run(&limits, 0);
+    assert!(matches!(refused, Err(LogError::Deleted(_))), "{refused:?}");
+    assert!(waiting == sim.contents(&Path::new(ROOT).join("t-0")));
+    new.finish_compaction(compacted.expect("a pass"), 0)
+        .expect("a swap");
+    let served = values(&new);
+    assert_eq!(served.len(), 7);
+    assert!(served.iter().all(|(_, value)| value.starts_with("new")));
+    dir.env().health.check().expect("a directory in use");
+}
+
+/// A pass that was done when its partition was deleted leaves the next one's alone too.
+#[test]
+fn a_swap_of_a_deleted_partition_touches_nothing_of_the_next_of_its_name() {
+    let (sim, config) = (disk(), config());
+    let dir = open_dir(Disk::new(sim.clone()));
+    let mut old = open(&dir, &config);
+    fill(&mut old, 40, "old");
+    make_ready(&mut old);
+    let limits = CompactionLimits::default();
+    let old_plan = old.plan_compaction(old.log_end(), 0).expect("a plan");
+    let old_done = old_plan.expect("something dirty").run(&limits, 0);
+    dir.delete(&old).expect("a deletion");
+    let mut new = open(&dir, &config);
+    fill(&mut new, 40, "new");
+    make_ready(&mut new);
+    let new_plan = new.plan_compaction(new.log_end(), 0).expect("a plan");
+    let new_done = new_plan.expect("something dirty").run(&limits, 0);
+    // Given to the log that has the name now, by mistake.
+    new.finish_compaction(old_done.expect("a pass"), 0)
+        .expect("nothing to do");
+    new.finish_compaction(new_done.expect("a pass"), 0)
+        .expect("a swap");
+    let served = values(&new);
+    assert_eq!(served.len(), 7);
+    assert!(served.iter().all(|(_, value)| value.starts_with("new")));
+    assert_eq!(names_with(&sim, ".cleaned"), Vec::<String>::new());
+}
+
+/// Two passes would write files of one name.
+#[test]
+fn a_log_has_one_pass_at_a_time() {
+    let config = config();
+    let dir = open_dir(Disk::new(disk()));
+    let mut log = open(&dir, &config);
+    fill(&mut log, 40, "v");
+    make_ready(&mut log);
+    let limits = CompactionLimits::default();
+    let first = log.plan_compaction(log.log_end(), 0).expect("a plan");
+    let second = |log: &Log| log.plan_compaction(log.log_end(), 0).expect("a plan");
+    assert!(second(&log).is_none(), "one is planned");
+    let done = first.expect("something dirty").run(&limits, 0);
+    fill(&mut log, 40, "w");
+    make_ready(&mut log);
+    assert!(second(&log).is_none(), "one waits to be swapped in");
+    log.finish_compaction(done.expect("a pass"), 0)
+        .expect("a swap");
+    assert_eq!(values(&log).len(), 47);
+    // A plan that is dropped makes way as one that was carried out does.
+    drop(second(&log).expect("something dirty"));
+    pass(&mut log, &limits);
+    let served = values(&log);
+    assert_eq!(served.len(), 7);
+    assert!(served.iter().all(|(_, value)| value.starts_with('w')));
 }

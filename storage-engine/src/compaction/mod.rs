@@ -49,7 +49,7 @@ const READ_BYTES: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactionLimits {
     /// Memory of the map from key to offset (`log.cleaner.dedupe.buffer.size`): what
-    /// does not fit is cleaned by the next pass.
+    /// does not fit is cleaned by the next pass, which may begin inside a batch.
     pub map_bytes: usize,
     /// A batch may grow to this when it is decompressed.
     pub decompressed_bytes_max: usize,
@@ -203,15 +203,15 @@ impl CompactionPlan {
                 let records = batch
                     .records(&mut scratch, limits.decompressed_bytes_max)
                     .map_err(damaged)?;
-                if !map.has_room(header.record_count) {
-                    return Ok(false);
-                }
                 for record in records {
                     let record = record.map_err(damaged)?;
                     if let Some(key) = record.key
                         && record.offset >= self.first_dirty
+                        && !map.put(key, record.offset)
                     {
-                        map.put(key, record.offset);
+                        // The next pass goes on here, as Apache Kafka's cleaner does.
+                        map.reached(record.offset.min(header.next_offset()));
+                        return Ok(false);
                     }
                 }
                 map.reached(header.next_offset());

@@ -277,3 +277,46 @@ fn a_log_has_one_pass_at_a_time() {
     assert_eq!(served.len(), 7);
     assert!(served.iter().all(|(_, value)| value.starts_with('w')));
 }
+
+/// Sixteen slots take twelve keys; each batch has forty.
+#[test]
+fn a_pass_with_a_full_map_ends_inside_a_batch_and_the_next_goes_on_there() {
+    let config = config();
+    let dir = open_dir(Disk::new(disk()));
+    let mut log = open(&dir, &config);
+    let batch = |what: &str| {
+        let rows: Vec<_> = (0..40)
+            .map(|key| (format!("k{key:02}"), format!("{what}{key}")))
+            .collect();
+        let rows: Vec<_> = rows.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        keyed(&rows)
+    };
+    append(&mut log, batch("a"));
+    append(&mut log, batch("b"));
+    make_ready(&mut log);
+    let before = values(&log);
+    let newest = before[40..].to_vec();
+    let limits = CompactionLimits {
+        map_bytes: 1,
+        ..CompactionLimits::default()
+    };
+    let mut ends = Vec::new();
+    while let Some(plan) = log.plan_compaction(log.log_end(), 0).expect("a plan") {
+        let compacted = plan.run(&limits, 0).expect("a pass");
+        log.finish_compaction(compacted, 0).expect("a swap");
+        let cleaned_to = dir.env().cleaner_points.get(&partition());
+        let cleaned_to = cleaned_to.expect("a clean point");
+        assert!(ends.last() < Some(&cleaned_to), "a pass that got nowhere");
+        ends.push(cleaned_to);
+        // Only what a newer record was seen to replace is gone.
+        let replaced = (cleaned_to - 40).max(0);
+        let left: Vec<_> = before
+            .iter()
+            .filter(|(offset, _)| *offset >= replaced)
+            .cloned()
+            .collect();
+        assert_eq!(values(&log), left, "after a pass up to {cleaned_to}");
+    }
+    assert_eq!(ends, [12, 24, 36, 48, 60, 72, 80]);
+    assert_eq!(values(&log), newest);
+}

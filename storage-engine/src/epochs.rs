@@ -16,6 +16,8 @@ use crate::fs::DiskResult;
 #[derive(Debug)]
 pub struct LeaderEpochs {
     entries: Vec<EpochStart>,
+    /// The file has epochs that were truncated.
+    stale: bool,
     path: PathBuf,
     env: Arc<Env>,
 }
@@ -47,6 +49,7 @@ impl LeaderEpochs {
         let path = dir.join(LEADER_EPOCH_CHECKPOINT);
         let mut epochs = LeaderEpochs {
             entries: Vec::new(),
+            stale: false,
             path,
             env,
         };
@@ -161,6 +164,7 @@ impl LeaderEpochs {
         // Stored first: on a full disk nothing has changed, and the next append tries again.
         self.store(&entries)?;
         self.entries = entries;
+        self.stale = false;
         Ok(())
     }
 
@@ -173,7 +177,19 @@ impl LeaderEpochs {
             return Ok(());
         }
         self.entries.truncate(keep);
-        self.store(&self.entries)
+        self.stale = true;
+        self.settle()
+    }
+
+    /// Stores what a truncation could not, for want of room. Until then the file names
+    /// epochs behind the log's end, which opening it forgets; once there are batches behind
+    /// that end they would be taken for those epochs', so this comes before.
+    pub(crate) fn settle(&mut self) -> DiskResult<()> {
+        if self.stale {
+            self.store(&self.entries)?;
+            self.stale = false;
+        }
+        Ok(())
     }
 
     /// Forgets epochs that ended before `start`; the one that covers it begins there.
@@ -197,7 +213,8 @@ impl LeaderEpochs {
             return Ok(());
         }
         self.entries.clear();
-        self.store(&self.entries)
+        self.stale = true;
+        self.settle()
     }
 
     fn store(&self, entries: &[EpochStart]) -> DiskResult<()> {

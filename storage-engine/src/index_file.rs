@@ -98,16 +98,19 @@ impl<const N: usize> IndexFile<N> {
         self.len() >= self.max_entries
     }
 
-    /// Writes the buffer out if it has no room for another entry. After this the
-    /// next [`IndexFile::push`] touches memory only, so it cannot fail on a full disk.
-    pub(crate) fn make_room(&self) -> DiskResult<()> {
+    /// Writes the buffer out if it has no room for so many entries more; for more than
+    /// it ever has it grows. After this that many calls of [`IndexFile::push`] touch memory
+    /// only, so they cannot fail on a full disk.
+    pub(crate) fn make_room(&self, entries: usize) -> DiskResult<()> {
         let mut state = self.state();
-        if state.buffered.capacity() == 0 {
-            state.buffered.reserve_exact(BUFFERED_ENTRIES * N);
-        }
-        if state.buffered.len() >= BUFFERED_ENTRIES * N {
+        let wanted = entries.max(1) * N;
+        if state.buffered.len() + wanted > BUFFERED_ENTRIES * N {
             self.write(&mut state)?;
+            // Large for one append, it would stay so for the life of the segment.
+            state.buffered.shrink_to(BUFFERED_ENTRIES * N);
         }
+        let room = wanted.max(BUFFERED_ENTRIES * N - state.buffered.len());
+        state.buffered.reserve_exact(room);
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 //! What survives a power cut is what [`Log::begin_flush`] … [`Log::finish_flush`]
 //! carried below the recovery point; see [`crate::flush`].
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +17,7 @@ use reka_records::control::EndTxnMarker;
 use reka_records::{BatchHeader, BatchView, stamp};
 
 use crate::append::{Appended, CheckedBatches, Headers, marker};
+use crate::compaction::pass::Passes;
 use crate::compaction::swap;
 use crate::config::LogConfig;
 use crate::env::Env;
@@ -54,6 +56,7 @@ pub struct Log {
     durability: Durability,
     /// Held while a flush runs.
     flushing: Arc<Mutex<()>>,
+    passes: Arc<Passes>,
     /// Something was done since the log was last closed or opened clean.
     changed: bool,
     /// Renamed away, to be unlinked when their time comes.
@@ -281,6 +284,11 @@ impl Log {
     /// partition afterwards, which nothing of this one may touch.
     pub(crate) fn set_gone(&self) {
         self.shared.set_gone();
+        self.passes.set_gone();
+    }
+
+    pub(crate) fn passes(&self) -> &Arc<Passes> {
+        &self.passes
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -353,6 +361,9 @@ impl Log {
                 })?;
         }
 
+        self.epochs
+            .settle()
+            .map_err(|error| self.refuse(error, size))?;
         let position = self.active.segment.len();
         self.reserve(position, size)?;
         let segment = self.active.segment.clone();
@@ -363,9 +374,9 @@ impl Log {
             ReadError::Corrupt(corruption) => corruption.into(),
             ReadError::OutOfRange { .. } => unreachable!("a walk looks for no offset"),
         })?;
-        // Everything that can find the disk full comes before the batches are visible.
+        // Everything that can find the disk full comes before the batches are written.
         segment
-            .make_room()
+            .make_room(self.index_entries_of(bytes))
             .map_err(|error| self.refuse(error, size))?;
         let written = segment
             .file()
@@ -391,9 +402,7 @@ impl Log {
             self.producers.apply(&header, end);
             segment.note_timestamp(header.max_timestamp, header.last_offset());
             if self.active.since_index > self.config.index_interval_bytes {
-                let indexed = segment
-                    .make_room()
-                    .and_then(|()| segment.index(&header, position + at));
+                let indexed = segment.index(&header, position + at);
                 self.or_offline(indexed)?;
                 self.active.since_index = 0;
             }
@@ -410,6 +419,20 @@ impl Log {
         self.publish_unstable();
         self.check_invariants();
         Ok(())
+    }
+
+    /// How many entries batches will get in each index, at most.
+    fn index_entries_of(&self, bytes: &[u8]) -> usize {
+        let mut since_index = self.active.since_index;
+        let mut entries = 0;
+        for (_, header) in Headers::of(bytes) {
+            if since_index > self.config.index_interval_bytes {
+                entries += 1;
+                since_index = 0;
+            }
+            since_index += header.size() as u64;
+        }
+        entries
     }
 
     fn reserve(&mut self, position: u64, size: u64) -> Result<(), AppendError> {
@@ -470,12 +493,12 @@ impl Log {
     }
 
     /// An error outside of appending data takes the directory offline.
-    fn or_offline<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
+    pub(crate) fn or_offline<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
         result.inspect_err(|error| self.env.health.fail(error))
     }
 
     /// The same where a full disk leaves everything as it was.
-    fn or_offline_unless_full<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
+    pub(crate) fn or_offline_unless_full<T>(&self, result: DiskResult<T>) -> DiskResult<T> {
         result.inspect_err(|error| {
             if !error.is_full() {
                 self.env.health.fail(error);
@@ -676,6 +699,31 @@ impl Log {
         Ok(())
     }
 
+    /// Unlinks what waits for the end of its delay under names of segments in `range`, for
+    /// good: a swap there is about to take the same names, and a restart in the middle of
+    /// it must find no others than its own.
+    pub(crate) fn unlink_deleted_within(&mut self, range: Range<i64>) -> DiskResult<()> {
+        let names = self.env.disk.read_dir(&self.dir)?;
+        let within: Vec<PathBuf> = names
+            .iter()
+            .filter_map(|entry| FileName::parse(&entry.name))
+            .filter(|name| name.stage == FileStage::Deleted && range.contains(&name.offset))
+            .map(|name| name.in_dir(&self.dir))
+            .collect();
+        if within.is_empty() {
+            return Ok(());
+        }
+        for path in &within {
+            self.env.disk.remove_file(path)?;
+        }
+        self.env.disk.sync_dir(&self.dir)?;
+        for deleted in &mut self.deleted {
+            deleted.paths.retain(|path| !within.contains(path));
+        }
+        self.deleted.retain(|deleted| !deleted.paths.is_empty());
+        Ok(())
+    }
+
     /// Unlinks files whose `file.delete.delay.ms` is over; when to come again.
     pub fn unlink_deleted(&mut self, now_ms: i64) -> Result<Option<i64>, LogError> {
         self.env.health.check()?;
@@ -783,7 +831,8 @@ impl Log {
         let trimmed = self.active.segment.trim();
         self.or_offline(trimmed)?;
         let stored = self.store_last_snapshot(&segments);
-        self.or_offline(stored)?;
+        // On a full disk the stop is refused, and with room it can be done again.
+        self.or_offline_unless_full(stored)?;
         self.durability.names_changed();
         Ok(true)
     }
@@ -842,7 +891,7 @@ impl Log {
         base_offset: i64,
         sizes: FileSizes,
         now_ms: i64,
-    ) -> Result<(), LogError> {
+    ) -> DiskResult<()> {
         for segment in replaced {
             self.retire(segment, now_ms)?;
             if segment.base_offset() != base_offset {

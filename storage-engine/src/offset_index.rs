@@ -69,8 +69,8 @@ impl OffsetIndex {
     }
 
     /// See [`IndexFile::make_room`].
-    pub(crate) fn make_room(&self) -> DiskResult<()> {
-        self.file.make_room()
+    pub(crate) fn make_room(&self, entries: usize) -> DiskResult<()> {
+        self.file.make_room(entries)
     }
 
     /// The last entry at or below `offset`: where a search for it starts.

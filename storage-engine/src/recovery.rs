@@ -519,7 +519,7 @@ pub(crate) fn scan(
         let already_indexed = start.is_some() && position == first_position;
         segment.note_timestamp(header.max_timestamp, header.last_offset());
         if since_index > index_interval && !already_indexed {
-            segment.make_room()?;
+            segment.make_room(1)?;
             segment.index(&header, position)?;
             since_index = 0;
         }

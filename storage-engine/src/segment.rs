@@ -240,11 +240,11 @@ impl Segment {
         }
     }
 
-    /// After this the next [`Segment::index`] touches memory only. Time goes first,
+    /// After this the next `entries` calls of [`Segment::index`] touch memory only. Time goes first,
     /// so that recovery never finds an offset entry whose time entry is missing.
-    pub(crate) fn make_room(&self) -> DiskResult<()> {
-        self.times.make_room()?;
-        self.offsets.make_room()
+    pub(crate) fn make_room(&self, entries: usize) -> DiskResult<()> {
+        self.times.make_room(entries)?;
+        self.offsets.make_room(entries)
     }
 
     /// Takes a batch's timestamp into account.
@@ -269,7 +269,7 @@ impl Segment {
     /// Completes the indexes of a segment that gets no more batches.
     pub(crate) fn seal(&self) -> Result<(), ReadError> {
         if let Some(largest) = self.largest()? {
-            self.times.make_room()?;
+            self.times.make_room(1)?;
             self.times.push_if_newer(largest)?;
         }
         self.times.seal()?;

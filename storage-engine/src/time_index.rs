@@ -70,8 +70,8 @@ impl TimeIndex {
     }
 
     /// See [`IndexFile::make_room`].
-    pub(crate) fn make_room(&self) -> DiskResult<()> {
-        self.file.make_room()
+    pub(crate) fn make_room(&self, entries: usize) -> DiskResult<()> {
+        self.file.make_room(entries)
     }
 
     /// The last entry whose timestamp is below `timestamp`: no record at or before

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use reka_records::BatchHeader;
 
+use super::pass::Pass;
 use crate::env::Env;
+use crate::error::LogError;
 use crate::format::{FileKind, FileName, FileStage};
 use crate::fs::{DiskResult, File, OpenMode};
 use crate::segment::{FileSizes, Segment};
@@ -52,18 +54,19 @@ impl CleanedWriter {
     /// Begins the segment that will replace `first` and those behind it.
     pub(super) fn create(
         env: &Arc<Env>,
+        pass: &Pass,
         first: &Segment,
         index_interval: u64,
-    ) -> DiskResult<CleanedWriter> {
+    ) -> Result<CleanedWriter, LogError> {
         // An earlier attempt that was given up may have left indexes this one lacks.
-        discard(env, first)?;
+        pass.by_name(|| discard(env, first))?;
         let dir = first.dir().to_owned();
         let base_offset = first.base_offset();
         let path = name(base_offset, FileKind::Log).in_dir(&dir);
         Ok(CleanedWriter {
             env: env.clone(),
             base_offset,
-            log: env.disk.open(&path, OpenMode::Truncate)?,
+            log: pass.by_name(|| env.disk.open(&path, OpenMode::Truncate))?,
             dir,
             written: 0,
             buffer: Vec::with_capacity(WRITE_BYTES),
@@ -142,7 +145,7 @@ impl CleanedWriter {
     }
 
     /// Writes and syncs everything; nothing has its final name yet.
-    pub(super) fn finish(mut self) -> DiskResult<FileSizes> {
+    pub(super) fn finish(mut self, pass: &Pass) -> Result<FileSizes, LogError> {
         self.write_out()?;
         self.index_time();
         self.log.sync()?;
@@ -157,7 +160,7 @@ impl CleanedWriter {
                 continue;
             }
             let path = name(self.base_offset, kind).in_dir(&self.dir);
-            let file = self.env.disk.open(&path, OpenMode::Truncate)?;
+            let file = pass.by_name(|| self.env.disk.open(&path, OpenMode::Truncate))?;
             file.write_all_at(content, 0)?;
             file.sync()?;
         }

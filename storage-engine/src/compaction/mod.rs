@@ -19,9 +19,11 @@
 mod cleaned;
 mod filter;
 mod offset_map;
+pub(crate) mod pass;
 pub(crate) mod swap;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use reka_records::{BatchView, batches};
@@ -30,6 +32,7 @@ use crate::config::LogConfig;
 use crate::env::Env;
 use crate::error::LogError;
 use crate::format::SEGMENT_BYTES_LIMIT;
+use crate::fs::DiskResult;
 use crate::log::Log;
 use crate::segment::Segment;
 use crate::txn_index::AbortedTxn;
@@ -37,6 +40,7 @@ use crate::txn_index::AbortedTxn;
 use cleaned::CleanedWriter;
 use filter::{Filter, Keep, Transactions};
 use offset_map::OffsetMap;
+use pass::Pass;
 
 /// Bytes of batches looked at in one go.
 const READ_BYTES: u64 = 1 << 20;
@@ -45,7 +49,7 @@ const READ_BYTES: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactionLimits {
     /// Memory of the map from key to offset (`log.cleaner.dedupe.buffer.size`): what
-    /// does not fit is cleaned by the next pass.
+    /// does not fit is cleaned by the next pass, which may begin inside a batch.
     pub map_bytes: usize,
     /// A batch may grow to this when it is decompressed.
     pub decompressed_bytes_max: usize,
@@ -63,6 +67,7 @@ impl Default for CompactionLimits {
 /// What a pass will look at.
 #[derive(Debug)]
 pub struct CompactionPlan {
+    pass: Pass,
     env: Arc<Env>,
     config: LogConfig,
     /// Oldest first: those cleaned before, then the dirty ones.
@@ -89,6 +94,7 @@ struct LastOfProducer {
 #[derive(Debug)]
 #[must_use = "hand it back to the log"]
 pub struct Compacted {
+    pass: Pass,
     groups: Vec<Group>,
     cleaned_to: i64,
     truncations: u64,
@@ -119,9 +125,11 @@ impl CompactionPlan {
         late || self.dirty_permille() > self.config.min_cleanable_dirty_permille
     }
 
-    /// Reads, filters and writes; blocking, without the log's lock.
+    /// Reads, filters and writes; blocking, without the log's lock. What it wrote before
+    /// it failed is removed again.
     pub fn run(self, limits: &CompactionLimits, now_ms: i64) -> Result<Compacted, LogError> {
         self.env.health.check()?;
+        self.pass.by_name(|| Ok(()))?;
         let map = self.build_map(limits)?;
         let cleaned_to = map.end_offset().clamp(self.first_dirty, self.upper);
         let mut filter = Filter {
@@ -134,23 +142,47 @@ impl CompactionPlan {
             decompressed_bytes_max: limits.decompressed_bytes_max,
             scratch: Vec::new(),
         };
-        let mut compacted = Compacted {
-            groups: Vec::new(),
-            cleaned_to,
-            truncations: self.truncations,
-            bytes_before: 0,
-            bytes_after: 0,
-        };
+        let mut groups: Vec<Group> = Vec::new();
+        let (mut bytes_before, mut bytes_after) = (0, 0);
         for group in self.groups(cleaned_to) {
-            let sizes = self.clean_group(group, &mut filter)?;
-            compacted.bytes_before += group.iter().map(|segment| segment.len()).sum::<u64>();
-            compacted.bytes_after += sizes.log;
-            compacted.groups.push(Group {
+            let cleaned = self.clean_group(group, &mut filter);
+            let sizes = cleaned.inspect_err(|_| {
+                let done = groups.iter().filter_map(|group| group.replaced.first());
+                self.discard(done.chain(group.first()));
+            })?;
+            bytes_before += group.iter().map(|segment| segment.len()).sum::<u64>();
+            bytes_after += sizes.log;
+            groups.push(Group {
                 replaced: group.to_vec(),
                 sizes,
             });
         }
-        Ok(compacted)
+        Ok(Compacted {
+            groups,
+            cleaned_to,
+            truncations: self.truncations,
+            bytes_before,
+            bytes_after,
+            pass: self.pass,
+        })
+    }
+
+    /// Gives the space back that new segments took, as on a full disk it is what the
+    /// others lack.
+    fn discard<'a>(&self, firsts: impl Iterator<Item = &'a Arc<Segment>>) {
+        for first in firsts {
+            let discarded = self.pass.by_name(|| cleaned::discard(&self.env, first));
+            // What is left is removed by the next pass or start.
+            self.fail_unless_full(&discarded);
+        }
+    }
+
+    fn fail_unless_full<T>(&self, result: &Result<T, LogError>) {
+        if let Err(LogError::Disk(error)) = result
+            && !error.is_full()
+        {
+            self.env.health.fail(error);
+        }
     }
 
     fn build_map(&self, limits: &CompactionLimits) -> Result<OffsetMap, LogError> {
@@ -171,15 +203,15 @@ impl CompactionPlan {
                 let records = batch
                     .records(&mut scratch, limits.decompressed_bytes_max)
                     .map_err(damaged)?;
-                if !map.has_room(header.record_count) {
-                    return Ok(false);
-                }
                 for record in records {
                     let record = record.map_err(damaged)?;
                     if let Some(key) = record.key
                         && record.offset >= self.first_dirty
+                        && !map.put(key, record.offset)
                     {
-                        map.put(key, record.offset);
+                        // The next pass goes on here, as Apache Kafka's cleaner does.
+                        map.reached(record.offset.min(header.next_offset()));
+                        return Ok(false);
                     }
                 }
                 map.reached(header.next_offset());
@@ -233,7 +265,8 @@ impl CompactionPlan {
         let Some(first) = group.first() else {
             return Ok(Default::default());
         };
-        let mut writer = CleanedWriter::create(&self.env, first, self.config.index_interval_bytes)?;
+        let interval = self.config.index_interval_bytes;
+        let mut writer = CleanedWriter::create(&self.env, &self.pass, first, interval)?;
         for segment in group {
             for_each_batch(segment, |position, batch| {
                 let damaged = |error| segment.corruption(position, "a record batch", error);
@@ -252,12 +285,9 @@ impl CompactionPlan {
                 Ok(true)
             })?;
         }
-        let finished = writer.finish();
-        Ok(finished.inspect_err(|error| {
-            if !error.is_full() {
-                self.env.health.fail(error);
-            }
-        })?)
+        let finished = writer.finish(&self.pass);
+        self.fail_unless_full(&finished);
+        finished
     }
 }
 
@@ -294,9 +324,20 @@ fn for_each_batch(
     }
 }
 
+/// Removes what was written for groups that are not swapped in.
+fn drop_groups(env: &Env, groups: &[Group]) -> DiskResult<()> {
+    for first in groups.iter().filter_map(|group| group.replaced.first()) {
+        // Its indexes may have been announced; without the data file that means nothing.
+        swap::forget_announced(env, first.dir(), first.base_offset())?;
+        cleaned::discard(env, first)?;
+    }
+    Ok(())
+}
+
 impl Log {
     /// What a pass could clean now; `None` when there is nothing dirty below the
-    /// bounds. Flush first: only what is on disk is cleaned.
+    /// bounds, or another pass is under way: planned, at work, or waiting to be swapped in.
+    /// Flush first: only what is on disk is cleaned.
     pub fn plan_compaction(
         &self,
         high_watermark: i64,
@@ -317,7 +358,11 @@ impl Log {
         else {
             return Ok(None);
         };
+        let Some(pass) = self.passes().begin(self.partition()) else {
+            return Ok(None);
+        };
         let mut plan = CompactionPlan {
+            pass,
             env: self.env().clone(),
             config: self.config().clone(),
             segments: Vec::new(),
@@ -384,6 +429,10 @@ impl Log {
             // The files went with the directory, and its name may be another's.
             return Ok(());
         }
+        if !compacted.pass.is_of(self.passes()) {
+            // Of a log that had this one's name before; its files went with it.
+            return Ok(());
+        }
         let present = self.segments();
         let all_there = compacted
             .groups
@@ -391,41 +440,61 @@ impl Log {
             .flat_map(|group| &group.replaced)
             .all(|segment| present.iter().any(|present| Arc::ptr_eq(present, segment)));
         if compacted.truncations != self.truncations() || !all_there {
-            for group in &compacted.groups {
-                if let Some(first) = group.replaced.first() {
-                    cleaned::discard(self.env(), first)?;
-                }
-            }
-            return Ok(());
+            let dropped = drop_groups(self.env(), &compacted.groups);
+            return Ok(self.or_offline_unless_full(dropped)?);
         }
         // A restart must take the gaps for what they are, so the stored recovery
         // point has to be above them before they exist.
         self.env()
             .recovery_points
             .set(self.partition(), self.recovery_point());
-        let swapped = self.swap_groups(&compacted.groups, now_ms);
-        swapped.inspect_err(|error| {
-            if let LogError::Disk(error) = error {
-                self.env().health.fail(error);
-            }
-        })?;
+        self.swap_groups(&compacted.groups, now_ms)?;
         self.env()
             .cleaner_points
             .set(self.partition(), compacted.cleaned_to);
         Ok(())
     }
 
+    /// From the first segment of a group to the one that stays behind it.
+    fn span_of(&self, group: &Group) -> Range<i64> {
+        let base = |segment: Option<&Arc<Segment>>| segment.map(|segment| segment.base_offset());
+        let from = base(group.replaced.first()).unwrap_or(i64::MAX);
+        let last = base(group.replaced.last()).unwrap_or(i64::MAX);
+        let segments = self.segments();
+        let behind = segments.partition_point(|segment| segment.base_offset() <= last);
+        from..base(segments.get(behind)).unwrap_or(i64::MAX)
+    }
+
+    /// Until a group is announced a full disk has changed nothing: what has not been
+    /// swapped in is dropped, and a later pass does it again. Any other failure, and any
+    /// from there on, is final.
     fn swap_groups(&mut self, groups: &[Group], now_ms: i64) -> Result<(), LogError> {
-        self.env().recovery_points.store(&self.env().disk)?;
-        for group in groups {
+        let stored = self.env().recovery_points.store(&self.env().disk);
+        self.or_dropped(stored, groups)?;
+        for (index, group) in groups.iter().enumerate() {
             let Some(first) = group.replaced.first() else {
                 continue;
             };
             let base_offset = first.base_offset();
-            swap::announce(self.env(), self.dir(), base_offset)?;
-            self.env().disk.sync_dir(self.dir())?;
-            self.replace_segments(&group.replaced, base_offset, group.sizes, now_ms)?;
+            let announced = self
+                .unlink_deleted_within(self.span_of(group))
+                .and_then(|()| swap::announce(self.env(), self.dir(), base_offset));
+            self.or_dropped(announced, &groups[index..])?;
+            let swapped = self.env().disk.sync_dir(self.dir()).and_then(|()| {
+                self.replace_segments(&group.replaced, base_offset, group.sizes, now_ms)
+            });
+            self.or_offline(swapped)?;
         }
         Ok(())
+    }
+
+    fn or_dropped(&self, result: DiskResult<()>, groups: &[Group]) -> DiskResult<()> {
+        let Err(error) = self.or_offline_unless_full(result) else {
+            return Ok(());
+        };
+        if error.is_full() {
+            self.or_offline_unless_full(drop_groups(self.env(), groups))?;
+        }
+        Err(error)
     }
 }

@@ -35,11 +35,10 @@ pub(super) struct OffsetMap {
 
 impl OffsetMap {
     /// An empty map that will take at most `bytes` of memory, for offsets from
-    /// `first_offset` on. It grows as keys arrive.
+    /// `first_offset` on, and half as much again for the moment in which it grows.
     pub(super) fn new(bytes: usize, first_offset: i64) -> OffsetMap {
         OffsetMap {
             slots: Vec::new(),
-            // While it grows the old and the new table exist together.
             slots_max: (bytes / SLOT_BYTES).max(16),
             used: 0,
             end_offset: first_offset,
@@ -57,10 +56,9 @@ impl OffsetMap {
         self.end_offset = self.end_offset.max(offset);
     }
 
-    /// Whether `keys` more keys fit. An empty map takes at least one batch, however
-    /// large, so that a pass always gets on.
-    pub(super) fn has_room(&self, keys: i32) -> bool {
-        self.used == 0 || self.used + keys.max(0) as usize <= self.slots_max * LOAD_PERCENT / 100
+    /// Whether the table may take another key as it is.
+    fn has_room(&self) -> bool {
+        (self.used + 1) * 100 <= self.slots.len() * LOAD_PERCENT
     }
 
     fn hash(&self, key: &[u8]) -> [u64; 2] {
@@ -83,26 +81,26 @@ impl OffsetMap {
         }
     }
 
-    /// Notes that `key` was last seen at `offset`.
-    pub(super) fn put(&mut self, key: &[u8], offset: i64) {
-        if (self.used + 1) * 100 > self.slots.len() * LOAD_PERCENT {
+    /// Notes that `key` was last seen at `offset`; `false` if it is a new one and there is
+    /// no room for it. An empty map always has room.
+    pub(super) fn put(&mut self, key: &[u8], offset: i64) -> bool {
+        if !self.has_room() && self.slots.len() < self.slots_max {
             self.grow();
         }
         let hash = self.hash(key);
         let index = self.slot(hash);
         if self.slots[index].offset < 0 {
+            if !self.has_room() {
+                return false;
+            }
             self.used += 1;
         }
         self.slots[index] = Slot { hash, offset };
+        true
     }
 
     fn grow(&mut self) {
-        let doubled = (self.slots.len() * 2).max(1024);
-        let wanted = if self.has_room(1) {
-            doubled.min(self.slots_max.max(self.slots.len() + 1))
-        } else {
-            doubled
-        };
+        let wanted = (self.slots.len() * 2).max(1024).min(self.slots_max);
         let old = std::mem::replace(&mut self.slots, vec![FREE; wanted]);
         for slot in old.into_iter().filter(|slot| slot.offset >= 0) {
             let index = self.slot(slot.hash);
@@ -128,7 +126,7 @@ mod tests {
     fn the_newest_offset_of_each_key_is_kept_while_the_map_grows() {
         let mut map = OffsetMap::new(1 << 20, 0);
         for offset in 0..30_000_i64 {
-            map.put(&(offset % 10_000).to_be_bytes(), offset);
+            assert!(map.put(&(offset % 10_000).to_be_bytes(), offset));
         }
         for key in 0..10_000_i64 {
             assert_eq!(map.get(&key.to_be_bytes()), Some(key + 20_000));
@@ -137,17 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn a_full_map_says_so_but_takes_one_batch_of_any_size() {
-        let mut map = OffsetMap::new(16 * SLOT_BYTES, 0);
-        assert!(map.has_room(i32::MAX));
-        for offset in 0..12_i64 {
-            assert!(map.has_room(1));
-            map.put(&offset.to_be_bytes(), offset);
+    fn a_full_map_takes_no_new_key_but_newer_offsets_of_those_it_has() {
+        for slots in [16, 1024, 5000] {
+            let mut map = OffsetMap::new(slots * SLOT_BYTES, 0);
+            let taken = (0..10_000_i64).filter(|key| map.put(&key.to_be_bytes(), *key));
+            let taken = taken.count() as i64;
+            assert_eq!(taken, (slots * LOAD_PERCENT / 100) as i64);
+            assert!(map.slots.capacity() <= slots);
+            assert!(map.put(&(taken - 1).to_be_bytes(), 20_000));
+            assert_eq!(map.get(&(taken - 1).to_be_bytes()), Some(20_000));
+            assert_eq!(map.get(&taken.to_be_bytes()), None);
         }
-        assert!(!map.has_room(1));
-        for offset in 0..500_i64 {
-            map.put(&offset.to_be_bytes(), offset);
-        }
-        assert_eq!(map.get(&499_i64.to_be_bytes()), Some(499));
     }
 }

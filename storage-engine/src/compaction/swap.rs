@@ -1,7 +1,9 @@
 //! Replacing segments by their compacted form, so that a crash at any step leaves
 //! the old ones or the new one.
 //!
-//! 1. The new segment is written with `.cleaned` suffixes and synced.
+//! 1. The new segment is written with `.cleaned` suffixes and synced. What an earlier
+//!    truncation, retention or swap left as `.deleted` in its range is unlinked, so that
+//!    from here on such a name means a segment that this swap replaces.
 //! 2. Its files are renamed to `.swap`, the data file last: from here on it wins.
 //! 3. The segments it replaces are renamed to `.deleted`.
 //! 4. `.swap` is renamed away.
@@ -329,6 +331,11 @@ fn forget(env: &Env, dir: &Path, base_offset: i64, stage: FileStage) -> DiskResu
         env.disk.remove_file(&name.in_dir(dir))?;
     }
     Ok(())
+}
+
+/// Undoes step 2 where it did not get to the data file.
+pub(crate) fn forget_announced(env: &Env, dir: &Path, base_offset: i64) -> DiskResult<()> {
+    forget(env, dir, base_offset, FileStage::Swap)
 }
 
 /// Step 4: the files lose their suffix, the data file last, so that until then a

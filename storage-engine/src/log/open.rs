@@ -237,6 +237,7 @@ impl Log {
             epochs,
             durability,
             flushing: Arc::default(),
+            passes: Arc::default(),
             changed: !options.clean || names_dirty,
             deleted: Vec::new(),
             damage: report.damage.clone(),

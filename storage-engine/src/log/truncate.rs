@@ -111,7 +111,8 @@ impl Log {
         segment.sync_data()?;
         let kept = snapshots(&self.env, &self.dir)?;
         drop_snapshots_above(&self.env, &self.dir, kept, new_end)?;
-        self.epochs.truncate_end(new_end)
+        let forgotten = self.epochs.truncate_end(new_end);
+        forgotten_or_later(forgotten)
     }
 
     /// Renames away every segment on disk that begins behind `last`, or all of them,
@@ -173,7 +174,8 @@ impl Log {
                 .disk
                 .remove_file(&FileName::live(name, FileKind::Snapshot).in_dir(&self.dir))?;
         }
-        self.epochs.clear()?;
+        let forgotten = self.epochs.clear();
+        forgotten_or_later(forgotten)?;
         let segment = Segment::create(&self.env, &self.dir, offset, &self.config)?;
         self.env.disk.sync_dir(&self.dir)?;
         self.shared.set_log_start(offset);
@@ -213,6 +215,15 @@ impl Log {
         snapshots.retain(|offset| *offset <= end);
         let (state, _) = restore_producers(&self.env, &self.dir, segments, &snapshots, end)?;
         Ok(state)
+    }
+}
+
+/// On a full disk the file of epochs is written before the next append: a truncation that
+/// got here is carried out.
+fn forgotten_or_later(forgotten: DiskResult<()>) -> DiskResult<()> {
+    match forgotten {
+        Err(error) if error.is_full() => Ok(()),
+        other => other,
     }
 }
 

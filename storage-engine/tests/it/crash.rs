@@ -334,6 +334,27 @@ const SCRIPTS: &[(&str, &[Action])] = &[
         ],
     ),
     (
+        "compaction over what a truncation left to be unlinked",
+        &[
+            SMALL,
+            SMALL,
+            SMALL,
+            Roll,
+            SMALL,
+            SMALL,
+            SMALL,
+            Flush,
+            Truncate(4),
+            SMALL,
+            SMALL,
+            SMALL,
+            SMALL,
+            Roll,
+            Compact,
+            SMALL,
+        ],
+    ),
+    (
         "compaction with transactions",
         &[
             TXN,

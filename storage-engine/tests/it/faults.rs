@@ -301,6 +301,29 @@ const SCRIPTS: &[Script] = &[
         ],
     },
     Script {
+        name: "a compaction over what was not unlinked yet",
+        before: &[],
+        damage: None,
+        steps: &[
+            AppendMany(5),
+            Roll,
+            AppendMany(3),
+            Flush,
+            Truncate(4),
+            AppendMany(5),
+            Roll,
+            Compact,
+            Read,
+            AppendMany(5),
+            Roll,
+            SMALL,
+            Compact,
+            Unlink,
+            Close,
+            Read,
+        ],
+    },
+    Script {
         name: "a compaction in vain",
         before: &[],
         damage: None,
@@ -370,6 +393,41 @@ const SCRIPTS: &[Script] = &[
             Abort,
             Flush,
             Checkpoint,
+        ],
+    },
+    Script {
+        name: "compactions and truncations on a full disk",
+        before: &[AppendMany(10), Roll, AppendMany(10), Roll, SMALL, Flush],
+        damage: None,
+        steps: &[
+            LeaveFree(0),
+            Compact,
+            Read,
+            LeaveFree(1_500),
+            Compact,
+            FreeSpace,
+            Compact,
+            NewEpoch,
+            LARGE,
+            Checkpoint,
+            LeaveFree(0),
+            Truncate(2),
+            SMALL,
+            Read,
+            FreeSpace,
+            SMALL,
+            Flush,
+            LeaveFree(0),
+            StartAnew(10),
+            SMALL,
+            FreeSpace,
+            StartAnew(10),
+            SMALL,
+            Flush,
+            LeaveFree(0),
+            Close,
+            FreeSpace,
+            Read,
         ],
     },
 ];
@@ -1056,6 +1114,9 @@ fn strike(script: &Script, call: u64, fault: Fault, tally: &mut Tally) -> u64 {
                 let excused = now_struck && !invisible || world.short_of_space;
                 assert!(excused, "{step:?}: {error}");
             }
+        }
+        if !now_struck && world.dir.is_some() {
+            assert!(world.is_online(), "offline after {step:?}");
         }
         world.check_visible(step);
         if now_struck && !struck {

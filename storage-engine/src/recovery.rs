@@ -81,6 +81,22 @@ pub enum Warning {
         /// Its base offset.
         begins: i64,
     },
+    /// The stored start of the log lies behind its end. The log begins there, and what it
+    /// held was set aside.
+    StartBehindEnd {
+        /// The partition's directory.
+        dir: PathBuf,
+        /// The file with the start.
+        checkpoint: PathBuf,
+        /// The offset after the last record that was found.
+        end: i64,
+        /// What the checkpoint says.
+        log_start: i64,
+        /// How many segments with records were set aside.
+        segments: usize,
+        /// What was added to the names of their files.
+        suffix: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -108,6 +124,23 @@ impl fmt::Display for Warning {
                  restore the partition from a replica or a backup",
                 before.display(),
                 behind.display()
+            ),
+            Warning::StartBehindEnd {
+                dir,
+                checkpoint,
+                end,
+                log_start,
+                segments,
+                suffix,
+            } => write!(
+                f,
+                "{} holds records below offset {end}, {} says that the log starts at {log_start}; \
+                 it starts there, empty, and the {segments} segments were renamed to \
+                 <file>{suffix}; to have the records back, stop the broker, remove the log's \
+                 newer segments, correct the checkpoint and rename the files back; remove them \
+                 if the start is right",
+                dir.display(),
+                checkpoint.display()
             ),
         }
     }

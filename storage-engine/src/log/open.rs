@@ -1,6 +1,6 @@
 //! Opening a partition's directory: tidy up, recover, rebuild state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,9 @@ use crate::env::Env;
 use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
 use crate::flush::Durability;
-use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
+use crate::format::{
+    FileKind, FileName, FileStage, LOG_START_CHECKPOINT, SEGMENT_BYTES_LIMIT, TopicPartition,
+};
 use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
 use crate::producer_snapshot::{self, Loaded};
@@ -155,7 +157,15 @@ impl Log {
         }
         // Records below the start are deleted, so a log that lost all above it is empty.
         let end = if end < log_start && report.damage.is_none() {
-            restart_at(env, &dir, &mut segments, log_start, &options.config)?;
+            let restart = Restart {
+                env,
+                dir: &dir,
+                end,
+                log_start,
+            };
+            report
+                .warnings
+                .extend(restart.run(&mut segments, &options.config)?);
             names_dirty = true;
             log_start
         } else {
@@ -539,22 +549,73 @@ fn gaps_between(
     Ok(warnings)
 }
 
-/// Replaces everything by an empty segment at `offset`.
-fn restart_at(
-    env: &Arc<Env>,
-    dir: &Arc<Path>,
-    segments: &mut Vec<Arc<Segment>>,
-    offset: i64,
-    config: &LogConfig,
-) -> Result<(), OpenError> {
-    for segment in segments.drain(..) {
-        for kind in FileKind::OF_SEGMENT.into_iter().rev() {
-            env.disk.remove_file(&segment.path(kind))?;
+/// A log begins anew at a stored start that lies behind its end.
+struct Restart<'a> {
+    env: &'a Arc<Env>,
+    dir: &'a Arc<Path>,
+    end: i64,
+    log_start: i64,
+}
+
+impl Restart<'_> {
+    /// Replaces everything by an empty segment at the start. A crash while a log begins
+    /// anew leaves such a start, and so does a tail that was lost with the records before
+    /// it deleted; but so does a checkpoint that is wrong, and nothing tells them apart.
+    /// So segments that hold records are not removed but renamed, and told of.
+    fn run(
+        &self,
+        segments: &mut Vec<Arc<Segment>>,
+        config: &LogConfig,
+    ) -> Result<Option<Warning>, OpenError> {
+        let Restart {
+            env,
+            dir,
+            end,
+            log_start,
+        } = *self;
+        let names: BTreeSet<String> = env
+            .disk
+            .read_dir(dir)?
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect();
+        let suffix = free_suffix(&names, log_start);
+        let mut kept = 0;
+        for segment in segments.drain(..) {
+            kept += usize::from(segment.len() > 0);
+            // The data file last: without one, what is left would belong to nothing.
+            for kind in FileKind::OF_SEGMENT.into_iter().rev() {
+                let name = FileName::live(segment.base_offset(), kind).render();
+                if names.contains(&name) {
+                    let aside = dir.join(name + &suffix);
+                    env.disk.rename(&segment.path(kind), &aside)?;
+                }
+            }
         }
+        segments.push(Segment::create(env, dir, log_start, config)?);
+        env.disk.sync_dir(dir)?;
+        Ok((kept > 0).then(|| Warning::StartBehindEnd {
+            dir: dir.to_path_buf(),
+            checkpoint: env.health.dir().join(LOG_START_CHECKPOINT),
+            end,
+            log_start,
+            segments: kept,
+            suffix,
+        }))
     }
-    segments.push(Segment::create(env, dir, offset, config)?);
-    env.disk.sync_dir(dir)?;
-    Ok(())
+}
+
+/// What is set aside gets no name that there is already.
+fn free_suffix(names: &BTreeSet<String>, log_start: i64) -> String {
+    let plain = format!(".below-{log_start}");
+    let taken = |suffix: &String| names.iter().any(|name| name.ends_with(suffix.as_str()));
+    (1_u64..)
+        .map(|count| match count {
+            1 => plain.clone(),
+            count => format!("{plain}.{count}"),
+        })
+        .find(|suffix| !taken(suffix))
+        .unwrap_or(plain)
 }
 
 /// The producers before `end`: the newest usable snapshot of those given, and the batches

@@ -9,6 +9,7 @@ mod documentation;
 mod faults;
 mod golden;
 mod kafka_files;
+mod missing;
 mod model;
 mod policy;
 mod producers;

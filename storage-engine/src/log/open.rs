@@ -72,10 +72,18 @@ impl Log {
     ) -> Result<(Log, RecoveryReport), OpenError> {
         let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
         let mut created = false;
+        let mut report = RecoveryReport::default();
         let entries = match env.disk.read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.is_not_found() => {
                 // What the checkpoints know is of a partition that had the name before.
+                let known = env.recovery_points.get(&partition);
+                if let Some(recovery_point) = known.filter(|offset| *offset > 0) {
+                    report.warnings.push(Warning::MissingDirectory {
+                        dir: dir.to_path_buf(),
+                        recovery_point,
+                    });
+                }
                 env.forget(&partition)?;
                 env.disk.create_dir(&dir)?;
                 created = true;
@@ -88,14 +96,15 @@ impl Log {
         if let Some(topic_id) = options.topic_id {
             partition_metadata::claim(&env.disk, &dir, topic_id)?;
         }
-        let mut report = RecoveryReport::default();
         let Found {
             segments: files,
             snapshots,
             swapped,
+            oldest_deleted,
         } = tidy(env, &dir, entries, &mut report)?;
         let recovery_point = env.recovery_points.get(&partition).unwrap_or(0);
-        let log_start = env.log_starts.get(&partition).unwrap_or(0);
+        let stored_start = env.log_starts.get(&partition);
+        let log_start = stored_start.unwrap_or(0);
 
         let mut segments = Vec::new();
         for (base_offset, sizes) in &files {
@@ -155,6 +164,14 @@ impl Log {
         if report.damage.is_some() {
             env.damaged.store(true, Ordering::Release);
         }
+        if options.clean && end > recovery_point && report.damage.is_none() && report.cut.is_none()
+        {
+            report.warnings.push(Warning::GrownSinceCleanStop {
+                dir: dir.to_path_buf(),
+                end,
+                recovery_point,
+            });
+        }
         // Records below the start are deleted, so a log that lost all above it is empty.
         let end = if end < log_start && report.damage.is_none() {
             let restart = Restart {
@@ -174,12 +191,25 @@ impl Log {
         let first = segments
             .first()
             .map_or(end, |segment| segment.base_offset());
+        // After a kill retention may have gone on from what was stored. Then what it took
+        // is often there still, waiting to be unlinked.
+        let retired = oldest_deleted.is_some_and(|oldest| oldest < first);
+        if let Some(stored) = stored_start.filter(|stored| *stored < first && !retired) {
+            report.warnings.push(Warning::BeginsBehindStart {
+                dir: dir.to_path_buf(),
+                checkpoint: env.health.dir().join(LOG_START_CHECKPOINT),
+                first,
+                log_start: stored,
+            });
+        }
         let log_start = log_start.max(first);
         if report.damage.is_none() {
             // Else what is appended up to there and torn would be taken for damage, or
             // for clean.
             env.recovery_points.lower(&env.disk, &partition, end)?;
             env.cleaner_points.lower(&env.disk, &partition, end)?;
+            // Every partition has a line from now on, or nobody would miss its beginning.
+            env.log_starts.set(&partition, log_start);
         }
 
         if report.damage.is_none() {
@@ -267,6 +297,8 @@ struct Found {
     snapshots: Vec<i64>,
     /// Segments that were just swapped in.
     swapped: Vec<i64>,
+    /// The base offset of the oldest segment that was out of use, if there was any.
+    oldest_deleted: Option<i64>,
 }
 
 /// Removes what a crash may leave of deletions and compactions, completes swaps,
@@ -284,6 +316,7 @@ fn tidy(
     let mut segments: BTreeMap<i64, FileSizes> = BTreeMap::new();
     let mut snapshots = Vec::new();
     let mut indexes = Vec::new();
+    let mut oldest_deleted = None;
     for entry in entries {
         let Some(name) = FileName::parse(&entry.name) else {
             if !entry.is_dir && is_temporary(&entry.name) {
@@ -300,6 +333,8 @@ fn tidy(
         match name.stage {
             FileStage::Live => {}
             FileStage::Deleted => {
+                // Names come sorted.
+                oldest_deleted = oldest_deleted.or(Some(name.offset));
                 env.disk.remove_file(&path)?;
                 continue;
             }
@@ -337,6 +372,7 @@ fn tidy(
         segments,
         snapshots,
         swapped: swaps.completed,
+        oldest_deleted,
     })
 }
 

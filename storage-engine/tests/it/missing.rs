@@ -250,3 +250,128 @@ fn a_flush_that_retention_overtakes_makes_no_index_anew() {
         .collect();
     assert_eq!(left, Vec::<&String>::new());
 }
+
+fn remove_with_indexes(path: &Path) {
+    for kind in ["log", "index", "timeindex"] {
+        std::fs::remove_file(path.with_extension(kind)).expect("removed");
+    }
+}
+
+/// What the next start says of `t-0`, without the directory's own path.
+fn next_start(root: &Path) -> (Log, RecoveryReport, Vec<String>) {
+    let (log, report) = open_log(&open_dir(Disk::real(), root));
+    let root = root.display().to_string();
+    let said = report.warnings.iter().map(ToString::to_string);
+    let said = said.map(|said| said.replace(&root, "DIR")).collect();
+    (log, report, said)
+}
+
+#[test]
+fn a_first_segment_that_is_missing_is_reported_by_name() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        let files = data_files(place.path());
+        remove_with_indexes(&files[0]);
+        let (log, _, said) = next_start(place.path());
+        assert_eq!((log.log_start(), log.log_end()), (9, 40), "{stop:?}");
+        assert_eq!(
+            said,
+            [
+                "DIR/t-0 begins at offset 9, DIR/log-start-offset-checkpoint says that its records \
+                 begin at 0; unless retention removed those before 9 just before the broker was \
+                 killed, a file was lost: restore the partition from a replica or a backup"
+            ],
+            "{stop:?}"
+        );
+    }
+}
+
+#[test]
+fn segments_that_retention_removed_right_before_a_kill_are_not_missed() {
+    let place = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(Disk::real(), place.path());
+    let delayed = LogConfig {
+        file_delete_delay_ms: 60_000,
+        ..config()
+    };
+    let (mut log, _) = dir.open_log(partition(), delayed.clone(), 0).expect("new");
+    add_up_to(&mut log, 40, "v");
+    log.flush().expect("a flush");
+    dir.checkpoint().expect("checkpoints");
+    log.set_config(LogConfig {
+        retention_bytes: 500,
+        ..delayed
+    });
+    let gone = log.apply_retention(log.log_end(), 200).expect("retention");
+    assert!(!gone.is_empty());
+    let start = log.log_start();
+    drop((log, dir));
+    let (log, report, said) = next_start(place.path());
+    assert_eq!((log.log_start(), log.log_end()), (start, 40));
+    assert_eq!(said, Vec::<String>::new());
+    assert_eq!((report.cut, report.damage), (None, None));
+}
+
+#[test]
+fn a_partition_whose_directory_is_missing_is_reported_once() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        std::fs::remove_dir_all(place.path().join("t-0")).expect("removed");
+        let (log, _, said) = next_start(place.path());
+        assert_eq!((log.log_start(), log.log_end()), (0, 0), "{stop:?}");
+        assert_eq!(
+            said,
+            [
+                "DIR/t-0 is missing, and offsets below 40 were in it; the partition begins anew, \
+                 empty; unless its topic was deleted and made again, restore the directory from a \
+                 replica or a backup with the broker stopped"
+            ],
+            "{stop:?}"
+        );
+        drop(log);
+        assert_eq!(next_start(place.path()).2, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn files_that_changed_places_after_a_clean_stop_are_reported() {
+    let place = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(Disk::real(), place.path());
+    let one_segment = LogConfig {
+        segment_bytes: 1 << 20,
+        ..config()
+    };
+    let name = |index| reka_storage::TopicPartition::new("t", index);
+    for (index, end) in [(0, 40), (1, 25)] {
+        let opened = dir.open_log(name(index), one_segment.clone(), 0);
+        let (mut log, _) = opened.expect("a new log");
+        add_up_to(&mut log, end, "v");
+        log.close().expect("a close");
+    }
+    dir.close(1).expect("a clean stop");
+    let file = |index: i32| {
+        let partition = place.path().join(format!("t-{index}"));
+        partition.join("00000000000000000000.log")
+    };
+    let aside = place.path().join("aside");
+    for (from, to) in [(&file(0), &aside), (&file(1), &file(0)), (&aside, &file(1))] {
+        std::fs::rename(from, to).expect("renamed");
+    }
+    let dir = open_dir(Disk::real(), place.path());
+    let (_, shorter) = dir
+        .open_log(name(0), one_segment.clone(), 0)
+        .expect("a log");
+    assert_eq!(shorter.ends_below_recovery_point, Some((25, 40)));
+    let (_, longer) = dir.open_log(name(1), one_segment, 0).expect("a log");
+    let [warning] = longer.warnings.as_slice() else {
+        panic!("{:?}", longer.warnings)
+    };
+    assert_eq!(
+        warning.to_string(),
+        format!(
+            "{}/t-1 ends at offset 40, the last clean stop left it at 25; its files were changed \
+             since, or are another partition's: compare it with a replica or a backup",
+            place.path().display()
+        )
+    );
+}

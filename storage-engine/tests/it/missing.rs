@@ -375,3 +375,75 @@ fn files_that_changed_places_after_a_clean_stop_are_reported() {
         )
     );
 }
+
+#[test]
+fn a_directory_of_somebody_else_is_not_taken_for_a_deleted_partition() {
+    let sim = disk();
+    let disk = Disk::new(sim.clone());
+    let id = "5f0b1c2d3e4f5061728394a5b6c7d8e9";
+    let foreign = [
+        "-delete".to_owned(),
+        format!("3.{id}-delete"),
+        "orders-3-delete".to_owned(),
+        format!("orders-3.{}-delete", id.to_uppercase()),
+        format!("orders-3.{}-delete", &id[1..]),
+        format!("orders.{id}-delete"),
+        "things-to-delete".to_owned(),
+    ];
+    for name in &foreign {
+        let path = Path::new(ROOT).join(name);
+        disk.create_dir(&path).expect("created");
+        disk.replace_small(&path.join("thesis.txt"), b"mine")
+            .expect("written");
+    }
+    let dir = open_dir(disk, Path::new(ROOT));
+    let long = reka_storage::TopicPartition::new("x".repeat(249), 12);
+    let (log, _) = dir.open_log(long, config(), 0).expect("a new log");
+    let renamed = dir.delete(&log).expect("a deletion");
+    assert!(
+        renamed.len() <= 255 && renamed.contains("x-12."),
+        "{renamed}"
+    );
+    let contents = dir.list().expect("a list");
+    assert_eq!(contents.deleted, [renamed.clone()]);
+    assert_eq!(contents.unknown, foreign);
+    for name in foreign.iter().map(String::as_str).chain(["../data"]) {
+        let said = dir.unlink(name).expect_err(name).to_string();
+        assert_eq!(
+            said,
+            format!(
+                "remove directory /data/{name}: not a deleted partition: expected \
+                 <topic>-<partition>.<32 hex digits>-delete, nothing was removed"
+            )
+        );
+    }
+    dir.unlink(&renamed).expect("unlinked");
+    for name in &foreign {
+        let kept = sim.contents(&Path::new(ROOT).join(name));
+        assert_eq!(
+            kept.get("/thesis.txt").map(Vec::as_slice),
+            Some(&b"mine"[..])
+        );
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_is_served() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        let sealed = data_files(place.path()).swap_remove(2);
+        let elsewhere = place.path().join("elsewhere.log");
+        std::fs::rename(&sealed, &elsewhere).expect("renamed");
+        std::os::unix::fs::symlink(&elsewhere, &sealed).expect("a link");
+        let (partition_dir, far) = (place.path().join("t-0"), place.path().join("far"));
+        std::fs::rename(&partition_dir, &far).expect("renamed");
+        std::os::unix::fs::symlink(&far, &partition_dir).expect("a link");
+        let dir = open_dir(Disk::real(), place.path());
+        let contents = dir.list().expect("a list");
+        assert_eq!(contents.partitions, [partition()], "{stop:?}");
+        assert_eq!(contents.unknown, ["elsewhere.log", "far"], "{stop:?}");
+        let (log, report) = open_log(&dir);
+        assert_eq!((report.cut, report.damage), (None, None), "{stop:?}");
+        assert_eq!(values(&log).len(), 40, "{stop:?}");
+    }
+}

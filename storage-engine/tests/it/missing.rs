@@ -405,7 +405,7 @@ fn a_directory_of_somebody_else_is_not_taken_for_a_deleted_partition() {
         "{renamed}"
     );
     let contents = dir.list().expect("a list");
-    assert_eq!(contents.deleted, [renamed.clone()]);
+    assert_eq!(contents.deleted, std::slice::from_ref(&renamed));
     assert_eq!(contents.unknown, foreign);
     for name in foreign.iter().map(String::as_str).chain(["../data"]) {
         let said = dir.unlink(name).expect_err(name).to_string();
@@ -446,4 +446,29 @@ fn what_a_link_leads_to_is_served() {
         assert_eq!((report.cut, report.damage), (None, None), "{stop:?}");
         assert_eq!(values(&log).len(), 40, "{stop:?}");
     }
+}
+
+#[test]
+fn a_directory_that_is_offline_says_what_helps_against_its_failure() {
+    let after = |op, code| {
+        let health = reka_storage::health::DirHealth::online(Path::new(ROOT));
+        health.fail(&reka_storage::fs::DiskError {
+            op,
+            path: "/data/t-0/x".into(),
+            source: std::io::Error::from_raw_os_error(code),
+        });
+        health.check().expect_err("it failed").to_string()
+    };
+    use reka_storage::fs::Op;
+    assert_eq!(
+        after(Op::Open, 24),
+        "log directory /data is offline since a failure (open /data/t-0/x: Too many open files \
+         (os error 24)); raise the limit of open files (ulimit -n, LimitNOFILE, fs.file-max), and \
+         restart the broker"
+    );
+    assert_eq!(
+        after(Op::Rename, 2),
+        "log directory /data is offline since a failure (rename /data/t-0/x: No such file or \
+         directory (os error 2)); check the disk, replace it if it fails, and restart the broker"
+    );
 }

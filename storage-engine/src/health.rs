@@ -14,14 +14,13 @@ use crate::fs::DiskError;
 #[derive(Debug)]
 pub struct DirHealth {
     dir: PathBuf,
-    failure: OnceLock<String>,
+    failure: OnceLock<(String, &'static str)>,
 }
 
 /// The directory is offline since the failure it names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "log directory {} is offline since a failure ({reason}); check the disk, replace it if it \
-     fails, and restart the broker",
+    "log directory {} is offline since a failure ({reason}); {advice}, and restart the broker",
     .dir.display()
 )]
 pub struct DirOffline {
@@ -29,6 +28,8 @@ pub struct DirOffline {
     pub dir: PathBuf,
     /// The first failure.
     pub reason: String,
+    /// What helps against that.
+    pub advice: &'static str,
 }
 
 impl DirHealth {
@@ -44,16 +45,22 @@ impl DirHealth {
     pub fn check(&self) -> Result<(), DirOffline> {
         match self.failure.get() {
             None => Ok(()),
-            Some(reason) => Err(DirOffline {
+            Some((reason, advice)) => Err(DirOffline {
                 dir: self.dir.clone(),
                 reason: reason.clone(),
+                advice,
             }),
         }
     }
 
     /// Takes the directory offline; the first reason is kept.
     pub fn fail(&self, error: &DiskError) {
-        let _ = self.failure.set(error.what());
+        // A failed sync says that the directory is out of use, as is said here already.
+        let advice = match error.advice() {
+            Some(advice) if !error.is_failed_sync() => advice,
+            _ => "check the disk, replace it if it fails",
+        };
+        let _ = self.failure.set((error.what(), advice));
     }
 
     /// The directory.

@@ -66,8 +66,9 @@ impl<const N: usize> IndexFile<N> {
     }
 
     fn file<'a>(&self, state: &'a mut State<N>) -> DiskResult<&'a File> {
-        // An index that begins empty also empties what an earlier life left behind.
-        let mode = if state.written == 0 {
+        // An index that begins empty also empties what an earlier life left behind. One
+        // that was emptied by us and waits for its sync is the file that is there.
+        let mode = if state.written == 0 && !state.dirty {
             OpenMode::Truncate
         } else {
             OpenMode::Existing
@@ -81,7 +82,8 @@ impl<const N: usize> IndexFile<N> {
     /// Opens the file if it exists; its name may be gone afterwards.
     pub(crate) fn open_for_good(&self) -> DiskResult<()> {
         let mut state = self.state();
-        if state.written > 0 {
+        // One without entries may wait for its sync nonetheless: a truncation emptied it.
+        if state.written > 0 || state.dirty {
             self.file(&mut state)?;
         }
         Ok(())

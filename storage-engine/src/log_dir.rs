@@ -29,7 +29,7 @@ use crate::format::{
     LOG_START_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
     STRAY_DIR_SUFFIX, TopicPartition,
 };
-use crate::fs::{Disk, DiskError, TEMPORARY_SUFFIX};
+use crate::fs::{Disk, DiskError, Op, TEMPORARY_SUFFIX};
 use crate::log::{Log, OpenOptions};
 use crate::map_budget::MapBudget;
 use crate::recovery::RecoveryReport;
@@ -220,12 +220,12 @@ impl LogDir {
     pub fn list(&self) -> Result<Contents, DiskError> {
         let mut contents = Contents::default();
         for entry in self.env.disk.read_dir(self.path())? {
-            let suffixed = [DELETED_DIR_SUFFIX, FUTURE_DIR_SUFFIX, STRAY_DIR_SUFFIX]
+            let suffixed = [FUTURE_DIR_SUFFIX, STRAY_DIR_SUFFIX]
                 .iter()
                 .any(|suffix| entry.name.ends_with(suffix));
             match TopicPartition::parse_dir(&entry.name) {
                 Some(partition) if entry.is_dir => contents.partitions.push(partition),
-                _ if entry.is_dir && entry.name.ends_with(DELETED_DIR_SUFFIX) => {
+                _ if entry.is_dir && is_deleted(&entry.name) => {
                     contents.deleted.push(entry.name);
                 }
                 _ if KNOWN_FILES.contains(&entry.name.as_str()) || suffixed => {}
@@ -348,9 +348,9 @@ impl LogDir {
         }
         let id = uuid::Uuid::new_v4().simple().to_string();
         // Kafka keeps the whole name within what a file system takes.
-        let name = log.partition().dir_name();
-        let suffix = format!(".{id}{DELETED_DIR_SUFFIX}");
-        let kept: String = name.chars().take(255 - suffix.len()).collect();
+        let TopicPartition { topic, partition } = log.partition();
+        let suffix = format!("-{partition}.{id}{DELETED_DIR_SUFFIX}");
+        let kept: String = topic.chars().take(255 - suffix.len()).collect();
         let renamed = format!("{kept}{suffix}");
         log.set_gone();
         let result = self
@@ -366,9 +366,20 @@ impl LogDir {
         Ok(renamed)
     }
 
-    /// Removes a deleted partition's files and directory.
+    /// Removes a deleted partition's files and directory; nothing that has another name.
     pub fn unlink(&self, deleted: &str) -> Result<(), DiskError> {
         let dir = self.path().join(deleted);
+        if !is_deleted(deleted) {
+            return Err(DiskError {
+                op: Op::RemoveDir,
+                path: dir,
+                source: std::io::Error::new(
+                    std::io::ErrorKind::InvalidInput,
+                    "not a deleted partition: expected \
+                     <topic>-<partition>.<32 hex digits>-delete, nothing was removed",
+                ),
+            });
+        }
         for entry in self.env.disk.read_dir(&dir)? {
             self.env.disk.remove_file(&dir.join(entry.name))?;
         }
@@ -422,6 +433,18 @@ const KNOWN_FILES: [&str; 8] = [
     CLEANER_CHECKPOINT,
     "bootstrap.checkpoint",
 ];
+
+/// Whether a name is one that [`LogDir::delete`], or Kafka, gives a deleted partition.
+fn is_deleted(name: &str) -> bool {
+    let Some((partition, id)) = name
+        .strip_suffix(DELETED_DIR_SUFFIX)
+        .and_then(|name| name.rsplit_once('.'))
+    else {
+        return false;
+    };
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    id.len() == 32 && id.bytes().all(hex) && TopicPartition::parse_dir(partition).is_some()
+}
 
 /// What a directory holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -81,6 +81,49 @@ pub enum Warning {
         /// Its base offset.
         begins: i64,
     },
+    /// The stored start of the log lies behind its end. The log begins there, and what it
+    /// held was set aside.
+    StartBehindEnd {
+        /// The partition's directory.
+        dir: PathBuf,
+        /// The file with the start.
+        checkpoint: PathBuf,
+        /// The offset after the last record that was found.
+        end: i64,
+        /// What the checkpoint says.
+        log_start: i64,
+        /// How many segments with records were set aside.
+        segments: usize,
+        /// What was added to the names of their files.
+        suffix: String,
+    },
+    /// The first segment begins behind the stored start of the log.
+    BeginsBehindStart {
+        /// The partition's directory.
+        dir: PathBuf,
+        /// The file with the start.
+        checkpoint: PathBuf,
+        /// The first segment's base offset.
+        first: i64,
+        /// What the checkpoint says.
+        log_start: i64,
+    },
+    /// A partition with records has no directory. It begins anew.
+    MissingDirectory {
+        /// The directory it had.
+        dir: PathBuf,
+        /// Everything below was on disk.
+        recovery_point: i64,
+    },
+    /// The log holds more than the last clean stop left.
+    GrownSinceCleanStop {
+        /// The partition's directory.
+        dir: PathBuf,
+        /// The offset after the last record.
+        end: i64,
+        /// What the stop left it at.
+        recovery_point: i64,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -108,6 +151,57 @@ impl fmt::Display for Warning {
                  restore the partition from a replica or a backup",
                 before.display(),
                 behind.display()
+            ),
+            Warning::StartBehindEnd {
+                dir,
+                checkpoint,
+                end,
+                log_start,
+                segments,
+                suffix,
+            } => write!(
+                f,
+                "{} holds records below offset {end}, {} says that the log starts at {log_start}; \
+                 it starts there, empty, and the {segments} segments were renamed to \
+                 <file>{suffix}; to have the records back, stop the broker, remove the log's \
+                 newer segments, correct the checkpoint and rename the files back; remove them \
+                 if the start is right",
+                dir.display(),
+                checkpoint.display()
+            ),
+            Warning::BeginsBehindStart {
+                dir,
+                checkpoint,
+                first,
+                log_start,
+            } => write!(
+                f,
+                "{} begins at offset {first}, {} says that its records begin at {log_start}; \
+                 unless retention removed those before {first} just before the broker was \
+                 killed, a file was lost: restore the partition from a replica or a backup",
+                dir.display(),
+                checkpoint.display()
+            ),
+            Warning::MissingDirectory {
+                dir,
+                recovery_point,
+            } => write!(
+                f,
+                "{} is missing, and offsets below {recovery_point} were in it; the partition \
+                 begins anew, empty; unless its topic was deleted and made again, restore the \
+                 directory from a replica or a backup with the broker stopped",
+                dir.display()
+            ),
+            Warning::GrownSinceCleanStop {
+                dir,
+                end,
+                recovery_point,
+            } => write!(
+                f,
+                "{} ends at offset {end}, the last clean stop left it at {recovery_point}; its \
+                 files were changed since, or are another partition's: compare it with a replica \
+                 or a backup",
+                dir.display()
             ),
         }
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use reka_raft::MetadataImage;
 use reka_raft::image::{BROKER, TOPIC, TopicChange, TopicImage};
 use reka_storage::log_dir::ToOpen;
+use reka_storage::recovery::RecoveryReport;
 use reka_storage::{LogDir, TopicPartition};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -213,25 +214,8 @@ impl Follower {
             };
             match result {
                 Ok((log, report)) => {
-                    if let Some((offset, why)) = report.cut {
-                        tracing::warn!(
-                            "{partition}: cut at offset {offset} after an unclean stop: {why}"
-                        );
-                    }
-                    for warning in report.warnings {
-                        tracing::warn!("{partition}: {warning}");
-                    }
-                    for offset in report.unusable_snapshots {
-                        tracing::warn!(
-                            "{partition}: the producer snapshot before offset {offset} was not \
-                             what was written; it was removed and the batches replayed"
-                        );
-                    }
-                    for base_offset in report.rebuilt_txn_indexes {
-                        tracing::warn!(
-                            "{partition}: the index of aborted transactions of segment \
-                             {base_offset} did not agree with its markers; it was made anew"
-                        );
+                    for remark in remarks(&report) {
+                        tracing::warn!("{partition}: {remark}");
                     }
                     if let Some(damage) = report.damage {
                         tracing::error!("{partition}: {damage}");
@@ -272,5 +256,74 @@ impl Follower {
                 ),
             }
         }
+    }
+}
+
+/// What a person should know of how a log was found, though it works.
+fn remarks(report: &RecoveryReport) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some((offset, why)) = &report.cut {
+        remarks.push(format!(
+            "cut at offset {offset} after an unclean stop: {why}"
+        ));
+    }
+    if let Some((end, recovery_point)) = report.ends_below_recovery_point {
+        remarks.push(format!(
+            "ends at offset {end}, and offsets below {recovery_point} were on disk; unless it was \
+             truncated just before the stop, files were lost: restore the partition from a \
+             replica or a backup"
+        ));
+    }
+    remarks.extend(report.warnings.iter().map(ToString::to_string));
+    if !report.unknown_files.is_empty() {
+        let shown = &report.unknown_files[..report.unknown_files.len().min(UNKNOWN_FILES_SHOWN)];
+        remarks.push(format!(
+            "{} files in its directory belong to nothing and were left alone ({}); an index \
+             among them says that its data file is missing; move them away once they are explained",
+            report.unknown_files.len(),
+            shown.join(", ")
+        ));
+    }
+    for offset in &report.unusable_snapshots {
+        remarks.push(format!(
+            "the producer snapshot before offset {offset} was not what was written; it was \
+             removed and the batches replayed"
+        ));
+    }
+    for base_offset in &report.rebuilt_txn_indexes {
+        remarks.push(format!(
+            "the index of aborted transactions of segment {base_offset} did not agree with its \
+             markers; it was made anew"
+        ));
+    }
+    remarks
+}
+
+/// A directory may hold any number of them; these are enough to find the others.
+const UNKNOWN_FILES_SHOWN: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_and_what_belongs_to_nothing_is_told_of() {
+        assert_eq!(remarks(&RecoveryReport::default()), Vec::<String>::new());
+        let report = RecoveryReport {
+            ends_below_recovery_point: Some((25, 40)),
+            unknown_files: (0..12).map(|number| format!("{number}.txt")).collect(),
+            ..RecoveryReport::default()
+        };
+        assert_eq!(
+            remarks(&report),
+            [
+                "ends at offset 25, and offsets below 40 were on disk; unless it was truncated \
+                 just before the stop, files were lost: restore the partition from a replica or a \
+                 backup",
+                "12 files in its directory belong to nothing and were left alone (0.txt, 1.txt, \
+                 2.txt, 3.txt, 4.txt, 5.txt, 6.txt, 7.txt, 8.txt, 9.txt); an index among them says \
+                 that its data file is missing; move them away once they are explained",
+            ]
+        );
     }
 }

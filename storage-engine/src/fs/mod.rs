@@ -198,7 +198,7 @@ impl DiskError {
     }
 
     /// What a person can do, where one can.
-    fn advice(&self) -> Option<&'static str> {
+    pub(crate) fn advice(&self) -> Option<&'static str> {
         if self.is_failed_sync() {
             return Some(
                 "what was written may be lost: the directory is out of use; check the disk, \

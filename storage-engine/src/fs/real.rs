@@ -49,8 +49,14 @@ impl Backend for RealDisk {
             let entry = entry?;
             // A name that is not UTF-8 is not one of ours; it is left alone.
             if let Ok(name) = entry.file_name().into_string() {
-                let is_dir = entry.file_type()?.is_dir();
-                let len = if is_dir { 0 } else { entry.metadata()?.len() };
+                // What a link leads to counts, as for every open; a link to nothing is
+                // itself all there is.
+                let metadata = match fs::metadata(entry.path()) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => entry.metadata()?,
+                    metadata => metadata?,
+                };
+                let is_dir = metadata.is_dir();
+                let len = if is_dir { 0 } else { metadata.len() };
                 entries.push(DirEntry { name, is_dir, len });
             }
         }

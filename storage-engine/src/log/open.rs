@@ -1,6 +1,6 @@
 //! Opening a partition's directory: tidy up, recover, rebuild state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,9 @@ use crate::env::Env;
 use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
 use crate::flush::Durability;
-use crate::format::{FileKind, FileName, FileStage, SEGMENT_BYTES_LIMIT, TopicPartition};
+use crate::format::{
+    FileKind, FileName, FileStage, LOG_START_CHECKPOINT, SEGMENT_BYTES_LIMIT, TopicPartition,
+};
 use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
 use crate::producer_snapshot::{self, Loaded};
@@ -70,10 +72,18 @@ impl Log {
     ) -> Result<(Log, RecoveryReport), OpenError> {
         let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
         let mut created = false;
+        let mut report = RecoveryReport::default();
         let entries = match env.disk.read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.is_not_found() => {
                 // What the checkpoints know is of a partition that had the name before.
+                let known = env.recovery_points.get(&partition);
+                if let Some(recovery_point) = known.filter(|offset| *offset > 0) {
+                    report.warnings.push(Warning::MissingDirectory {
+                        dir: dir.to_path_buf(),
+                        recovery_point,
+                    });
+                }
                 env.forget(&partition)?;
                 env.disk.create_dir(&dir)?;
                 created = true;
@@ -86,14 +96,15 @@ impl Log {
         if let Some(topic_id) = options.topic_id {
             partition_metadata::claim(&env.disk, &dir, topic_id)?;
         }
-        let mut report = RecoveryReport::default();
         let Found {
             segments: files,
             snapshots,
             swapped,
+            oldest_deleted,
         } = tidy(env, &dir, entries, &mut report)?;
         let recovery_point = env.recovery_points.get(&partition).unwrap_or(0);
-        let log_start = env.log_starts.get(&partition).unwrap_or(0);
+        let stored_start = env.log_starts.get(&partition);
+        let log_start = stored_start.unwrap_or(0);
 
         let mut segments = Vec::new();
         for (base_offset, sizes) in &files {
@@ -153,9 +164,25 @@ impl Log {
         if report.damage.is_some() {
             env.damaged.store(true, Ordering::Release);
         }
+        if options.clean && end > recovery_point && report.damage.is_none() && report.cut.is_none()
+        {
+            report.warnings.push(Warning::GrownSinceCleanStop {
+                dir: dir.to_path_buf(),
+                end,
+                recovery_point,
+            });
+        }
         // Records below the start are deleted, so a log that lost all above it is empty.
         let end = if end < log_start && report.damage.is_none() {
-            restart_at(env, &dir, &mut segments, log_start, &options.config)?;
+            let restart = Restart {
+                env,
+                dir: &dir,
+                end,
+                log_start,
+            };
+            report
+                .warnings
+                .extend(restart.run(&mut segments, &options.config)?);
             names_dirty = true;
             log_start
         } else {
@@ -164,12 +191,25 @@ impl Log {
         let first = segments
             .first()
             .map_or(end, |segment| segment.base_offset());
+        // After a kill retention may have gone on from what was stored. Then what it took
+        // is often there still, waiting to be unlinked.
+        let retired = oldest_deleted.is_some_and(|oldest| oldest < first);
+        if let Some(stored) = stored_start.filter(|stored| *stored < first && !retired) {
+            report.warnings.push(Warning::BeginsBehindStart {
+                dir: dir.to_path_buf(),
+                checkpoint: env.health.dir().join(LOG_START_CHECKPOINT),
+                first,
+                log_start: stored,
+            });
+        }
         let log_start = log_start.max(first);
         if report.damage.is_none() {
             // Else what is appended up to there and torn would be taken for damage, or
             // for clean.
             env.recovery_points.lower(&env.disk, &partition, end)?;
             env.cleaner_points.lower(&env.disk, &partition, end)?;
+            // Every partition has a line from now on, or nobody would miss its beginning.
+            env.log_starts.set(&partition, log_start);
         }
 
         if report.damage.is_none() {
@@ -258,6 +298,8 @@ struct Found {
     snapshots: Vec<i64>,
     /// Segments that were just swapped in.
     swapped: Vec<i64>,
+    /// The base offset of the oldest segment that was out of use, if there was any.
+    oldest_deleted: Option<i64>,
 }
 
 /// Removes what a crash may leave of deletions and compactions, completes swaps,
@@ -275,6 +317,7 @@ fn tidy(
     let mut segments: BTreeMap<i64, FileSizes> = BTreeMap::new();
     let mut snapshots = Vec::new();
     let mut indexes = Vec::new();
+    let mut oldest_deleted = None;
     for entry in entries {
         let Some(name) = FileName::parse(&entry.name) else {
             if !entry.is_dir && is_temporary(&entry.name) {
@@ -291,6 +334,8 @@ fn tidy(
         match name.stage {
             FileStage::Live => {}
             FileStage::Deleted => {
+                // Names come sorted.
+                oldest_deleted = oldest_deleted.or(Some(name.offset));
                 env.disk.remove_file(&path)?;
                 continue;
             }
@@ -328,6 +373,7 @@ fn tidy(
         segments,
         snapshots,
         swapped: swaps.completed,
+        oldest_deleted,
     })
 }
 
@@ -540,22 +586,73 @@ fn gaps_between(
     Ok(warnings)
 }
 
-/// Replaces everything by an empty segment at `offset`.
-fn restart_at(
-    env: &Arc<Env>,
-    dir: &Arc<Path>,
-    segments: &mut Vec<Arc<Segment>>,
-    offset: i64,
-    config: &LogConfig,
-) -> Result<(), OpenError> {
-    for segment in segments.drain(..) {
-        for kind in FileKind::OF_SEGMENT.into_iter().rev() {
-            env.disk.remove_file(&segment.path(kind))?;
+/// A log begins anew at a stored start that lies behind its end.
+struct Restart<'a> {
+    env: &'a Arc<Env>,
+    dir: &'a Arc<Path>,
+    end: i64,
+    log_start: i64,
+}
+
+impl Restart<'_> {
+    /// Replaces everything by an empty segment at the start. A crash while a log begins
+    /// anew leaves such a start, and so does a tail that was lost with the records before
+    /// it deleted; but so does a checkpoint that is wrong, and nothing tells them apart.
+    /// So segments that hold records are not removed but renamed, and told of.
+    fn run(
+        &self,
+        segments: &mut Vec<Arc<Segment>>,
+        config: &LogConfig,
+    ) -> Result<Option<Warning>, OpenError> {
+        let Restart {
+            env,
+            dir,
+            end,
+            log_start,
+        } = *self;
+        let names: BTreeSet<String> = env
+            .disk
+            .read_dir(dir)?
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect();
+        let suffix = free_suffix(&names, log_start);
+        let mut kept = 0;
+        for segment in segments.drain(..) {
+            kept += usize::from(segment.len() > 0);
+            // The data file last: without one, what is left would belong to nothing.
+            for kind in FileKind::OF_SEGMENT.into_iter().rev() {
+                let name = FileName::live(segment.base_offset(), kind).render();
+                if names.contains(&name) {
+                    let aside = dir.join(name + &suffix);
+                    env.disk.rename(&segment.path(kind), &aside)?;
+                }
+            }
         }
+        segments.push(Segment::create(env, dir, log_start, config)?);
+        env.disk.sync_dir(dir)?;
+        Ok((kept > 0).then(|| Warning::StartBehindEnd {
+            dir: dir.to_path_buf(),
+            checkpoint: env.health.dir().join(LOG_START_CHECKPOINT),
+            end,
+            log_start,
+            segments: kept,
+            suffix,
+        }))
     }
-    segments.push(Segment::create(env, dir, offset, config)?);
-    env.disk.sync_dir(dir)?;
-    Ok(())
+}
+
+/// What is set aside gets no name that there is already.
+fn free_suffix(names: &BTreeSet<String>, log_start: i64) -> String {
+    let plain = format!(".below-{log_start}");
+    let taken = |suffix: &String| names.iter().any(|name| name.ends_with(suffix.as_str()));
+    (1_u64..)
+        .map(|count| match count {
+            1 => plain.clone(),
+            count => format!("{plain}.{count}"),
+        })
+        .find(|suffix| !taken(suffix))
+        .unwrap_or(plain)
 }
 
 /// The producers before `end`: the newest usable snapshot of those given, and the batches

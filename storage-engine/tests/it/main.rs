@@ -10,6 +10,7 @@ mod exhausted;
 mod faults;
 mod golden;
 mod kafka_files;
+mod missing;
 mod model;
 mod passes;
 mod policy;

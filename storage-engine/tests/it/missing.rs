@@ -1,0 +1,474 @@
+//! Files that were lost, exchanged or contradicted by others: what is left must be kept,
+//! and what is gone must be told of.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reka_records::Compression;
+use reka_storage::fs::Disk;
+use reka_storage::fs::sim::SimDisk;
+use reka_storage::log_dir::{Identity, LogDirError};
+use reka_storage::map_budget::MapBudget;
+use reka_storage::recovery::RecoveryReport;
+use reka_storage::{Log, LogConfig, LogDir};
+
+use crate::support::{self, append, batch, partition, read_all};
+
+const ROOT: &str = "/data";
+
+fn config() -> LogConfig {
+    LogConfig {
+        retention_ms: -1,
+        ..support::small_config()
+    }
+}
+
+fn disk() -> SimDisk {
+    let sim = SimDisk::new();
+    let disk = Disk::new(sim.clone());
+    disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
+    disk.sync_dir(Path::new("/")).expect("a fresh disk");
+    sim
+}
+
+fn try_open(disk: Disk, root: &Path) -> Result<LogDir, LogDirError> {
+    let identity = Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: Some("d".into()),
+    };
+    LogDir::open(disk, root, identity, Arc::new(MapBudget::new(100)))
+}
+
+fn open_dir(disk: Disk, root: &Path) -> LogDir {
+    try_open(disk, root).expect("a directory of ours")
+}
+
+fn open_log(dir: &LogDir) -> (Log, RecoveryReport) {
+    dir.open_log(partition(), config(), 0)
+        .expect("a log that opens")
+}
+
+/// Appends one record a batch, until the log ends at `end`.
+fn add_up_to(log: &mut Log, end: i64, what: &str) {
+    while log.log_end() < end {
+        let value = format!("{what}{:04}", log.log_end());
+        append(log, batch(&[value.as_bytes()], 100, Compression::None));
+    }
+}
+
+fn values(log: &Log) -> Vec<String> {
+    let seen = read_all(&log.reader()).expect("readable");
+    let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default());
+    seen.into_iter()
+        .map(|record| text(record.value).expect("text"))
+        .collect()
+}
+
+/// How the last process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Clean,
+    /// Everything synced and in the checkpoints, and then no more.
+    Killed,
+}
+
+/// Forty records in `t-0` on a real disk, all of them synced.
+fn forty_records(stop: Stop) -> tempfile::TempDir {
+    let place = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(Disk::real(), place.path());
+    let (mut log, _) = open_log(&dir);
+    add_up_to(&mut log, 40, "v");
+    match stop {
+        Stop::Clean => {
+            log.close().expect("a close");
+            drop(log);
+            dir.close(1).expect("a clean stop");
+        }
+        Stop::Killed => {
+            log.flush().expect("a flush");
+            dir.checkpoint().expect("checkpoints");
+        }
+    }
+    place
+}
+
+/// The data files of `t-0`, oldest first.
+fn data_files(root: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root.join("t-0")).expect("a partition");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("a name").path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "log"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 4, "{paths:?}");
+    paths
+}
+
+#[test]
+fn a_stored_start_behind_the_end_sets_the_segments_aside_and_says_so() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        let before: Vec<(String, Vec<u8>)> = data_files(place.path())
+            .iter()
+            .map(|path| {
+                let name = path.file_name().and_then(|name| name.to_str());
+                let content = std::fs::read(path).expect("a segment");
+                (name.expect("a name").to_owned(), content)
+            })
+            .collect();
+        let checkpoint = place.path().join("log-start-offset-checkpoint");
+        std::fs::write(checkpoint, "0\n1\nt 0 1000\n").expect("written");
+
+        let dir = open_dir(Disk::real(), place.path());
+        let (log, report) = open_log(&dir);
+        assert_eq!((log.log_start(), log.log_end()), (1000, 1000), "{stop:?}");
+        let [warning] = report.warnings.as_slice() else {
+            panic!("{stop:?}: {:?}", report.warnings)
+        };
+        let root = place.path().display();
+        assert_eq!(
+            warning.to_string(),
+            format!(
+                "{root}/t-0 holds records below offset 40, {root}/log-start-offset-checkpoint says \
+                 that the log starts at 1000; it starts there, empty, and the {} segments were \
+                 renamed to <file>.below-1000; to have the records back, stop the broker, remove \
+                 the log's newer segments, correct the checkpoint and rename the files back; \
+                 remove them if the start is right",
+                before.len()
+            )
+        );
+        drop((log, dir));
+        // Nor does the next start take them away.
+        let dir = open_dir(Disk::real(), place.path());
+        let (log, report) = open_log(&dir);
+        assert_eq!((log.log_start(), log.log_end()), (1000, 1000), "{stop:?}");
+        assert_eq!(report.warnings, [], "{stop:?}");
+        for (name, content) in &before {
+            let aside = format!("{name}.below-1000");
+            assert!(report.unknown_files.contains(&aside), "{report:?}");
+            let kept = std::fs::read(place.path().join("t-0").join(&aside)).expect(&aside);
+            assert_eq!(&kept, content, "{aside}");
+        }
+        drop((log, dir));
+
+        // What the text advises.
+        std::fs::write(
+            place.path().join("log-start-offset-checkpoint"),
+            "0\n1\nt 0 0\n",
+        )
+        .expect("written");
+        for entry in std::fs::read_dir(place.path().join("t-0")).expect("a partition") {
+            let path = entry.expect("a name").path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.expect("a name");
+            if name.starts_with(&format!("{:020}.", 1000)) {
+                std::fs::remove_file(&path).expect("removed");
+            } else if let Some(old) = name.strip_suffix(".below-1000") {
+                std::fs::rename(&path, path.with_file_name(old)).expect("renamed");
+            }
+        }
+        let (log, _) = open_log(&open_dir(Disk::real(), place.path()));
+        assert_eq!((log.log_start(), log.log_end()), (0, 40), "{stop:?}");
+        assert_eq!(values(&log).len(), 40);
+    }
+}
+
+#[test]
+fn segments_set_aside_replace_nothing_that_was_set_aside_before() {
+    let place = forty_records(Stop::Killed);
+    let taken = place.path().join("t-0/00000000000000000000.log.below-1000");
+    std::fs::write(&taken, "of old").expect("written");
+    let checkpoint = place.path().join("log-start-offset-checkpoint");
+    std::fs::write(checkpoint, "0\n1\nt 0 1000\n").expect("written");
+    let first = std::fs::read(&data_files(place.path())[0]).expect("a segment");
+    let (log, _) = open_log(&open_dir(Disk::real(), place.path()));
+    assert_eq!(log.log_end(), 1000);
+    assert_eq!(std::fs::read(&taken).expect("kept"), b"of old");
+    let next = taken.with_file_name("00000000000000000000.log.below-1000.2");
+    assert_eq!(std::fs::read(next).expect("set aside"), first);
+}
+
+/// A truncation leaves the indexes of the segment it ends in without entries and not yet
+/// synced, and a roll closes them: what is done to them later goes to these files, whose
+/// names may be gone, or another's.
+fn flush_behind_an_emptied_index(rename: impl FnOnce(&LogDir, &mut Log)) -> (SimDisk, LogDir) {
+    let sim = disk();
+    let dir = open_dir(Disk::new(sim.clone()), Path::new(ROOT));
+    let (mut log, _) = open_log(&dir);
+    add_up_to(&mut log, 30, "v");
+    log.flush().expect("a flush");
+    log.truncate_to(1, 0).expect("a truncation");
+    add_up_to(&mut log, 2, "w");
+    log.roll(0).expect("a roll");
+    add_up_to(&mut log, 3, "w");
+    let flush = log.begin_flush().expect("something to sync");
+    rename(&dir, &mut log);
+    log.finish_flush(flush.run().expect("the files are open"));
+    (sim, dir)
+}
+
+#[test]
+fn a_flush_that_a_deletion_overtakes_touches_no_other_name() {
+    let (sim, dir) = flush_behind_an_emptied_index(|dir, log| {
+        dir.delete(log).expect("a deletion");
+        open_log(dir);
+    });
+    dir.env().health.check().expect("online");
+    let of_the_new = sim.contents(&Path::new(ROOT).join("t-0"));
+    let names: Vec<&String> = of_the_new.keys().collect();
+    assert_eq!(names, ["/00000000000000000000.log"]);
+}
+
+#[test]
+fn a_flush_that_a_deletion_overtakes_keeps_the_directory_in_use() {
+    let (_, dir) = flush_behind_an_emptied_index(|dir, log| {
+        let name = dir.delete(log).expect("a deletion");
+        dir.unlink(&name).expect("unlinked");
+    });
+    dir.env().health.check().expect("online");
+}
+
+#[test]
+fn a_flush_that_retention_overtakes_makes_no_index_anew() {
+    let (sim, dir) = flush_behind_an_emptied_index(|_, log| {
+        let retention_ms = 1;
+        log.set_config(LogConfig {
+            retention_ms,
+            ..config()
+        });
+        let gone = log.apply_retention(log.log_end(), 1_000_000);
+        assert!(!gone.expect("retention").is_empty());
+        log.unlink_deleted(i64::MAX).expect("unlinked");
+    });
+    dir.env().health.check().expect("online");
+    let files = sim.contents(&Path::new(ROOT).join("t-0"));
+    let of_the_first = format!("/{:020}.", 0);
+    let left: Vec<&String> = files
+        .keys()
+        .filter(|name| name.starts_with(&of_the_first))
+        .collect();
+    assert_eq!(left, Vec::<&String>::new());
+}
+
+fn remove_with_indexes(path: &Path) {
+    for kind in ["log", "index", "timeindex"] {
+        std::fs::remove_file(path.with_extension(kind)).expect("removed");
+    }
+}
+
+/// What the next start says of `t-0`, without the directory's own path.
+fn next_start(root: &Path) -> (Log, RecoveryReport, Vec<String>) {
+    let (log, report) = open_log(&open_dir(Disk::real(), root));
+    let root = root.display().to_string();
+    let said = report.warnings.iter().map(ToString::to_string);
+    let said = said.map(|said| said.replace(&root, "DIR")).collect();
+    (log, report, said)
+}
+
+#[test]
+fn a_first_segment_that_is_missing_is_reported_by_name() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        let files = data_files(place.path());
+        remove_with_indexes(&files[0]);
+        let (log, _, said) = next_start(place.path());
+        assert_eq!((log.log_start(), log.log_end()), (9, 40), "{stop:?}");
+        assert_eq!(
+            said,
+            [
+                "DIR/t-0 begins at offset 9, DIR/log-start-offset-checkpoint says that its records \
+                 begin at 0; unless retention removed those before 9 just before the broker was \
+                 killed, a file was lost: restore the partition from a replica or a backup"
+            ],
+            "{stop:?}"
+        );
+    }
+}
+
+#[test]
+fn segments_that_retention_removed_right_before_a_kill_are_not_missed() {
+    let place = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(Disk::real(), place.path());
+    let delayed = LogConfig {
+        file_delete_delay_ms: 60_000,
+        ..config()
+    };
+    let (mut log, _) = dir.open_log(partition(), delayed.clone(), 0).expect("new");
+    add_up_to(&mut log, 40, "v");
+    log.flush().expect("a flush");
+    dir.checkpoint().expect("checkpoints");
+    log.set_config(LogConfig {
+        retention_bytes: 500,
+        ..delayed
+    });
+    let gone = log.apply_retention(log.log_end(), 200).expect("retention");
+    assert!(!gone.is_empty());
+    let start = log.log_start();
+    drop((log, dir));
+    let (log, report, said) = next_start(place.path());
+    assert_eq!((log.log_start(), log.log_end()), (start, 40));
+    assert_eq!(said, Vec::<String>::new());
+    assert_eq!((report.cut, report.damage), (None, None));
+}
+
+#[test]
+fn a_partition_whose_directory_is_missing_is_reported_once() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        std::fs::remove_dir_all(place.path().join("t-0")).expect("removed");
+        let (log, _, said) = next_start(place.path());
+        assert_eq!((log.log_start(), log.log_end()), (0, 0), "{stop:?}");
+        assert_eq!(
+            said,
+            [
+                "DIR/t-0 is missing, and offsets below 40 were in it; the partition begins anew, \
+                 empty; unless its topic was deleted and made again, restore the directory from a \
+                 replica or a backup with the broker stopped"
+            ],
+            "{stop:?}"
+        );
+        drop(log);
+        assert_eq!(next_start(place.path()).2, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn files_that_changed_places_after_a_clean_stop_are_reported() {
+    let place = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(Disk::real(), place.path());
+    let one_segment = LogConfig {
+        segment_bytes: 1 << 20,
+        ..config()
+    };
+    let name = |index| reka_storage::TopicPartition::new("t", index);
+    for (index, end) in [(0, 40), (1, 25)] {
+        let opened = dir.open_log(name(index), one_segment.clone(), 0);
+        let (mut log, _) = opened.expect("a new log");
+        add_up_to(&mut log, end, "v");
+        log.close().expect("a close");
+    }
+    dir.close(1).expect("a clean stop");
+    let file = |index: i32| {
+        let partition = place.path().join(format!("t-{index}"));
+        partition.join("00000000000000000000.log")
+    };
+    let aside = place.path().join("aside");
+    for (from, to) in [(&file(0), &aside), (&file(1), &file(0)), (&aside, &file(1))] {
+        std::fs::rename(from, to).expect("renamed");
+    }
+    let dir = open_dir(Disk::real(), place.path());
+    let (_, shorter) = dir
+        .open_log(name(0), one_segment.clone(), 0)
+        .expect("a log");
+    assert_eq!(shorter.ends_below_recovery_point, Some((25, 40)));
+    let (_, longer) = dir.open_log(name(1), one_segment, 0).expect("a log");
+    let [warning] = longer.warnings.as_slice() else {
+        panic!("{:?}", longer.warnings)
+    };
+    assert_eq!(
+        warning.to_string(),
+        format!(
+            "{}/t-1 ends at offset 40, the last clean stop left it at 25; its files were changed \
+             since, or are another partition's: compare it with a replica or a backup",
+            place.path().display()
+        )
+    );
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_not_taken_for_a_deleted_partition() {
+    let sim = disk();
+    let disk = Disk::new(sim.clone());
+    let id = "5f0b1c2d3e4f5061728394a5b6c7d8e9";
+    let foreign = [
+        "-delete".to_owned(),
+        format!("3.{id}-delete"),
+        "orders-3-delete".to_owned(),
+        format!("orders-3.{}-delete", id.to_uppercase()),
+        format!("orders-3.{}-delete", &id[1..]),
+        format!("orders.{id}-delete"),
+        "things-to-delete".to_owned(),
+    ];
+    for name in &foreign {
+        let path = Path::new(ROOT).join(name);
+        disk.create_dir(&path).expect("created");
+        disk.replace_small(&path.join("thesis.txt"), b"mine")
+            .expect("written");
+    }
+    let dir = open_dir(disk, Path::new(ROOT));
+    let long = reka_storage::TopicPartition::new("x".repeat(249), 12);
+    let (log, _) = dir.open_log(long, config(), 0).expect("a new log");
+    let renamed = dir.delete(&log).expect("a deletion");
+    assert!(
+        renamed.len() <= 255 && renamed.contains("x-12."),
+        "{renamed}"
+    );
+    let contents = dir.list().expect("a list");
+    assert_eq!(contents.deleted, std::slice::from_ref(&renamed));
+    assert_eq!(contents.unknown, foreign);
+    for name in foreign.iter().map(String::as_str).chain(["../data"]) {
+        let said = dir.unlink(name).expect_err(name).to_string();
+        assert_eq!(
+            said,
+            format!(
+                "remove directory /data/{name}: not a deleted partition: expected \
+                 <topic>-<partition>.<32 hex digits>-delete, nothing was removed"
+            )
+        );
+    }
+    dir.unlink(&renamed).expect("unlinked");
+    for name in &foreign {
+        let kept = sim.contents(&Path::new(ROOT).join(name));
+        assert_eq!(
+            kept.get("/thesis.txt").map(Vec::as_slice),
+            Some(&b"mine"[..])
+        );
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_is_served() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        let sealed = data_files(place.path()).swap_remove(2);
+        let elsewhere = place.path().join("elsewhere.log");
+        std::fs::rename(&sealed, &elsewhere).expect("renamed");
+        std::os::unix::fs::symlink(&elsewhere, &sealed).expect("a link");
+        let (partition_dir, far) = (place.path().join("t-0"), place.path().join("far"));
+        std::fs::rename(&partition_dir, &far).expect("renamed");
+        std::os::unix::fs::symlink(&far, &partition_dir).expect("a link");
+        let dir = open_dir(Disk::real(), place.path());
+        let contents = dir.list().expect("a list");
+        assert_eq!(contents.partitions, [partition()], "{stop:?}");
+        assert_eq!(contents.unknown, ["elsewhere.log", "far"], "{stop:?}");
+        let (log, report) = open_log(&dir);
+        assert_eq!((report.cut, report.damage), (None, None), "{stop:?}");
+        assert_eq!(values(&log).len(), 40, "{stop:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_offline_says_what_helps_against_its_failure() {
+    let after = |op, code| {
+        let health = reka_storage::health::DirHealth::online(Path::new(ROOT));
+        health.fail(&reka_storage::fs::DiskError {
+            op,
+            path: "/data/t-0/x".into(),
+            source: std::io::Error::from_raw_os_error(code),
+        });
+        health.check().expect_err("it failed").to_string()
+    };
+    use reka_storage::fs::Op;
+    assert_eq!(
+        after(Op::Open, 24),
+        "log directory /data is offline since a failure (open /data/t-0/x: Too many open files \
+         (os error 24)); raise the limit of open files (ulimit -n, LimitNOFILE, fs.file-max), and \
+         restart the broker"
+    );
+    assert_eq!(
+        after(Op::Rename, 2),
+        "log directory /data is offline since a failure (rename /data/t-0/x: No such file or \
+         directory (os error 2)); check the disk, replace it if it fails, and restart the broker"
+    );
+}

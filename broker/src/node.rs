@@ -176,8 +176,8 @@ impl Services {
     ) -> Result<(Uuid, i32), ChangeError> {
         let created = self
             .controller
-            .change_or_consider(validate_only, |draft| self.draft_topic(draft, &topic))
-            .await??;
+            .change(validate_only, |draft| self.draft_topic(draft, &topic))
+            .await?;
         Ok(created)
     }
 

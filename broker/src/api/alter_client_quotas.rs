@@ -31,34 +31,27 @@ impl Handler for AlterClientQuotas {
         _call: Call,
         request: AlterClientQuotasRequest,
     ) -> AlterClientQuotasResponse {
-        let entries = &request.entries;
+        let entries = request.entries;
         let outcomes = context
             .services
             .controller
-            .change_or_consider(request.validate_only, |draft| {
-                let altered = entries
-                    .iter()
-                    .map(|entry| alter(draft, &entity(entry), &ops(entry)));
-                altered.collect::<Vec<_>>()
+            .change_each(request.validate_only, &entries, |draft, entry| {
+                alter(draft, &entity(entry), &ops(entry))
             })
             .await;
-        let answers = entries.iter().enumerate().map(|(at, entry)| {
-            let entity = entry.entity.iter().map(|part| {
+        let answers = entries.into_iter().zip(outcomes).map(|(entry, outcome)| {
+            let entity = entry.entity.into_iter().map(|part| {
                 EntityData::default()
-                    .with_entity_type(part.entity_type.clone())
-                    .with_entity_name(part.entity_name.clone())
+                    .with_entity_type(part.entity_type)
+                    .with_entity_name(part.entity_name)
             });
             let answer = EntryData::default().with_entity(entity.collect());
-            let (error_code, said) = match &outcomes {
-                Ok(outcomes) => match &outcomes[at] {
-                    Ok(()) => return answer,
-                    Err(refusal) => (refusal.error_code, refusal.message.clone()),
-                },
-                Err(error) => (error.error_code(), error.to_string()),
-            };
-            answer
-                .with_error_code(error_code.code())
-                .with_error_message(message(said))
+            match outcome {
+                Ok(()) => answer,
+                Err(refusal) => answer
+                    .with_error_code(refusal.error_code.code())
+                    .with_error_message(message(refusal.message)),
+            }
         });
         AlterClientQuotasResponse::default().with_entries(answers.collect())
     }

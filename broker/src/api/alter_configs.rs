@@ -10,8 +10,10 @@ use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use reka_protocol::kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use reka_protocol::kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+use reka_protocol::kafka_protocol::protocol::StrBytes;
 
 use super::config_resource::Resource;
+use super::named::Named;
 use super::text::message;
 use super::{Call, Context, Handler};
 use crate::config::{AlterOp, Alteration};
@@ -29,50 +31,48 @@ impl Handler for AlterConfigs {
         _call: Call,
         request: AlterConfigsRequest,
     ) -> AlterConfigsResponse {
-        let resources = &request.resources;
+        let resources = request.resources;
+        let named: Named<_> = resources.iter().map(key_of).collect();
         let outcomes = context
             .services
             .controller
-            .change_or_consider(request.validate_only, |draft| {
-                let replaced = resources
-                    .iter()
-                    .map(|one| replace(&context, draft, resources, one));
-                replaced.collect::<Vec<_>>()
-            })
+            .change_each(
+                request.validate_only,
+                &resources,
+                |draft, resource| match named.repeats(&key_of(resource)) {
+                    true => invalid("Each resource must appear at most once."),
+                    false => replace(&context, draft, resource),
+                },
+            )
             .await;
-        let responses = resources.iter().enumerate().map(|(at, resource)| {
+        let responses = resources.iter().zip(outcomes).map(|(resource, outcome)| {
             let response = AlterConfigsResourceResponse::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name.clone());
-            let (error_code, said) = match &outcomes {
-                Ok(outcomes) => match &outcomes[at] {
-                    Ok(()) => return response,
-                    Err(refusal) => (refusal.error_code, refusal.message.clone()),
-                },
-                Err(error) => (error.error_code(), error.to_string()),
-            };
-            response
-                .with_error_code(error_code.code())
-                .with_error_message(message(said))
+            match outcome {
+                Ok(()) => response,
+                Err(refusal) => response
+                    .with_error_code(refusal.error_code.code())
+                    .with_error_message(message(refusal.message)),
+            }
         });
         AlterConfigsResponse::default().with_responses(responses.collect())
     }
 }
 
+fn key_of(resource: &AlterConfigsResource) -> (i8, StrBytes) {
+    (resource.resource_type, resource.resource_name.clone())
+}
+
+fn invalid<T>(why: &str) -> Result<T, Refusal> {
+    Err(Refusal::new(ErrorCode::InvalidRequest, why))
+}
+
 fn replace(
     context: &Context,
     draft: &mut Draft,
-    all: &[AlterConfigsResource],
     resource: &AlterConfigsResource,
 ) -> Result<(), Refusal> {
-    let invalid = |why: &str| Err(Refusal::new(ErrorCode::InvalidRequest, why));
-    let same = |other: &&AlterConfigsResource| {
-        other.resource_type == resource.resource_type
-            && other.resource_name == resource.resource_name
-    };
-    if all.iter().filter(same).count() > 1 {
-        return invalid("Each resource must appear at most once.");
-    }
     let named = Resource::parse(
         context,
         resource.resource_type,

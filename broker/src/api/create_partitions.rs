@@ -13,6 +13,7 @@ use reka_protocol::kafka_protocol::messages::create_partitions_request::CreatePa
 use reka_protocol::kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use reka_protocol::kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
+use super::named::Named;
 use super::text::message;
 use super::{Call, Context, Handler};
 use crate::metadata::{Draft, Refusal, partitions};
@@ -31,30 +32,30 @@ impl Handler for CreatePartitions {
     ) -> CreatePartitionsResponse {
         let services = &context.services;
         // A topic that is named more than once is answered once.
-        let mut named = HashSet::new();
-        let first = |topic: &&CreatePartitionsTopic| named.insert(topic.name.clone());
+        let mut answered = HashSet::new();
+        let first = |topic: &&CreatePartitionsTopic| answered.insert(topic.name.clone());
         let topics: Vec<&CreatePartitionsTopic> = request.topics.iter().filter(first).collect();
+        let named: Named<_> = request.topics.iter().map(|topic| &topic.name).collect();
         let outcomes = services
             .controller
-            .change_or_consider(request.validate_only, |draft| {
-                let grown = topics
-                    .iter()
-                    .map(|topic| grow(&context, draft, &request.topics, topic));
-                grown.collect::<Vec<_>>()
+            .change_each(request.validate_only, &topics, |draft, topic| {
+                match named.repeats(&&topic.name) {
+                    true => Err(Refusal::new(
+                        ErrorCode::InvalidRequest,
+                        "Duplicate topic name.",
+                    )),
+                    false => grow(&context, draft, topic),
+                }
             })
             .await;
-        let results = topics.iter().enumerate().map(|(at, topic)| {
+        let results = topics.iter().zip(outcomes).map(|(topic, outcome)| {
             let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
-            let (error_code, said) = match &outcomes {
-                Ok(outcomes) => match &outcomes[at] {
-                    Ok(()) => return result,
-                    Err(refusal) => (refusal.error_code, refusal.message.clone()),
-                },
-                Err(error) => (error.error_code(), error.to_string()),
-            };
-            result
-                .with_error_code(error_code.code())
-                .with_error_message(message(said))
+            match outcome {
+                Ok(()) => result,
+                Err(refusal) => result
+                    .with_error_code(refusal.error_code.code())
+                    .with_error_message(message(refusal.message)),
+            }
         });
         CreatePartitionsResponse::default().with_results(results.collect())
     }
@@ -63,13 +64,8 @@ impl Handler for CreatePartitions {
 fn grow(
     context: &Context,
     draft: &mut Draft,
-    all: &[CreatePartitionsTopic],
     topic: &CreatePartitionsTopic,
 ) -> Result<(), Refusal> {
-    if all.iter().filter(|other| other.name == topic.name).count() > 1 {
-        let why = "Duplicate topic name.";
-        return Err(Refusal::new(ErrorCode::InvalidRequest, why));
-    }
     let assignments: Option<Vec<Vec<i32>>> = topic.assignments.as_ref().map(|assignments| {
         let brokers = assignments.iter().map(|assignment| &assignment.broker_ids);
         brokers

@@ -21,6 +21,7 @@ use reka_protocol::kafka_protocol::messages::create_topics_response::{
 use reka_protocol::kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use uuid::Uuid;
 
+use super::named::Named;
 use super::text::{message, text};
 use super::{Call, Context, Handler};
 use crate::config::Config;
@@ -42,31 +43,32 @@ impl Handler for CreateTopics {
     ) -> CreateTopicsResponse {
         let services = &context.services;
         // A topic that is named more than once is answered once.
-        let mut named = HashSet::new();
-        let first = |topic: &&CreatableTopic| named.insert(topic.name.clone());
+        let mut answered = HashSet::new();
+        let first = |topic: &&CreatableTopic| answered.insert(topic.name.clone());
         let topics: Vec<&CreatableTopic> = request.topics.iter().filter(first).collect();
+        let named: Named<_> = request.topics.iter().map(|topic| &topic.name).collect();
         let outcomes = services
             .controller
-            .change_or_consider(request.validate_only, |draft| {
-                let created = topics
-                    .iter()
-                    .map(|topic| create(services, draft, &request.topics, topic));
-                created.collect::<Vec<_>>()
+            .change_each(request.validate_only, &topics, |draft, topic| {
+                match named.repeats(&&topic.name) {
+                    true => Err(Refusal::new(
+                        ErrorCode::InvalidRequest,
+                        "Duplicate topic name.",
+                    )),
+                    false => create(services, draft, topic),
+                }
             })
             .await;
         let config = services.config();
-        let results = topics.iter().enumerate().map(|(at, topic)| {
-            let (error_code, said) = match &outcomes {
-                Ok(outcomes) => match &outcomes[at] {
-                    Ok((id, partitions)) => return created(&config, topic, *id, *partitions),
-                    Err(refusal) => (refusal.error_code, refusal.message.clone()),
-                },
-                Err(error) => (error.error_code(), error.to_string()),
+        let results = topics.iter().zip(outcomes).map(|(topic, outcome)| {
+            let refusal = match outcome {
+                Ok((id, partitions)) => return created(&config, topic, id, partitions),
+                Err(refusal) => refusal,
             };
             CreatableTopicResult::default()
                 .with_name(topic.name.clone())
-                .with_error_code(error_code.code())
-                .with_error_message(message(said))
+                .with_error_code(refusal.error_code.code())
+                .with_error_message(message(refusal.message))
                 .with_num_partitions(-1)
                 .with_replication_factor(-1)
         });
@@ -77,15 +79,8 @@ impl Handler for CreateTopics {
 fn create(
     services: &Services,
     draft: &mut Draft,
-    all: &[CreatableTopic],
     topic: &CreatableTopic,
 ) -> Result<(Uuid, i32), Refusal> {
-    if all.iter().filter(|other| other.name == topic.name).count() > 1 {
-        return Err(Refusal::new(
-            ErrorCode::InvalidRequest,
-            "Duplicate topic name.",
-        ));
-    }
     let nothing = topic.configs.iter().find(|config| config.value.is_none());
     if let Some(config) = nothing {
         let why = format!(

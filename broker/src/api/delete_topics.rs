@@ -51,38 +51,32 @@ impl Handler for DeleteTopics {
         let outcomes = context
             .services
             .controller
-            .change(|draft| {
-                let deleted = wanted.iter().map(|(name, id)| {
-                    let topic = find(draft.image(), name.as_ref(), *id)?;
-                    if !deletable {
-                        let why = "Topic deletion is disabled.";
-                        return Err(Refusal::new(ErrorCode::TopicDeletionDisabled, why));
-                    }
-                    draft.add(topics::remove(topic.id()))?;
-                    Ok(topic)
-                });
-                deleted.collect::<Vec<_>>()
+            .change_each(false, &wanted, |draft, (name, id)| {
+                let topic = find(draft.image(), name.as_ref(), *id)?;
+                if !deletable {
+                    let why = "Topic deletion is disabled.";
+                    return Err(Refusal::new(ErrorCode::TopicDeletionDisabled, why));
+                }
+                draft.add(topics::remove(topic.id()))?;
+                Ok(topic)
             })
             .await;
-        let results = wanted.into_iter().enumerate().map(|(at, (name, id))| {
-            let result = DeletableTopicResult::default()
-                .with_name(name)
-                .with_topic_id(id);
-            let (error_code, said) = match &outcomes {
-                Ok(outcomes) => match &outcomes[at] {
-                    Ok(topic) => {
-                        return result
-                            .with_name(Some(topic_name(topic.name())))
-                            .with_topic_id(topic.id());
-                    }
-                    Err(refusal) => (refusal.error_code, refusal.message.clone()),
-                },
-                Err(error) => (error.error_code(), error.to_string()),
-            };
-            result
-                .with_error_code(error_code.code())
-                .with_error_message(message(said))
-        });
+        let results = wanted
+            .into_iter()
+            .zip(outcomes)
+            .map(|((name, id), outcome)| {
+                let result = DeletableTopicResult::default();
+                match outcome {
+                    Ok(topic) => result
+                        .with_name(Some(topic_name(topic.name())))
+                        .with_topic_id(topic.id()),
+                    Err(refusal) => result
+                        .with_name(name)
+                        .with_topic_id(id)
+                        .with_error_code(refusal.error_code.code())
+                        .with_error_message(message(refusal.message)),
+                }
+            });
         DeleteTopicsResponse::default().with_responses(results.collect())
     }
 }

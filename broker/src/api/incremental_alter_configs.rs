@@ -7,15 +7,15 @@
 use std::rc::Rc;
 
 use reka_protocol::ErrorCode;
-use reka_protocol::kafka_protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig,
-};
+use reka_protocol::kafka_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use reka_protocol::kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use reka_protocol::kafka_protocol::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
+use reka_protocol::kafka_protocol::protocol::StrBytes;
 
 use super::config_resource::Resource;
+use super::named::Named;
 use super::text::message;
 use super::{Call, Context, Handler};
 use crate::config::{AlterOp, Alteration};
@@ -34,62 +34,63 @@ impl Handler for IncrementalAlterConfigs {
         _call: Call,
         request: IncrementalAlterConfigsRequest,
     ) -> IncrementalAlterConfigsResponse {
-        let resources = &request.resources;
-        let validate_only = request.validate_only;
-        let outcomes = context
-            .services
+        let services = &context.services;
+        let resources = request.resources;
+        let named: Named<_> = resources.iter().map(key_of).collect();
+        let outcomes = services
             .controller
-            .change_or_consider(validate_only, |draft| {
-                let altered = resources.iter().map(|one| {
-                    check_once(resources, one)?;
-                    alter(&context, draft, one, validate_only)
-                });
-                altered.collect::<Vec<_>>()
+            .change_each(request.validate_only, &resources, |draft, resource| {
+                check_once(&named, resource)?;
+                alter(&context, draft, resource)
             })
             .await;
-        let responses = resources.iter().enumerate().map(|(at, resource)| {
+        let responses = resources.iter().zip(outcomes).map(|(resource, outcome)| {
             let response = AlterConfigsResourceResponse::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name.clone());
-            let (error_code, said) = match &outcomes {
-                Ok(outcomes) => match &outcomes[at] {
-                    Ok(()) => return response,
-                    Err(refusal) => (refusal.error_code, refusal.message.clone()),
-                },
-                Err(error) => (error.error_code(), error.to_string()),
-            };
-            response
-                .with_error_code(error_code.code())
-                .with_error_message(message(said))
+            match outcome {
+                Ok(levels) => {
+                    // Levels are this process' own, so they change once everything else has.
+                    if !request.validate_only && !levels.is_empty() {
+                        services.loggers.change(&levels);
+                    }
+                    response
+                }
+                Err(refusal) => response
+                    .with_error_code(refusal.error_code.code())
+                    .with_error_message(message(refusal.message)),
+            }
         });
         IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
     }
 }
 
-fn check_once(all: &[AlterConfigsResource], one: &AlterConfigsResource) -> Result<(), Refusal> {
+fn key_of(resource: &AlterConfigsResource) -> (i8, StrBytes) {
+    (resource.resource_type, resource.resource_name.clone())
+}
+
+fn check_once(
+    named: &Named<(i8, StrBytes)>,
+    resource: &AlterConfigsResource,
+) -> Result<(), Refusal> {
     let invalid = |why: &str| Err(Refusal::new(ErrorCode::InvalidRequest, why));
-    let same = |other: &&AlterConfigsResource| {
-        other.resource_type == one.resource_type && other.resource_name == one.resource_name
-    };
-    if all.iter().filter(same).count() > 1 {
+    if named.repeats(&key_of(resource)) {
         return invalid("Each resource must appear at most once.");
     }
-    let twice = |config: &AlterableConfig| {
-        let same = one.configs.iter().filter(|other| other.name == config.name);
-        same.count() > 1
-    };
-    match one.configs.iter().any(twice) {
+    let keys = resource.configs.iter().map(|config| &config.name);
+    match keys.collect::<Named<_>>().repeats_any() {
         true => invalid("Error due to duplicate config keys"),
         false => Ok(()),
     }
 }
 
+/// Drafts the change of one resource; the levels of loggers it asks for, which are not in the
+/// metadata.
 fn alter(
     context: &Context,
     draft: &mut Draft,
     resource: &AlterConfigsResource,
-    validate_only: bool,
-) -> Result<(), Refusal> {
+) -> Result<Vec<(String, Option<Level>)>, Refusal> {
     let named = Resource::parse(
         context,
         resource.resource_type,
@@ -107,19 +108,14 @@ fn alter(
     let alterations = alterations.collect::<Result<Vec<_>, Refusal>>()?;
     match named {
         Resource::Stored(owner) => {
-            configs::alter(draft, &context.services.config(), owner, &alterations)
+            configs::alter(draft, &context.services.config(), owner, &alterations)?;
+            Ok(Vec::new())
         }
-        Resource::Loggers => {
-            let changes = levels(&alterations)?;
-            if !validate_only {
-                context.services.loggers.change(&changes);
-            }
-            Ok(())
-        }
+        Resource::Loggers => levels(&alterations),
     }
 }
 
-/// What changes of loggers come to. They are this process' own and not in the metadata.
+/// What changes of loggers come to.
 fn levels(alterations: &[Alteration]) -> Result<Vec<(String, Option<Level>)>, Refusal> {
     let invalid = |why: String| Err(Refusal::new(ErrorCode::InvalidRequest, why));
     let mut changes = Vec::new();

@@ -6,6 +6,7 @@
 mod config_resource;
 mod error_codes;
 mod handler;
+mod named;
 mod operations;
 mod text;
 

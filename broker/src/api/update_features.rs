@@ -16,7 +16,7 @@ use reka_protocol::kafka_protocol::messages::{UpdateFeaturesRequest, UpdateFeatu
 
 use super::text::message;
 use super::{Call, Context, Handler};
-use crate::metadata::Draft;
+use crate::metadata::ChangeError;
 use crate::metadata::features::{Upgrade, update};
 
 /// Finalizes features.
@@ -31,27 +31,28 @@ impl Handler for UpdateFeatures {
         call: Call,
         request: UpdateFeaturesRequest,
     ) -> UpdateFeaturesResponse {
-        let controller = &context.services.controller;
         let updates = &request.feature_updates;
-        let all = |draft: &mut Draft| {
-            let outcomes = updates.iter().map(|one| {
-                let level = one.max_version_level;
-                update(draft, one.feature.as_str(), level, upgrade(call, one))
-            });
-            outcomes.collect::<Vec<_>>()
-        };
-        // Considered first, as nothing may be done when anything is refused.
-        let outcomes = controller.consider(all);
-        if let Some(refusal) = outcomes.into_iter().find_map(Result::err) {
-            let said = format!(
-                "The update failed for all features since the following feature had an error: \
-                 {refusal}"
-            );
-            return error(refusal.error_code, said);
-        }
-        let only_validate = call.version >= 1 && request.validate_only;
-        if let Err(change) = controller.change_or_consider(only_validate, all).await {
-            return error(change.error_code(), change.to_string());
+        let validate_only = call.version >= 1 && request.validate_only;
+        let changed = context
+            .services
+            .controller
+            .change(validate_only, |draft| {
+                updates.iter().try_for_each(|one| {
+                    let level = one.max_version_level;
+                    update(draft, one.feature.as_str(), level, upgrade(call, one))
+                })
+            })
+            .await;
+        match changed {
+            Ok(()) => {}
+            Err(ChangeError::Refused(refusal)) => {
+                let said = format!(
+                    "The update failed for all features since the following feature had an \
+                     error: {refusal}"
+                );
+                return error(refusal.error_code, said);
+            }
+            Err(change) => return error(change.error_code(), change.to_string()),
         }
         let results = updates.iter().filter(|_| call.version < 2).map(|update| {
             UpdatableFeatureResult::default()

@@ -101,12 +101,19 @@ impl Controller {
         self.followed.clone()
     }
 
-    /// Lets `decide` draft a change and makes it. What `decide` returns is returned once the
-    /// change has taken effect here.
-    pub async fn change<T>(&self, decide: impl FnOnce(&mut Draft) -> T) -> Result<T, ChangeError> {
+    /// Lets `decide` draft a change, and makes it unless it is refused or only to be validated.
+    /// What `decide` returns is returned once the change has taken effect here.
+    pub async fn change<T>(
+        &self,
+        validate_only: bool,
+        decide: impl FnOnce(&mut Draft) -> Result<T, Refusal>,
+    ) -> Result<T, ChangeError> {
+        if validate_only {
+            return Ok(decide(&mut Draft::of(&self.quorum.image()))?);
+        }
         let turn = self.turn.lock().await;
         let mut draft = Draft::of(&self.quorum.image());
-        let decided = decide(&mut draft);
+        let decided = decide(&mut draft)?;
         if draft.records.is_empty() {
             return Ok(decided);
         }
@@ -120,20 +127,23 @@ impl Controller {
         }
     }
 
-    /// What `decide` would return, without making the change.
-    pub fn consider<T>(&self, decide: impl FnOnce(&mut Draft) -> T) -> T {
-        decide(&mut Draft::of(&self.quorum.image()))
-    }
-
-    /// Makes the change, or only considers it.
-    pub async fn change_or_consider<T>(
+    /// The same for many things at once, in one proposal: one that is refused, which adds nothing
+    /// to the draft, does not hold the others. An outcome for each; when the quorum does not take
+    /// the change, none of them is a success.
+    pub async fn change_each<I, T>(
         &self,
         validate_only: bool,
-        decide: impl FnOnce(&mut Draft) -> T,
-    ) -> Result<T, ChangeError> {
-        match validate_only {
-            true => Ok(self.consider(decide)),
-            false => self.change(decide).await,
-        }
+        things: &[I],
+        mut decide: impl FnMut(&mut Draft, &I) -> Result<T, Refusal>,
+    ) -> Vec<Result<T, Refusal>> {
+        let each = |draft: &mut Draft| {
+            let outcomes = things.iter().map(|thing| decide(draft, thing));
+            Ok(outcomes.collect::<Vec<_>>())
+        };
+        let changed = self.change(validate_only, each).await;
+        changed.unwrap_or_else(|error| {
+            let refusal = Refusal::new(error.error_code(), error.to_string());
+            things.iter().map(|_| Err(refusal.clone())).collect()
+        })
     }
 }

@@ -298,16 +298,17 @@ fn make_room(
     }
 }
 
-/// Which partitions of an incremental answer are news; what is said is remembered. `told` belongs
-/// to the partitions as the plan listed them.
-pub fn news(session: &Mutex<Session>, asked: &[Asked], told: &[Told]) -> Vec<bool> {
+/// Which partitions of an incremental answer are news; what is said of each is remembered. They
+/// come as the plan listed them.
+pub fn news<'a>(
+    session: &Mutex<Session>,
+    told: impl Iterator<Item = (&'a Asked, Told)>,
+) -> Vec<bool> {
     let mut session = lock(session);
     let first = session.first.min(session.partitions.len());
     let count = session.partitions.len();
     let mut last_with_bytes = None;
-    let news = asked
-        .iter()
-        .zip(told)
+    let news = told
         .enumerate()
         .map(|(turn, (asked, told))| {
             let at = (first + turn) % count.max(1);
@@ -318,7 +319,7 @@ pub fn news(session: &Mutex<Session>, asked: &[Asked], told: &[Told]) -> Vec<boo
             if !known.asked.is_of(&asked.name, asked.id, asked.index) {
                 return true;
             }
-            let remember = remembered(*told);
+            let remember = remembered(told);
             let is_news = told.is_news || known.told.is_none() || known.told != remember;
             known.told = remember;
             if told.is_news && remember.is_some() {
@@ -377,8 +378,8 @@ mod tests {
         match sessions.plan(id, epoch, &mut new, &gone, false, 0)? {
             Plan::Full { .. } => Ok(vec![-1]),
             Plan::Incremental { session, asked, .. } => {
-                let told: Vec<_> = asked.iter().map(answer).collect();
-                let news = news(&session, &asked, &told);
+                let told = asked.iter().map(|asked| (asked, answer(asked)));
+                let news = news(&session, told);
                 let named = asked.iter().zip(news).filter(|(_, news)| *news);
                 Ok(named.map(|(asked, _)| asked.index).collect())
             }

@@ -225,27 +225,18 @@ impl Fetch {
         for outcome in &outcomes {
             metrics.error(call.api, outcome.error_code.code());
         }
-        let told = || {
-            outcomes
-                .iter()
-                .map(ReadOutcome::told)
-                .collect::<Vec<Told>>()
-        };
-        let asked = || {
-            self.wanted
-                .iter()
-                .map(|wanted| wanted.asked.clone())
-                .collect::<Vec<_>>()
-        };
+        let asked = self.wanted.iter().map(|wanted| &wanted.asked);
+        let told = outcomes.iter().map(ReadOutcome::told);
         let (session_id, is_told) = match &self.tell {
             Tell::All => (0, None),
             Tell::AllAndOpen => {
                 let uses_ids = call.version >= TOPIC_ID_FROM;
                 let now_ms = services.clock.now_ms();
                 let sessions = &services.fetch_sessions;
-                (sessions.open(asked(), &told(), uses_ids, now_ms), None)
+                let (asked, told): (_, Vec<Told>) = (asked.cloned().collect(), told.collect());
+                (sessions.open(asked, &told, uses_ids, now_ms), None)
             }
-            Tell::News(id, session) => (*id, Some(news(session, &asked(), &told()))),
+            Tell::News(id, session) => (*id, Some(news(session, asked.zip(told)))),
         };
         let all = self.wanted.iter().zip(outcomes).enumerate();
         let answered = all.filter(|(at, _)| is_told.as_ref().is_none_or(|told| told[*at]));

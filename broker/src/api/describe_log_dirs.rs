@@ -6,7 +6,7 @@
 //! | 3 | an error for the whole answer |
 //! | 4 | bytes of the volume, all and free (KIP-827) |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use reka_protocol::ErrorCode;
@@ -33,11 +33,17 @@ impl Handler for DescribeLogDirs {
         _call: Call,
         request: DescribeLogDirsRequest,
     ) -> DescribeLogDirsResponse {
-        let wanted = |topic: &str, index: i32| match &request.topics {
+        // Both sides may be thousands.
+        let named: Option<HashSet<(&str, i32)>> = request.topics.as_ref().map(|topics| {
+            let all = topics.iter().flat_map(|topic| {
+                let indexes = topic.partitions.iter();
+                indexes.map(|index| (topic.topic.as_str(), *index))
+            });
+            all.collect()
+        });
+        let wanted = |topic: &str, index: i32| match &named {
             None => true,
-            Some(topics) => topics
-                .iter()
-                .any(|known| known.topic.as_str() == topic && known.partitions.contains(&index)),
+            Some(named) => named.contains(&(topic, index)),
         };
         let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
         for partition in context.services.partitions.all() {

@@ -69,7 +69,12 @@ pub fn create(
         return Err(Refusal::new(ErrorCode::TopicAlreadyExists, why));
     }
     // Metric names turn dots into underscores, so the two must not both exist.
-    let collides = |other: &str| other.replace('.', "_") == topic.name.replace('.', "_");
+    let same =
+        |one: u8, other: u8| one == other || (b"._".contains(&one) && b"._".contains(&other));
+    let collides = |other: &str| {
+        let (one, other) = (topic.name.as_bytes(), other.as_bytes());
+        one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(*one, *other))
+    };
     if let Some(other) = image.topics().iter().find(|other| collides(other.name())) {
         let why = format!(
             "topic '{}' collides with existing topic '{}'",

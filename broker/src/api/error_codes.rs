@@ -12,7 +12,6 @@ pub trait ErrorCodes {
 macro_rules! error_codes {
     ($( $response:ident: $( [$($list:ident).+] $field:ident ),* ; )*) => {
         $( impl ErrorCodes for $response {
-            #[allow(unused_variables, reason = "some answers have no codes")]
             fn error_codes(&self, tell: &mut dyn FnMut(i16)) {
                 $( error_codes!(@walk self, tell, $field, $($list).+); )*
             }

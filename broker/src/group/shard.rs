@@ -177,10 +177,6 @@ impl Shard {
         }
     }
 
-    fn name(&self) -> String {
-        format!("{}-{}", self.partition.topic, self.partition.index)
-    }
-
     /// Reads the partition; whoever asks meanwhile is told so. False if the task is to end.
     async fn load(
         &mut self,
@@ -207,7 +203,7 @@ impl Shard {
                         let took = began.elapsed();
                         tracing::info!(
                             "{}: {} groups and {} offsets from {} records in {took:?}",
-                            self.name(),
+                            self.partition,
                             loaded.groups.len(),
                             loaded.groups.offsets().len(),
                             loaded.records,
@@ -220,10 +216,10 @@ impl Shard {
                     return self.finish(step) || self.pause(mailbox, stop).await;
                 }
                 Ok(Err(error)) => {
-                    tracing::error!("{}: groups cannot be loaded: {error}", self.name());
+                    tracing::error!("{}: groups cannot be loaded: {error}", self.partition);
                 }
                 Err(error) => {
-                    tracing::error!("{}: loading groups failed: {error}", self.name());
+                    tracing::error!("{}: loading groups failed: {error}", self.partition);
                 }
             }
             if !self.pause(mailbox, stop).await {
@@ -335,7 +331,7 @@ impl Shard {
         if expired > 0 {
             tracing::info!(
                 "{}: {expired} records forget expired offsets and empty groups",
-                self.name()
+                self.partition
             );
         }
         self.finish(step)
@@ -393,14 +389,14 @@ impl Shard {
         let mut batch = BatchBuilder::new(0).compression(self.config.compression);
         for (offset, record) in (0_i64..).zip(records) {
             let (key, value) = record.encode().map_err(|error| {
-                tracing::error!("{}: {error}", self.name());
+                tracing::error!("{}: {error}", self.partition);
                 ErrorCode::UnknownServerError
             })?;
             let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
             batch
                 .append(offset, now_ms, Some(&key), value.as_deref(), headers)
                 .map_err(|error| {
-                    tracing::error!("{}: {error}", self.name());
+                    tracing::error!("{}: {error}", self.partition);
                     ErrorCode::UnknownServerError
                 })?;
         }
@@ -412,7 +408,7 @@ impl Shard {
             .append(&mut bytes, &rules, &mut self.scratch)
             .map(|_| ())
             .map_err(|refused| {
-                tracing::error!("{}: {}", self.name(), refused.message);
+                tracing::error!("{}: {}", self.partition, refused.message);
                 match refused.error_code {
                     ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => {
                         ErrorCode::NotCoordinator

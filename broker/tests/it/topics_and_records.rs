@@ -6,14 +6,17 @@ use reka_protocol::kafka_protocol::messages::create_topics_request::{
 };
 use reka_protocol::kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use reka_protocol::kafka_protocol::messages::describe_producers_request::TopicRequest;
+use reka_protocol::kafka_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use reka_protocol::kafka_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsTopic,
 };
 use reka_protocol::kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use reka_protocol::kafka_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeProducersRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, ProduceRequest,
+    DescribeProducersRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 
@@ -347,4 +350,36 @@ fn a_silent_producer_is_forgotten_after_its_time_and_not_before() {
     while producers(&mut client) > 0 {
         assert!(std::time::Instant::now() < deadline, "never forgotten");
     }
+}
+
+#[test]
+fn what_is_set_for_all_brokers_is_in_force_at_once_and_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = start(dir.path());
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 1);
+    let set = |client: &mut Client, op: i8, value: Option<&str>| {
+        let config = AlterableConfig::default()
+            .with_name(StrBytes::from_static_str("message.max.bytes"))
+            .with_config_operation(op)
+            .with_value(value.map(|value| StrBytes::from_string(value.to_owned())));
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(4)
+            .with_configs(vec![config]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        client.call(1, &request).responses[0].error_code
+    };
+    let produce = |client: &mut Client| {
+        let large = "x".repeat(1_000);
+        client.produce(9, "t", batch(&[&large], None)).error_code
+    };
+    assert_eq!(produce(&mut client), 0);
+    assert_eq!(set(&mut client, 0, Some("500")), 0);
+    assert_eq!(produce(&mut client), ErrorCode::MessageTooLarge.code());
+    node.stop().expect("a clean stop");
+    let node = start(dir.path());
+    let mut client = Client::connect(&node);
+    assert_eq!(produce(&mut client), ErrorCode::MessageTooLarge.code());
+    assert_eq!(set(&mut client, 1, None), 0);
+    assert_eq!(produce(&mut client), 0);
 }

@@ -120,6 +120,8 @@ pub(super) struct Client {
     pub(super) epoch: i32,
     pub(super) topics: Vec<String>,
     pub(super) owned: Partitions,
+    /// When it was last answered.
+    heard_ms: i64,
 }
 
 impl Client {
@@ -130,6 +132,7 @@ impl Client {
             epoch: 0,
             topics: topics.iter().map(ToString::to_string).collect(),
             owned: Partitions::new(),
+            heard_ms: 0,
         }
     }
 
@@ -705,6 +708,9 @@ enum Act {
     Crash,
 }
 
+/// How long the sessions of these groups last.
+const SESSION_MS: i64 = 45_000;
+
 const NAMES: [&str; 3] = ["x", "y", "z"];
 
 fn act() -> impl Strategy<Value = Act> {
@@ -739,9 +745,18 @@ struct Life {
 
 impl Life {
     /// Nobody reads what another reads: what clients believe they own never overlaps.
-    fn check(&self) {
+    ///
+    /// A client that heard nothing for as long as a session lasts may have lost its place without
+    /// knowing it: what it reads, others read again, and what it commits is refused.
+    fn check(&self, world: &World) {
         let mut owned = BTreeMap::new();
+        let group = world.groups.consumer("g");
         for client in &self.clients {
+            let is_member = group.is_some_and(|group| group.member(&client.id).is_some());
+            let silent_ms = world.now.steady_ms - client.heard_ms;
+            if !is_member && silent_ms >= SESSION_MS {
+                continue;
+            }
             for (topic, indexes) in &client.owned {
                 for index in indexes {
                     let before = owned.insert((*topic, *index), &client.id);
@@ -760,6 +775,7 @@ impl Life {
         match world.beat(client.next_beat()) {
             Ok(beaten) => {
                 client.take(&beaten);
+                client.heard_ms = world.now.steady_ms;
                 for (topic, _) in beaten.assignment.into_iter().flatten() {
                     let name = world.image.topics().by_id(topic).expect("a topic").name();
                     assert!(
@@ -844,7 +860,7 @@ impl Life {
             Act::Pass { ms } => world.pass(i64::from(*ms)),
             Act::Crash => world.crash(),
         }
-        self.check();
+        self.check(world);
         if let Some(group) = world.groups.consumer("g") {
             assert!(group.epoch() >= self.epoch, "epochs only grow");
             self.epoch = group.epoch();
@@ -863,7 +879,7 @@ impl Life {
         for _ in 0..30 {
             for at in (0..self.clients.len()).rev() {
                 self.beat(world, at);
-                self.check();
+                self.check(world);
             }
             world.pass(5_000);
         }
@@ -888,6 +904,31 @@ impl Life {
     }
 }
 
+fn live(acts: &[Act]) {
+    let mut world = World::new();
+    let mut life = Life::default();
+    life.partitions.insert("x", 3);
+    world.topics(&[("x", 3)]);
+    for act in acts {
+        life.act(&mut world, act);
+    }
+    life.settle(&mut world);
+}
+
+#[test]
+fn what_a_silent_client_had_goes_to_others_and_it_comes_back_for_its_share() {
+    let come = || Act::Come {
+        instance: None,
+        topics: 1,
+    };
+    // The first is not heard of for 45 s, the second joins in the meantime.
+    let mut acts = vec![come(), come()];
+    acts.extend([9_000, 9_000, 9_000, 9_000].map(|ms| Act::Pass { ms }));
+    acts.extend([Act::Beat { who: 1 }, Act::Pass { ms: 9_000 }]);
+    acts.extend([Act::Beat { who: 1 }, Act::Beat { who: 0 }]);
+    live(&acts);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -895,13 +936,6 @@ proptest! {
     fn whatever_consumers_do_nobody_reads_what_another_reads_and_all_is_read_in_the_end(
         acts in proptest::collection::vec(act(), 0..100)
     ) {
-        let mut world = World::new();
-        let mut life = Life::default();
-        life.partitions.insert("x", 3);
-        world.topics(&[("x", 3)]);
-        for act in &acts {
-            life.act(&mut world, act);
-        }
-        life.settle(&mut world);
+        live(&acts);
     }
 }

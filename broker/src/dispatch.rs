@@ -4,9 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reka_protocol::messages::api_versions::{ApiRange, ApiVersionsResponse};
-use reka_protocol::versions::API_VERSIONS;
+use reka_protocol::versions::{API_VERSIONS, PRODUCE};
 use reka_protocol::{Api, Limits, Request, RequestBody, RequestError};
 
 use crate::api::{self, Call, Context};
@@ -31,12 +31,41 @@ pub struct Begun {
     pub reply: Reply,
 }
 
+/// A whole frame without its size.
+pub enum Frame<'a> {
+    /// Where it was read. What is not done with it in this call needs a copy.
+    Lent(&'a mut [u8]),
+    /// In memory of its own.
+    Owned(BytesMut),
+}
+
+impl Frame<'_> {
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Frame::Lent(frame) => frame,
+            Frame::Owned(frame) => frame,
+        }
+    }
+
+    fn share(self) -> Bytes {
+        match self {
+            Frame::Lent(frame) => Bytes::copy_from_slice(frame),
+            Frame::Owned(frame) => frame.freeze(),
+        }
+    }
+}
+
+/// Whether a frame is done with once it is started, so that it can stay where it was read.
+pub fn is_done_at_once(frame: &[u8]) -> bool {
+    frame.starts_with(&PRODUCE.key.to_be_bytes())
+}
+
 /// Decodes a frame and starts its request. An error closes the connection, as Kafka does for bytes
 /// that are not a request and for versions that are not served.
-pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Begun, Closed> {
-    let bytes = frame.len();
-    let request = match Request::decode(frame, &Limits::default()) {
-        Ok(request) => request,
+pub fn start(context: &Rc<Context>, mut frame: Frame<'_>) -> Result<Begun, Closed> {
+    let bytes = frame.bytes_mut();
+    let header = match Request::header(bytes) {
+        Ok(header) => header,
         Err(RequestError::UnsupportedVersion { head, api }) if api.key == API_VERSIONS.key => {
             let answer = ApiVersionsResponse::unsupported(
                 ApiRange::from(&API_VERSIONS),
@@ -49,19 +78,27 @@ pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Begun, Closed> {
         }
         Err(error) => return Err(refused(error)),
     };
-    let header = request.header;
     let call = Call {
         api: header.api,
         version: header.version,
         correlation_id: header.correlation_id,
     };
-    context.note_client_id(header.client_id.as_deref());
-    // A slice of the frame; produce needs the frame to itself.
-    drop(header.client_id);
-    context.services.metrics.requests.received(call.api, bytes);
-    let reply = match request.body {
-        RequestBody::Produce(request) => api::produce::start(context, call, request),
-        RequestBody::RetiredProduce(request) => api::produce::refuse_retired(call, &request),
+    context.note_client_id(header.client_id);
+    let body_at = header.body_at;
+    let metrics = &context.services.metrics.requests;
+    metrics.received(call.api, bytes.len());
+    let reply = match call.api.key == PRODUCE.key {
+        true => api::produce::start(context, call, bytes, body_at),
+        false => start_shared(context, call, &frame.share()),
+    }?;
+    let api = call.api;
+    Ok(Begun { api, reply })
+}
+
+/// Starts what may wait: it shares its frame.
+fn start_shared(context: &Rc<Context>, call: Call, frame: &Bytes) -> Result<Reply, Closed> {
+    let Request { header, body } = Request::decode(frame, &Limits::default()).map_err(refused)?;
+    match body {
         RequestBody::Fetch(request) => api::fetch::start(context, call, &request),
         RequestBody::ApiVersions(request) => api::api_versions::start(context, call, &request),
         RequestBody::SaslHandshake(_) | RequestBody::SaslAuthenticate(_) => Err(Closed::Refused(
@@ -74,9 +111,10 @@ pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Begun, Closed> {
                 header.api.name
             ))),
         },
-    }?;
-    let api = call.api;
-    Ok(Begun { api, reply })
+        RequestBody::Produce(_) | RequestBody::RetiredProduce(_) => {
+            unreachable!("produce is started where it was read")
+        }
+    }
 }
 
 pub(crate) fn refused(error: impl ToString) -> Closed {

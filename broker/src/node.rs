@@ -140,7 +140,18 @@ impl Services {
     pub fn name_topic(&self, topic: TopicRef<'_>) -> (String, Uuid) {
         match topic {
             TopicRef::Name(name) => (name.to_owned(), Uuid::nil()),
-            TopicRef::Id(id) => (self.names.get(id).unwrap_or_default(), id),
+            TopicRef::Id(id) => {
+                let name = self.names.get(id);
+                (name.as_deref().unwrap_or_default().to_owned(), id)
+            }
+        }
+    }
+
+    /// A partition that is here.
+    pub fn partition(&self, topic: TopicRef<'_>, index: i32) -> Option<Arc<Partition>> {
+        match topic {
+            TopicRef::Name(name) => self.partitions.get(name, index),
+            TopicRef::Id(id) => self.partitions.get(&self.names.get(id)?, index),
         }
     }
 

@@ -2,11 +2,11 @@
 //!
 //! `FrameReader` is a state machine without a socket: bytes in, frames out. It never reserves what
 //! a peer only promised: a frame's buffer grows with the bytes that arrive, at most doubling, and
-//! ends exactly as long as the frame. The caller learns the declared size as soon as it is known
+//! ends exactly as long as the frame, unless it is given one that was used before. The caller learns the declared size as soon as it is known
 //! and takes it from its memory budget before it hands over more bytes.
 
 use bytes::buf::Limit;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
 /// Frame limit before a connection has authenticated, as `sasl.server.max.receive.size`.
@@ -108,34 +108,30 @@ impl FrameReader {
             self.head_len += wanted;
             *input = rest;
             if self.head_len == SIZE_BYTES {
-                self.size = Some(self.accept(i32::from_be_bytes(self.head))?);
+                self.size = Some(accept(self.head, self.limit)?);
             }
         }
         Ok(self.size)
     }
 
-    fn accept(&self, size: i32) -> Result<usize, FrameError> {
-        let size = usize::try_from(size).map_err(|_| FrameError::Negative(size))?;
-        if size > self.limit {
-            let limit = self.limit;
-            return Err(FrameError::Oversize { size, limit });
+    /// Reads the next frame into `buffer`, which was used before, if it is large enough. Between
+    /// frames only.
+    pub fn reuse(&mut self, mut buffer: BytesMut) {
+        if self.body.is_empty() {
+            buffer.clear();
+            self.body = buffer;
         }
-        Ok(size)
     }
 
     /// Takes bytes from the front of `input` until a frame is complete or `input` is empty. Call it
     /// until it returns `None`; after an error the stream is lost.
-    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Bytes>, FrameError> {
+    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<BytesMut>, FrameError> {
         let Some(size) = self.read_size(input)? else {
             return Ok(None);
         };
         let wanted = (size - self.body.len()).min(input.len());
         let (taken, rest) = input.split_at(wanted);
         *input = rest;
-        if self.body.is_empty() && wanted == size {
-            self.restart();
-            return Ok(Some(Bytes::copy_from_slice(taken)));
-        }
         if !taken.is_empty() {
             self.make_room(wanted);
             self.body.put_slice(taken);
@@ -158,19 +154,13 @@ impl FrameReader {
     }
 
     /// The frame, if all of it has arrived.
-    pub fn take_complete(&mut self) -> Option<Bytes> {
+    pub fn take_complete(&mut self) -> Option<BytesMut> {
         if self.size != Some(self.body.len()) {
             return None;
         }
-        let frame = self.body.split().freeze();
-        self.restart();
-        Some(frame)
-    }
-
-    fn restart(&mut self) {
-        self.body = BytesMut::new();
         self.head_len = 0;
         self.size = None;
+        Some(std::mem::take(&mut self.body))
     }
 
     /// Reserves for `arrived` more bytes, and at most as much again as the frame holds already.
@@ -185,6 +175,39 @@ impl FrameReader {
         grown.put_slice(&self.body);
         self.body = grown;
     }
+}
+
+/// The frame at the front of `input`, without its size field, if it is there whole; otherwise how
+/// many bytes it has declared, as far as that is known.
+pub fn at_front(input: &[u8], limit: usize) -> Result<Front, FrameError> {
+    let Some(head) = input.first_chunk::<SIZE_BYTES>() else {
+        return Ok(Front::Unknown);
+    };
+    let size = accept(*head, limit)?;
+    Ok(match input.len() - SIZE_BYTES >= size {
+        true => Front::Whole(size),
+        false => Front::Begun(size),
+    })
+}
+
+/// What [`at_front`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// Not even the size is there.
+    Unknown,
+    /// A frame of this size has begun.
+    Begun(usize),
+    /// A frame of this size is there.
+    Whole(usize),
+}
+
+fn accept(head: [u8; SIZE_BYTES], limit: usize) -> Result<usize, FrameError> {
+    let size = i32::from_be_bytes(head);
+    let size = usize::try_from(size).map_err(|_| FrameError::Negative(size))?;
+    if size > limit {
+        return Err(FrameError::Oversize { size, limit });
+    }
+    Ok(size)
 }
 
 /// Starts a frame in `out`: room for the size, which `finish` fills in. Returns where it starts.

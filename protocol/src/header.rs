@@ -9,13 +9,12 @@
 //! an unknown API or version can then be answered or named in a log. The client id keeps its
 //! fixed-width length in flexible versions too.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::protocol::StrBytes;
+use bytes::{BufMut, BytesMut};
 
 use crate::error::{DecodeError, Fault, InField, Read};
 use crate::frame;
 use crate::versions::Api;
-use crate::wire::{Reader, slice_text};
+use crate::wire::Reader;
 
 const MESSAGE: &str = "request header";
 
@@ -47,30 +46,28 @@ impl Head {
 }
 
 /// The header of a request whose API is known; its version need not be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestHeader {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestHeader<'a> {
     /// Which API.
     pub api: &'static Api,
     /// In which version.
     pub version: i16,
     /// Repeated in the answer.
     pub correlation_id: i32,
-    /// As the client wrote it: up to 32,767 bytes of any UTF-8. A slice of the frame, so copy it
-    /// before keeping it, and bound it before it names a metric.
-    pub client_id: Option<StrBytes>,
+    /// As the client wrote it: up to 32,767 bytes of any UTF-8. Bound it before it names a metric.
+    pub client_id: Option<&'a str>,
     /// Where the body starts in the frame.
     pub body_at: usize,
 }
 
-impl RequestHeader {
+impl<'a> RequestHeader<'a> {
     /// Reads the whole header of a request for `api`.
-    pub fn parse(frame: &Bytes, api: &'static Api) -> Result<Self, DecodeError> {
+    pub fn parse(frame: &'a [u8], api: &'static Api) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(frame, 0, false);
         let head = Head::read(&mut reader).map_err(|fault| fault.of(MESSAGE, 0))?;
         let header_version = api.request_header_version(head.version);
-        let rest = |reader: &mut Reader<'_>| -> Read<(Option<StrBytes>, usize)> {
+        let rest = |reader: &mut Reader<'a>| -> Read<(Option<&'a str>, usize)> {
             let client_id = reader.nullable_string().field("client_id")?;
-            let client_id = client_id.map(|text| slice_text(frame, text));
             let mut reader = Reader::new(frame, reader.at(), header_version >= 2);
             reader.skip_tags().field("tagged_fields")?;
             Ok((client_id, reader.at()))

@@ -25,16 +25,16 @@ use crate::versions::{self, API_VERSIONS, Api, FETCH, PRODUCE, SASL_AUTHENTICATE
 
 /// A request whose bytes have been checked to the last one.
 #[derive(Debug)]
-pub struct Request {
+pub struct Request<'a> {
     /// Who asks for what.
-    pub header: RequestHeader,
+    pub header: RequestHeader<'a>,
     /// The question.
-    pub body: RequestBody,
+    pub body: RequestBody<'a>,
 }
 
 /// The body of a request.
 #[derive(Debug)]
-pub enum RequestBody {
+pub enum RequestBody<'a> {
     /// ApiVersions in a version of ours.
     ApiVersions(ApiVersionsRequest),
     /// SaslHandshake.
@@ -42,10 +42,10 @@ pub enum RequestBody {
     /// SaslAuthenticate.
     SaslAuthenticate(SaslAuthenticateRequest),
     /// Produce in a version that is served.
-    Produce(ProduceRequest),
+    Produce(ProduceRequest<'a>),
     /// Produce in a version that is advertised and not served: each partition is owed
     /// UNSUPPORTED_VERSION. With `acks` 0 there is no answer, so close.
-    RetiredProduce(ProduceRequest),
+    RetiredProduce(ProduceRequest<'a>),
     /// Fetch.
     Fetch(FetchRequest),
     /// Any other API, to be decoded by its handler.
@@ -85,23 +85,32 @@ pub enum RequestError {
     Malformed(DecodeError),
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// Reads a frame, without its size field.
-    pub fn decode(frame: Bytes, limits: &Limits) -> Result<Self, RequestError> {
-        let head = Head::parse(&frame).map_err(RequestError::Headless)?;
-        let api = versions::by_key(head.key).ok_or(RequestError::UnknownApi(head))?;
-        let version = head.version;
-        if !api.advertises(version) {
-            return Err(RequestError::UnsupportedVersion { head, api });
-        }
-        let header = RequestHeader::parse(&frame, api).map_err(RequestError::Malformed)?;
+    pub fn decode(frame: &'a Bytes, limits: &Limits) -> Result<Self, RequestError> {
+        let header = Request::header(frame)?;
         let body = RequestBody::decode(frame, &header, limits).map_err(RequestError::Malformed)?;
         Ok(Request { header, body })
     }
+
+    /// Reads as much of a frame as says what is asked for, in a version that is advertised.
+    pub fn header(frame: &[u8]) -> Result<RequestHeader<'_>, RequestError> {
+        let head = Head::parse(frame).map_err(RequestError::Headless)?;
+        let api = versions::by_key(head.key).ok_or(RequestError::UnknownApi(head))?;
+        if !api.advertises(head.version) {
+            return Err(RequestError::UnsupportedVersion { head, api });
+        }
+        RequestHeader::parse(frame, api).map_err(RequestError::Malformed)
+    }
 }
 
-impl RequestBody {
-    fn decode(frame: Bytes, header: &RequestHeader, limits: &Limits) -> Result<Self, DecodeError> {
+impl<'a> RequestBody<'a> {
+    /// Reads what is behind the header. Produce borrows the frame; the others share it.
+    pub fn decode(
+        frame: &'a Bytes,
+        header: &RequestHeader<'_>,
+        limits: &Limits,
+    ) -> Result<Self, DecodeError> {
         let RequestHeader {
             api,
             version,
@@ -122,17 +131,19 @@ impl RequestBody {
                     RequestBody::RetiredProduce(request)
                 }
             }
-            FETCH_KEY => RequestBody::Fetch(FetchRequest::parse(frame, at, version, limits)?),
+            FETCH_KEY => {
+                RequestBody::Fetch(FetchRequest::parse(frame.clone(), at, version, limits)?)
+            }
             API_VERSIONS_KEY => {
-                RequestBody::ApiVersions(ApiVersionsRequest::parse(&frame, at, version)?)
+                RequestBody::ApiVersions(ApiVersionsRequest::parse(frame, at, version)?)
             }
             SASL_HANDSHAKE_KEY => {
-                RequestBody::SaslHandshake(SaslHandshakeRequest::parse(&frame, at, version)?)
+                RequestBody::SaslHandshake(SaslHandshakeRequest::parse(frame, at, version)?)
             }
             SASL_AUTHENTICATE_KEY => {
-                RequestBody::SaslAuthenticate(SaslAuthenticateRequest::parse(&frame, at, version)?)
+                RequestBody::SaslAuthenticate(SaslAuthenticateRequest::parse(frame, at, version)?)
             }
-            _ => RequestBody::Checked(Checked::check(frame, header, limits)?),
+            _ => RequestBody::Checked(Checked::check(frame.clone(), header, limits)?),
         })
     }
 }
@@ -141,7 +152,7 @@ impl Checked {
     /// Sends a body through the guard.
     pub fn check(
         frame: Bytes,
-        header: &RequestHeader,
+        header: &RequestHeader<'_>,
         limits: &Limits,
     ) -> Result<Self, DecodeError> {
         let RequestHeader {

@@ -12,21 +12,27 @@
 //!
 //! Each partition takes exactly one batch. With acks=0 nothing is answered; an error closes the
 //! connection, which is all a client can notice. With one node acks=all is met by the append.
+//!
+//! The frame stays where it was read and its records are stamped there; what is needed beside it
+//! is memory of the shard that is used again.
 
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use reka_protocol::ErrorCode;
+use bytes::BytesMut;
 use reka_protocol::messages::produce::{
-    PartitionAnswer, ProduceRequest, ProduceResponse, RecordError, TopicAnswer,
+    PartitionAnswer, ProduceRequest, ProduceResponse, TopicAnswer, TopicsAt,
 };
 use reka_protocol::messages::{TopicLabel, TopicRef};
+use reka_protocol::{ErrorCode, Limits};
 use uuid::Uuid;
 
 use super::{Call, Context};
 use crate::dispatch::{Reply, refused};
 use crate::metadata::is_internal_topic;
 use crate::net::connection::Closed;
+use crate::partition::Partition;
 use crate::partition::append::{Refused, Written};
 
 /// From here on zstd is known to the producer.
@@ -34,230 +40,156 @@ const ZSTD_FROM: i16 = 7;
 /// The one client that may write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
-struct Topic {
-    name: String,
-    id: Uuid,
-    partitions: Vec<Partition>,
-}
-
-struct Partition {
+/// One partition of a request, and what became of it.
+#[derive(Debug)]
+pub struct Produced {
     index: i32,
-    range: Option<std::ops::Range<usize>>,
+    /// Where its records lie in the frame.
+    range: Option<Range<usize>>,
+    /// Where they are to go.
+    here: Option<Arc<Partition>>,
     outcome: Result<Written, Refused>,
 }
 
 /// Appends every partition, then answers.
-pub fn start(context: &Rc<Context>, call: Call, request: ProduceRequest) -> Result<Reply, Closed> {
-    let acks = request.acks;
+pub fn start(
+    context: &Rc<Context>,
+    call: Call,
+    frame: &mut [u8],
+    body_at: usize,
+) -> Result<Reply, Closed> {
+    let request = ProduceRequest::parse(frame, body_at, call.version, &Limits::default());
+    let request = request.map_err(refused)?;
+    let (acks, topics_at) = (request.acks, request.topics_at());
     let transactional = request.transactional_id.is_some();
-    let mut topics = list(context, &request);
-    if !(-1..=1).contains(&acks) {
-        refuse_all(
-            &mut topics,
-            ErrorCode::InvalidRequiredAcks,
-            "acks must be -1, 0 or 1",
-        );
+    if acks == 0 && !call.api.serves(call.version) {
+        let why = format!("Produce version {} is not served", call.version);
+        return Err(Closed::Refused(why));
+    }
+    let mut produced = context.shard.produced();
+    list(context, &request, &mut produced);
+    if !call.api.serves(call.version) {
+        let why = "Produce before version 3 is not served";
+        refuse_all(&mut produced, ErrorCode::UnsupportedVersion, why);
+    } else if !(-1..=1).contains(&acks) {
+        let why = "acks must be -1, 0 or 1";
+        refuse_all(&mut produced, ErrorCode::InvalidRequiredAcks, why);
     } else if transactional {
         // Not advertised; nobody who negotiates gets here.
-        refuse_all(
-            &mut topics,
-            ErrorCode::InvalidTxnState,
-            "transactions are not served yet",
-        );
+        let why = "transactions are not served yet";
+        refuse_all(&mut produced, ErrorCode::InvalidTxnState, why);
     } else {
-        let mut frame = owned(request.into_frame());
-        append_all(context, call, &mut topics, &mut frame);
+        append_all(context, call, &mut produced, frame);
     }
     let metrics = &context.services.metrics.requests;
-    for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+    for partition in &*produced {
         if let Err(refused) = &partition.outcome {
             metrics.error(call.api, refused.error_code.code());
         }
     }
     if acks == 0 {
-        return match topics
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .find(|p| p.outcome.is_err())
-        {
-            None => Ok(Reply::None),
-            Some(_) => Err(Closed::Refused("a produce with acks=0 failed".to_owned())),
+        return match produced.iter().any(|partition| partition.outcome.is_err()) {
+            false => Ok(Reply::None),
+            true => Err(Closed::Refused("a produce with acks=0 failed".to_owned())),
         };
     }
-    Ok(Reply::Now(encode(call, &topics)?.into()))
+    let mut answer = context.shard.take_answer_buffer();
+    encode(call, topics_at, frame, &produced, &mut answer)?;
+    // What was looked up is let go before the next request comes.
+    produced.clear();
+    Ok(Reply::Now(answer.into()))
 }
 
-/// Versions 0-2: each partition is told.
-pub fn refuse_retired(call: Call, request: &ProduceRequest) -> Result<Reply, Closed> {
-    if request.acks == 0 {
-        return Err(Closed::Refused(format!(
-            "Produce version {} is not served",
-            call.version
-        )));
-    }
-    let mut topics: Vec<Topic> = request
-        .topics()
-        .map(|topic| Topic {
-            name: match topic.topic {
-                TopicRef::Name(name) => name.to_owned(),
-                TopicRef::Id(_) => String::new(),
-            },
-            id: Uuid::nil(),
-            partitions: topic
-                .partitions()
-                .map(|partition| untouched(partition.index, None))
-                .collect(),
-        })
-        .collect();
-    let why = "Produce before version 3 is not served";
-    refuse_all(&mut topics, ErrorCode::UnsupportedVersion, why);
-    Ok(Reply::Now(encode(call, &topics)?.into()))
-}
-
-fn untouched(index: i32, range: Option<std::ops::Range<usize>>) -> Partition {
-    let outcome = Err(Refused::new(ErrorCode::UnknownServerError, "not started"));
-    Partition {
-        index,
-        range,
-        outcome,
-    }
-}
-
-/// Topics and partitions with where their records lie, so that the frame can be taken apart.
-fn list(context: &Context, request: &ProduceRequest) -> Vec<Topic> {
-    request
-        .topics()
-        .map(|topic| {
-            let (name, id) = context.services.name_topic(topic.topic);
-            let partitions = topic
-                .partitions()
-                .map(|partition| untouched(partition.index, partition.records_range()))
-                .collect();
-            Topic {
-                name,
-                id,
-                partitions,
-            }
-        })
-        .collect()
-}
-
-fn append_all(context: &Context, call: Call, topics: &mut [Topic], frame: &mut BytesMut) {
-    let now_ms = context.services.clock.now_ms();
-    let is_admin = context.client_id().as_deref() == Some(ADMIN_CLIENT_ID);
-    for topic in topics {
-        let is_closed = is_internal_topic(&topic.name) && !is_admin;
-        for partition in &mut topic.partitions {
-            partition.outcome = match context
-                .services
-                .partitions
-                .get(&topic.name, partition.index)
-            {
-                None => Err(unknown(topic.id, &topic.name, partition.index)),
-                Some(here) if is_closed => Err(Refused::new(
-                    ErrorCode::InvalidTopicException,
-                    format!("{here} is of an internal topic"),
-                )),
-                Some(here) => {
-                    let mut rules = context.services.rules_of(&here, now_ms);
-                    rules.zstd_allowed = call.version >= ZSTD_FROM;
-                    let records = match partition.range.clone() {
-                        Some(range) => &mut frame[range],
-                        None => &mut [],
-                    };
-                    here.append(records, &rules, &mut context.shard.decompression_scratch())
-                }
-            };
+/// Partitions with where their records lie, so that the frame can be written to.
+fn list(context: &Context, request: &ProduceRequest<'_>, produced: &mut Vec<Produced>) {
+    for topic in request.topics() {
+        for partition in topic.partitions() {
+            let here = context.services.partition(topic.topic, partition.index);
+            let outcome = Err(match &here {
+                Some(_) => Refused::new(ErrorCode::UnknownServerError, String::new()),
+                None => unknown(context, topic.topic, partition.index),
+            });
+            produced.push(Produced {
+                index: partition.index,
+                range: partition.records_range(),
+                here,
+                outcome,
+            });
         }
     }
 }
 
-fn unknown(id: Uuid, name: &str, index: i32) -> Refused {
-    if !id.is_nil() && name.is_empty() {
-        return Refused::new(
-            ErrorCode::UnknownTopicId,
-            format!("no topic has the id {id}"),
-        );
+fn append_all(context: &Context, call: Call, produced: &mut [Produced], frame: &mut [u8]) {
+    let now_ms = context.services.clock.now_ms();
+    let is_admin = context.client_id().as_deref() == Some(ADMIN_CLIENT_ID);
+    let mut scratch = context.shard.decompression_scratch();
+    for partition in produced {
+        let Some(here) = &partition.here else {
+            continue;
+        };
+        partition.outcome = if is_internal_topic(&here.topic) && !is_admin {
+            let why = format!("{here} is of an internal topic");
+            Err(Refused::new(ErrorCode::InvalidTopicException, why))
+        } else {
+            let mut rules = context.services.rules_of(here, now_ms);
+            rules.zstd_allowed = call.version >= ZSTD_FROM;
+            let records = match partition.range.clone() {
+                Some(range) => &mut frame[range],
+                None => &mut [],
+            };
+            here.append(records, &rules, &mut scratch)
+        };
     }
-    Refused::new(
-        ErrorCode::UnknownTopicOrPartition,
-        format!("no partition {name}-{index}"),
-    )
 }
 
-fn refuse_all(topics: &mut [Topic], error_code: ErrorCode, message: &str) {
-    for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+fn unknown(context: &Context, topic: TopicRef<'_>, index: i32) -> Refused {
+    let (name, id) = context.services.name_topic(topic);
+    if !id.is_nil() && name.is_empty() {
+        let why = format!("no topic has the id {id}");
+        return Refused::new(ErrorCode::UnknownTopicId, why);
+    }
+    let why = format!("no partition {name}-{index}");
+    Refused::new(ErrorCode::UnknownTopicOrPartition, why)
+}
+
+fn refuse_all(produced: &mut [Produced], error_code: ErrorCode, message: &str) {
+    for partition in produced {
         partition.outcome = Err(Refused::new(error_code, message));
     }
 }
 
-/// The frame to write in: its own bytes when nobody else holds it, as is the rule.
-fn owned(frame: Bytes) -> BytesMut {
-    frame
-        .try_into_mut()
-        .unwrap_or_else(|shared| BytesMut::from(&shared[..]))
-}
-
-fn encode(call: Call, topics: &[Topic]) -> Result<BytesMut, Closed> {
-    let refusals: Vec<Vec<Vec<RecordError<'_>>>> = topics
-        .iter()
-        .map(|topic| {
-            topic
-                .partitions
-                .iter()
-                .map(|partition| record_errors(&partition.outcome))
-                .collect()
-        })
-        .collect();
-    let answers: Vec<Vec<PartitionAnswer<'_>>> = topics
-        .iter()
-        .zip(&refusals)
-        .map(|(topic, refusals)| {
-            let partitions = topic.partitions.iter().zip(refusals);
-            partitions
-                .map(|(partition, records)| answer(partition, records))
-                .collect()
-        })
-        .collect();
-    let topics: Vec<TopicAnswer<'_>> = topics
-        .iter()
-        .zip(&answers)
-        .map(|(topic, partitions)| TopicAnswer {
-            topic: TopicLabel {
-                name: &topic.name,
-                id: topic.id,
-            },
-            partitions,
-        })
-        .collect();
+/// The answer, topic by topic as they were asked for.
+fn encode(
+    call: Call,
+    topics_at: TopicsAt,
+    frame: &[u8],
+    produced: &[Produced],
+    out: &mut BytesMut,
+) -> Result<(), Closed> {
+    let mut rest = produced;
+    let topics = topics_at.of(frame).map(|topic| {
+        let (of_topic, behind) = rest.split_at(topic.partitions().len());
+        rest = behind;
+        let (name, id) = match topic.topic {
+            TopicRef::Name(name) => (name, Uuid::nil()),
+            TopicRef::Id(id) => ("", id),
+        };
+        TopicAnswer {
+            topic: TopicLabel { name, id },
+            partitions: of_topic.iter().map(answer),
+        }
+    });
     let response = ProduceResponse {
-        topics: &topics,
+        topics,
         throttle_time_ms: 0,
         node_endpoints: &[],
     };
     response
-        .encode(call.version, call.correlation_id)
+        .encode(call.version, call.correlation_id, out)
         .map_err(refused)
 }
 
-fn record_errors(outcome: &Result<Written, Refused>) -> Vec<RecordError<'_>> {
-    match outcome {
-        Ok(_) => Vec::new(),
-        Err(refused) => refused
-            .records
-            .iter()
-            .map(|(index, reason)| RecordError {
-                batch_index: *index,
-                message: Some(reason),
-            })
-            .collect(),
-    }
-}
-
-fn answer<'a>(
-    partition: &'a Partition,
-    record_errors: &'a [RecordError<'a>],
-) -> PartitionAnswer<'a> {
+fn answer(partition: &Produced) -> PartitionAnswer<'_> {
     match &partition.outcome {
         Ok(written) => PartitionAnswer {
             base_offset: written.base_offset,
@@ -266,7 +198,7 @@ fn answer<'a>(
             ..PartitionAnswer::refused(partition.index, ErrorCode::None)
         },
         Err(refused) => PartitionAnswer {
-            record_errors,
+            record_errors: &refused.records,
             error_message: Some(&refused.message),
             log_start_offset: refused.log_start_offset,
             ..PartitionAnswer::refused(partition.index, refused.error_code)

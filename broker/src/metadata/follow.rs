@@ -38,12 +38,12 @@ pub struct Follower {
 /// Topic names by id, for requests that use ids.
 #[derive(Debug, Default)]
 pub struct TopicNames {
-    names: RwLock<HashMap<Uuid, String>>,
+    names: RwLock<HashMap<Uuid, Arc<str>>>,
 }
 
 impl TopicNames {
     /// The name of a topic.
-    pub fn get(&self, id: Uuid) -> Option<String> {
+    pub fn get(&self, id: Uuid) -> Option<Arc<str>> {
         self.names
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -55,7 +55,7 @@ impl TopicNames {
         self.names
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, name.to_owned());
+            .insert(id, name.into());
     }
 
     fn remove(&self, id: Uuid) {

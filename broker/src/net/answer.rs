@@ -17,6 +17,9 @@ const SENDFILE_BYTES_MAX: u64 = 1 << 20;
 /// An answer, whole: one frame.
 #[derive(Debug, Default)]
 pub struct Answer {
+    /// What most answers are all of.
+    head: BytesMut,
+    /// What follows.
     pieces: Vec<Piece>,
 }
 
@@ -36,26 +39,26 @@ impl Answer {
             Piece::Bytes(bytes) => bytes.len() as u64,
             Piece::Records(slice) => slice.len(),
         });
-        lengths.sum()
+        self.head.len() as u64 + lengths.sum::<u64>()
     }
 
     /// Whether nothing is sent.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.head.is_empty() && self.pieces.is_empty()
     }
 }
 
 impl From<BytesMut> for Answer {
-    fn from(frame: BytesMut) -> Answer {
-        Answer {
-            pieces: vec![Piece::Bytes(frame.freeze())],
-        }
+    fn from(head: BytesMut) -> Answer {
+        let pieces = Vec::new();
+        Answer { head, pieces }
     }
 }
 
 impl FromIterator<Piece> for Answer {
     fn from_iter<I: IntoIterator<Item = Piece>>(pieces: I) -> Answer {
         Answer {
+            head: BytesMut::new(),
             pieces: pieces.into_iter().collect(),
         }
     }
@@ -74,8 +77,16 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds an answer behind those before it.
-    pub fn push(&mut self, answer: Answer) -> io::Result<()> {
+    /// Adds an answer behind those before it. Returns memory that another can be written to.
+    pub fn push(&mut self, answer: Answer) -> io::Result<BytesMut> {
+        let mut head = answer.head;
+        if self.queue.is_empty() {
+            self.bytes += head.len() as u64;
+            self.buffer.extend_from_slice(&head);
+            head.clear();
+        } else if !head.is_empty() {
+            self.push_bytes(std::mem::take(&mut head).freeze());
+        }
         for piece in answer.pieces {
             match piece {
                 Piece::Bytes(bytes) => self.push_bytes(bytes),
@@ -89,7 +100,7 @@ impl Outbox {
                 }
             }
         }
-        Ok(())
+        Ok(head)
     }
 
     fn push_bytes(&mut self, bytes: Bytes) {

@@ -1,10 +1,15 @@
 //! One connection: read frames, start requests in order, answer in order.
 //!
-//! A connection is one task on one shard. A turn of it does as much as there is: send what is
-//! ready, take what has arrived, start it. A request that can be answered at once is answered in
+//! A connection is one task on one shard. A turn of it does as much as there is: take what has
+//! arrived, start it, send what is ready. A request that can be answered at once is answered in
 //! the turn that read it; one that has to wait (a long poll, a change of metadata) is kept in the
 //! queue with its future, and those behind it are started meanwhile, so that pipelined produces
-//! go on. Answers leave in the order of their requests.
+//! go on. Answers leave in the order of their requests, those of one turn together, so that the
+//! client is woken once.
+//!
+//! A socket is read into memory of the shard. Frames that lie there whole are started there; the
+//! beginning of one that does not is kept until the rest arrives. A frame that is larger than the
+//! shard's memory gets a buffer of its own, and the socket is read into that.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -14,16 +19,18 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use reka_protocol::{Api, FrameError, FrameReader};
+use bytes::{Buf, BufMut, BytesMut};
+use reka_protocol::Api;
+use reka_protocol::frame::{self, FrameError, FrameReader, Front};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::answer::{Answer, Outbox};
 use super::budget::Lease;
-use super::shard::Shard;
+use super::shard::{SCRATCH_BYTES, Shard};
 use crate::api::Context;
-use crate::dispatch::{self, Begun, Reply};
+use crate::dispatch::{self, Begun, Frame, Reply};
 
 /// Requests started and not answered, at most; more stay in the socket.
 const IN_FLIGHT_MAX: usize = 64;
@@ -31,6 +38,8 @@ const IN_FLIGHT_MAX: usize = 64;
 const UNSENT_BYTES_MAX: u64 = 8 << 20;
 /// Frames started in one turn, so that one busy client does not hold the shard.
 const FRAMES_PER_TURN: usize = 32;
+/// Memory a connection keeps for what it has not started, when there is nothing.
+const PENDING_BYTES_KEPT: usize = 4 << 10;
 /// A frame that has begun must be whole after this.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -62,7 +71,7 @@ struct Started {
     state: State,
     api: &'static Api,
     at: Instant,
-    _memory: Lease,
+    _memory: Option<Lease>,
 }
 
 enum State {
@@ -70,16 +79,34 @@ enum State {
     Waiting(Pin<Box<dyn Future<Output = Result<Answer, Closed>>>>),
 }
 
+/// A frame that does not fit the shard's memory, as far as it has arrived.
+struct Large {
+    frames: FrameReader,
+    memory: Lease,
+}
+
+/// Why no further frame is started.
+enum Halt {
+    /// The rest has not arrived.
+    Incomplete,
+    /// Enough for this turn, or for this client.
+    Enough,
+    /// There is no memory now; the task is woken when there is.
+    Memory,
+}
+
 /// One connection.
 pub(super) struct Connection {
     socket: TcpStream,
     shard: Rc<Shard>,
     context: Rc<Context>,
-    frames: FrameReader,
-    /// Memory of the frame that is being read.
-    memory: Option<Lease>,
-    /// Bytes read behind the last whole frame.
+    frame_bytes_max: usize,
+    /// Bytes that were read and not started.
     pending: BytesMut,
+    /// Memory of the frame that has begun in `pending`.
+    memory: Option<Lease>,
+    /// The frame that is being read, if it is a large one; `pending` is empty meanwhile.
+    large: Option<Large>,
     started: VecDeque<Started>,
     outbox: Outbox,
     deadline: Pin<Box<Sleep>>,
@@ -92,14 +119,15 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(socket: TcpStream, shard: Rc<Shard>, context: Rc<Context>) -> Connection {
         let now = Instant::now();
-        let limit = context.services.config().socket.request_max_bytes;
+        let frame_bytes_max = context.services.config().socket.request_max_bytes;
         Connection {
             socket,
             shard,
             context,
-            frames: FrameReader::new(limit),
-            memory: None,
+            frame_bytes_max,
             pending: BytesMut::new(),
+            memory: None,
+            large: None,
             started: VecDeque::new(),
             outbox: Outbox::default(),
             deadline: Box::pin(tokio::time::sleep_until(now + FRAME_TIMEOUT)),
@@ -118,36 +146,41 @@ impl Connection {
         .await
     }
 
-    fn turn(
+    pub(super) fn turn(
         &mut self,
         task: &mut TaskContext<'_>,
     ) -> Poll<Result<std::convert::Infallible, Closed>> {
+        self.check_deadline(task)?;
         let mut frames_left = FRAMES_PER_TURN;
+        self.collect_answers(task)?;
         loop {
-            self.collect_answers(task)?;
+            let had_room = self.has_room();
+            let halt = self.start_pending(&mut frames_left, task)?;
             self.send(task)?;
             if self.read_closed && self.started.is_empty() && self.outbox.is_empty() {
                 return Poll::Ready(Err(Closed::ByClient));
             }
-            self.check_deadline(task)?;
-            if frames_left == 0 {
-                // Others first; this connection is not done.
-                task.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            let has_room =
-                self.started.len() < IN_FLIGHT_MAX && self.outbox.len() < UNSENT_BYTES_MAX;
-            if !has_room || self.read_closed {
-                return Poll::Pending;
-            }
-            match ready!(self.next_frame(task))? {
-                Some(frame) => {
-                    frames_left -= 1;
-                    self.start(frame, task)?;
+            match halt {
+                Halt::Memory => return Poll::Pending,
+                Halt::Enough if frames_left == 0 => {
+                    // Others first; this connection is not done.
+                    task.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
-                None => self.read_closed = true,
+                // What was sent may have made room for what was read already.
+                Halt::Enough if self.has_room() && !had_room => {}
+                Halt::Enough => return Poll::Pending,
+                Halt::Incomplete if self.read_closed => return Poll::Pending,
+                Halt::Incomplete => {
+                    self.read_closed = !ready!(self.read(&mut frames_left, task))?;
+                }
             }
         }
+    }
+
+    /// Whether the client may have more started for it.
+    fn has_room(&self) -> bool {
+        self.started.len() < IN_FLIGHT_MAX && self.outbox.len() < UNSENT_BYTES_MAX
     }
 
     /// Moves answers from the front of the queue to the outbox as far as they are ready.
@@ -166,7 +199,7 @@ impl Connection {
             }
             metrics.answered(first.api, first.at.elapsed(), answer.len());
             self.started.pop_front();
-            self.outbox.push(answer)?;
+            self.shard.give_answer_buffer(self.outbox.push(answer)?);
         }
         Ok(())
     }
@@ -205,80 +238,214 @@ impl Connection {
         Ok(())
     }
 
-    /// The next whole frame with its memory; `None` when the client sends no more.
-    fn next_frame(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Option<Frame>, Closed>> {
+    /// Starts what was read before and could not be started then.
+    fn start_pending(
+        &mut self,
+        frames_left: &mut usize,
+        task: &mut TaskContext<'_>,
+    ) -> Result<Halt, Closed> {
+        if self.pending.is_empty() {
+            return Ok(Halt::Incomplete);
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        let (started, halt) = self.start_whole(&mut pending, frames_left, task)?;
+        pending.advance(started);
+        self.pending = pending;
+        self.let_pending_go();
+        match halt {
+            Halt::Incomplete => self.hold_begun(task),
+            halt => Ok(halt),
+        }
+    }
+
+    /// Starts the frames that lie whole at the front of `input`; how many bytes they are.
+    fn start_whole(
+        &mut self,
+        input: &mut [u8],
+        frames_left: &mut usize,
+        task: &mut TaskContext<'_>,
+    ) -> Result<(usize, Halt), Closed> {
+        let mut at = 0;
         loop {
-            if let Some(frame) = ready!(self.take_pending(task))? {
-                self.frame_began = None;
-                return Poll::Ready(Ok(Some(frame)));
+            let Front::Whole(size) = frame::at_front(&input[at..], self.frame_bytes_max)? else {
+                self.note_begun(at < input.len());
+                return Ok((at, Halt::Incomplete));
+            };
+            if *frames_left == 0 || !self.has_room() {
+                return Ok((at, Halt::Enough));
             }
+            let begin = at + frame::SIZE_BYTES;
+            let whole = &mut input[begin..begin + size];
+            let held = self.memory.take();
+            let memory = match held {
+                _ if dispatch::is_done_at_once(whole) => None,
+                Some(held) => Some(held),
+                None => match self.context.services.memory.take(size, task.waker()) {
+                    Some(memory) => Some(memory),
+                    None => return Ok((at, Halt::Memory)),
+                },
+            };
+            at = begin + size;
+            *frames_left -= 1;
+            self.frame_began = None;
+            self.start(Frame::Lent(whole), memory, task)?;
+        }
+    }
+
+    /// Watches the time of a frame that has begun.
+    fn note_begun(&mut self, begun: bool) {
+        match begun {
+            true => self.frame_began = self.frame_began.or_else(|| Some(Instant::now())),
+            false => self.frame_began = None,
+        }
+    }
+
+    /// Takes the memory of a frame that has begun before more of it is read, and gives it a buffer
+    /// of its own if it needs one.
+    fn hold_begun(&mut self, task: &mut TaskContext<'_>) -> Result<Halt, Closed> {
+        let Front::Begun(size) = frame::at_front(&self.pending, self.frame_bytes_max)? else {
+            return Ok(Halt::Incomplete);
+        };
+        if self.memory.is_none() {
+            self.memory = self.context.services.memory.take(size, task.waker());
+        }
+        let Some(memory) = self.memory.take() else {
+            return Ok(Halt::Memory);
+        };
+        if frame::SIZE_BYTES + size <= SCRATCH_BYTES {
+            self.memory = Some(memory);
+            return Ok(Halt::Incomplete);
+        }
+        let mut frames = FrameReader::new(self.frame_bytes_max);
+        frames.reuse(self.shard.take_frame_buffer(size));
+        frames.read(&mut &self.pending[..])?;
+        self.pending.clear();
+        self.let_pending_go();
+        self.large = Some(Large { frames, memory });
+        Ok(Halt::Incomplete)
+    }
+
+    /// Reads once from the socket and starts what is whole; false when the client sends no more.
+    fn read(
+        &mut self,
+        frames_left: &mut usize,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Result<bool, Closed>> {
+        loop {
             ready!(self.socket.poll_read_ready(task))?;
-            let read = if self.frames.missing() > self.shard.scratch_bytes() {
-                // The rest of a large frame goes straight where it belongs.
-                self.socket.try_read_buf(&mut self.frames.room())
-            } else {
-                let mut scratch = self.shard.scratch();
-                let read = self.socket.try_read(&mut scratch);
-                if let Ok(read) = read {
-                    self.pending.extend_from_slice(&scratch[..read]);
+            let read = match &mut self.large {
+                Some(large) => {
+                    let mut room = large.frames.room();
+                    let wanted = room.remaining_mut();
+                    let read = self.socket.try_read_buf(&mut room);
+                    read.map(|read| (read, wanted))
                 }
-                read
+                None => self.read_scratch(frames_left, task)?,
             };
             match read {
-                Ok(0) => return Poll::Ready(Ok(None)),
-                Ok(_) => self.last_activity = Instant::now(),
+                Ok((0, _)) => return Poll::Ready(Ok(false)),
+                Ok((read, wanted)) => {
+                    self.last_activity = Instant::now();
+                    if read < wanted {
+                        self.note_drained();
+                    }
+                    self.start_large(frames_left, task)?;
+                    return Poll::Ready(Ok(true));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }
 
-    /// Cuts a frame from what was read, once its memory is granted.
-    fn take_pending(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Option<Frame>, Closed>> {
-        loop {
-            if self.memory.is_none() {
-                let mut head = &self.pending[..];
-                let before = head.len();
-                let size = self.frames.read_size(&mut head)?;
-                let used = before - head.len();
-                self.pending.advance(used);
-                if used > 0 && self.frame_began.is_none() {
-                    self.frame_began = Some(Instant::now());
-                }
-                let Some(size) = size else {
-                    return Poll::Ready(Ok(None));
-                };
-                match self.context.services.memory.take(size, task.waker()) {
-                    Some(lease) => self.memory = Some(lease),
-                    None => return Poll::Pending,
-                }
+    /// Reads into the shard's memory behind what is pending, starts what is whole and keeps the
+    /// rest. How much was read of how much there was room for.
+    fn read_scratch(
+        &mut self,
+        frames_left: &mut usize,
+        task: &mut TaskContext<'_>,
+    ) -> Result<io::Result<(usize, usize)>, Closed> {
+        let mut scratch = self.shard.take_scratch();
+        scratch.reserve(SCRATCH_BYTES);
+        scratch.extend_from_slice(&self.pending);
+        let wanted = SCRATCH_BYTES - scratch.len();
+        let read = self.socket.try_read_buf(&mut (&mut scratch).limit(wanted));
+        let halted = match read {
+            Ok(1..) => self.start_whole(&mut scratch, frames_left, task),
+            // Nothing new: what was pending still is.
+            _ => {
+                self.shard.give_scratch(scratch);
+                return Ok(read.map(|read| (read, wanted)));
             }
-            if let Some(bytes) = self.frames.take_complete() {
-                let Some(memory) = self.memory.take() else {
-                    continue;
-                };
-                return Poll::Ready(Ok(Some(Frame { bytes, memory })));
-            }
-            if self.pending.is_empty() {
-                return Poll::Ready(Ok(None));
-            }
-            let mut input = &self.pending[..];
-            let before = input.len();
-            let whole = self.frames.read(&mut input)?;
-            let used = before - input.len();
-            self.pending.advance(used);
-            if let Some(bytes) = whole {
-                let Some(memory) = self.memory.take() else {
-                    continue;
-                };
-                return Poll::Ready(Ok(Some(Frame { bytes, memory })));
-            }
+        };
+        let kept = halted
+            .as_ref()
+            .map_or(scratch.len(), |(started, _)| *started);
+        self.keep(&scratch[kept..]);
+        self.shard.give_scratch(scratch);
+        halted?;
+        Ok(read.map(|read| (read, wanted)))
+    }
+
+    /// Keeps what was read and not started.
+    fn keep(&mut self, rest: &[u8]) {
+        self.pending.clear();
+        if self.pending.capacity() < rest.len() {
+            self.pending = match rest.len() <= PENDING_BYTES_KEPT {
+                true => BytesMut::with_capacity(PENDING_BYTES_KEPT),
+                false => self.shard.take_pending_buffer(),
+            };
+        }
+        self.pending.extend_from_slice(rest);
+        self.let_pending_go();
+    }
+
+    /// Gives memory back that nothing is pending in.
+    fn let_pending_go(&mut self) {
+        if self.pending.is_empty() && self.pending.capacity() > PENDING_BYTES_KEPT {
+            let pending = std::mem::take(&mut self.pending);
+            self.shard.give_pending_buffer(pending);
         }
     }
 
-    fn start(&mut self, frame: Frame, task: &mut TaskContext<'_>) -> Result<(), Closed> {
+    /// A read that brought less than there was room for has emptied the socket: what comes later
+    /// wakes the task, and the system call that would find nothing is spared.
+    fn note_drained(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = self.socket.try_io(Interest::READABLE, nothing);
+    }
+
+    /// Starts the large frame once it is whole.
+    fn start_large(
+        &mut self,
+        frames_left: &mut usize,
+        task: &mut TaskContext<'_>,
+    ) -> Result<(), Closed> {
+        let Some(large) = &mut self.large else {
+            return Ok(());
+        };
+        let Some(mut frame) = large.frames.take_complete() else {
+            return Ok(());
+        };
+        let memory = self.large.take().map(|large| large.memory);
+        *frames_left = frames_left.saturating_sub(1);
+        self.frame_began = None;
+        if !dispatch::is_done_at_once(&frame) {
+            return self.start(Frame::Owned(frame), memory, task);
+        }
+        self.start(Frame::Lent(&mut frame), None, task)?;
+        self.shard.give_frame_buffer(frame);
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        frame: Frame<'_>,
+        memory: Option<Lease>,
+        task: &mut TaskContext<'_>,
+    ) -> Result<(), Closed> {
         let at = Instant::now();
-        let Begun { api, reply } = dispatch::start(&self.context, frame.bytes)?;
+        let Begun { api, reply } = dispatch::start(&self.context, frame)?;
         let metrics = &self.context.services.metrics.requests;
         let state = match reply {
             Reply::None => {
@@ -298,9 +465,9 @@ impl Connection {
             state,
             api,
             at,
-            _memory: frame.memory,
+            _memory: memory,
         });
-        Ok(())
+        self.collect_answers(task)
     }
 }
 
@@ -314,10 +481,4 @@ impl Drop for Connection {
             }
         }
     }
-}
-
-/// A whole frame and the memory it was granted.
-struct Frame {
-    bytes: bytes::Bytes,
-    memory: Lease,
 }

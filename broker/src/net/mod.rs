@@ -6,3 +6,6 @@ pub mod connection;
 pub mod limits;
 pub mod listener;
 pub mod shard;
+
+#[cfg(test)]
+mod tests;

@@ -10,46 +10,118 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::connection::{Closed, Connection};
 use crate::api::Context;
+use crate::api::produce::Produced;
 use crate::node::{Listener, Services};
 
 /// What one read from a socket may bring; stays in the core's cache.
-const SCRATCH_BYTES: usize = 64 << 10;
+pub(super) const SCRATCH_BYTES: usize = 128 << 10;
+/// Buffers that are kept for frames to come, of each kind; those of large frames up to this size.
+const SPARE_FRAMES_MAX: usize = 4;
+const SPARE_FRAME_BYTES_MAX: usize = 2 << 20;
+/// Buffers of small answers that are kept for those to come, each up to this size.
+const SPARE_ANSWERS_MAX: usize = 64;
+const SPARE_ANSWER_BYTES_MAX: usize = 4 << 10;
 /// Accepted connections that wait for a shard at most.
 const ARRIVALS_MAX: usize = 1024;
 
-/// What the connections of one core share.
+/// What the connections of one core share: memory that is used again, so that a produce in steady
+/// state takes none.
 #[derive(Debug)]
 pub struct Shard {
-    scratch: RefCell<Box<[u8]>>,
+    scratch: RefCell<BytesMut>,
     decompressed: RefCell<Vec<u8>>,
+    produced: RefCell<Vec<Produced>>,
+    spare_pending: RefCell<Vec<BytesMut>>,
+    spare_frames: RefCell<Vec<BytesMut>>,
+    spare_answers: RefCell<Vec<BytesMut>>,
 }
 
 impl Shard {
-    fn new() -> Shard {
+    pub(super) fn new() -> Shard {
         Shard {
-            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
+            scratch: RefCell::new(BytesMut::with_capacity(SCRATCH_BYTES)),
             decompressed: RefCell::default(),
+            produced: RefCell::default(),
+            spare_pending: RefCell::default(),
+            spare_frames: RefCell::default(),
+            spare_answers: RefCell::default(),
         }
     }
 
-    /// Where a socket is read into. Borrowed for one read.
-    pub(super) fn scratch(&self) -> RefMut<'_, [u8]> {
-        RefMut::map(self.scratch.borrow_mut(), |scratch| &mut **scratch)
+    /// Where a socket is read into, empty. Given back in the same turn.
+    pub(super) fn take_scratch(&self) -> BytesMut {
+        self.scratch.take()
     }
 
-    pub(super) fn scratch_bytes(&self) -> usize {
-        SCRATCH_BYTES
+    pub(super) fn give_scratch(&self, mut scratch: BytesMut) {
+        scratch.clear();
+        self.scratch.replace(scratch);
+    }
+
+    /// A buffer for what was read and not started, for as much as a read may bring.
+    pub(super) fn take_pending_buffer(&self) -> BytesMut {
+        let spare = self.spare_pending.borrow_mut().pop();
+        spare.unwrap_or_else(|| BytesMut::with_capacity(SCRATCH_BYTES))
+    }
+
+    pub(super) fn give_pending_buffer(&self, mut buffer: BytesMut) {
+        let mut spare = self.spare_pending.borrow_mut();
+        if buffer.capacity() >= SCRATCH_BYTES && spare.len() < SPARE_FRAMES_MAX {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+
+    /// A buffer for a frame that does not fit the scratch: one that was used before, or an empty
+    /// one that grows with what arrives.
+    pub(super) fn take_frame_buffer(&self, size: usize) -> BytesMut {
+        let mut spare = self.spare_frames.borrow_mut();
+        let fitting = spare.iter().position(|spare| spare.capacity() >= size);
+        fitting.map_or_else(BytesMut::new, |at| spare.swap_remove(at))
+    }
+
+    /// Of more than are kept the largest stay.
+    pub(super) fn give_frame_buffer(&self, buffer: BytesMut) {
+        let mut spare = self.spare_frames.borrow_mut();
+        if buffer.capacity() <= SPARE_FRAME_BYTES_MAX {
+            spare.push(buffer);
+        }
+        if spare.len() > SPARE_FRAMES_MAX {
+            let smallest = (0..spare.len()).min_by_key(|at| spare[*at].capacity());
+            smallest.map(|at| spare.swap_remove(at));
+        }
+    }
+
+    /// A buffer for an answer, empty.
+    pub(crate) fn take_answer_buffer(&self) -> BytesMut {
+        self.spare_answers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_answer_buffer(&self, buffer: BytesMut) {
+        let mut spare = self.spare_answers.borrow_mut();
+        let fits = (1..=SPARE_ANSWER_BYTES_MAX).contains(&buffer.capacity());
+        if fits && spare.len() < SPARE_ANSWERS_MAX {
+            spare.push(buffer);
+        }
     }
 
     /// Where the body of a compressed batch is opened. Borrowed for one append.
     pub(crate) fn decompression_scratch(&self) -> RefMut<'_, Vec<u8>> {
         self.decompressed.borrow_mut()
+    }
+
+    /// The partitions of one produce, empty. Borrowed for one request.
+    pub(crate) fn produced(&self) -> RefMut<'_, Vec<Produced>> {
+        let mut produced = self.produced.borrow_mut();
+        produced.clear();
+        produced
     }
 }
 

@@ -4,6 +4,7 @@
 //! in the cache: structure, checksum, timestamps, what the topic demands of records.
 
 use reka_protocol::ErrorCode;
+use reka_protocol::messages::produce::RecordError;
 use reka_records::validate::{Accepted, Change, Rejection, Rules, validate};
 use reka_records::{ErrorKind, TimestampType};
 use reka_storage::producer_state::ProducerError;
@@ -29,8 +30,8 @@ pub struct Refused {
     pub error_code: ErrorCode,
     /// For people.
     pub message: String,
-    /// Records that are wrong each for itself: index in the batch and reason.
-    pub records: Vec<(i32, String)>,
+    /// Records that are wrong each for itself.
+    pub records: Vec<RecordError>,
     /// First offset of the log where single records are to blame, as Kafka has it; -1 otherwise.
     pub log_start_offset: i64,
 }
@@ -137,7 +138,10 @@ fn rejected(rejection: &Rejection) -> Refused {
     let records = rejection
         .record_errors()
         .iter()
-        .map(|error| (error.index as i32, error.reason.to_string()))
+        .map(|error| RecordError {
+            batch_index: error.index as i32,
+            message: Some(error.reason.to_string()),
+        })
         .collect();
     Refused {
         error_code,

@@ -19,7 +19,7 @@ static CODECS: LazyLock<Vec<codec::Codec>> = LazyLock::new(codec::all);
 
 fuzz_target!(|bytes: &[u8]| {
     let frame = Bytes::copy_from_slice(bytes);
-    let Ok(request) = Request::decode(frame.clone(), &Limits::default()) else {
+    let Ok(request) = Request::decode(&frame, &Limits::default()) else {
         return;
     };
     let header = request.header;

@@ -90,15 +90,23 @@ fn response(
     body: impl FnOnce(&mut Writer<'_>) -> Put,
 ) -> Result<BytesMut, EncodeError> {
     let mut out = BytesMut::new();
-    let start = header::start_response(
-        &mut out,
-        correlation_id,
-        api.response_header_version(version),
-    );
-    body(&mut Writer::new(&mut out, api.is_flexible(version)))
-        .and_then(|()| frame::finish(&mut out, start, 0).map_err(Unencodable::FrameTooLong))
-        .map_err(|reason| unencodable(api, version, reason))?;
+    response_into(&mut out, api, version, correlation_id, body)?;
     Ok(out)
+}
+
+/// The same behind what is in `out`.
+fn response_into(
+    out: &mut BytesMut,
+    api: &Api,
+    version: i16,
+    correlation_id: i32,
+    body: impl FnOnce(&mut Writer<'_>) -> Put,
+) -> Result<(), EncodeError> {
+    let start = header::start_response(out, correlation_id, api.response_header_version(version));
+    body(&mut Writer::new(out, api.is_flexible(version)))
+        .and_then(|()| frame::finish(out, start, 0).map_err(Unencodable::FrameTooLong))
+        .map_err(|reason| unencodable(api, version, reason))?;
+    Ok(())
 }
 
 fn unencodable(api: &Api, version: i16, reason: Unencodable) -> EncodeError {

@@ -7,26 +7,25 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
-use kafka_protocol::protocol::StrBytes;
+use bytes::BytesMut;
 
 use super::{LeaderIdAndEpoch, NodeEndpoint, TopicLabel, TopicRef};
 use crate::error::{DecodeError, EncodeError, Fault, InField, Problem, Read};
 use crate::error_code::ErrorCode;
 use crate::guard::Limits;
 use crate::versions::PRODUCE;
-use crate::wire::{Put, Reader, Writer, slice_text};
+use crate::wire::{Put, Reader, Writer};
 
 /// First version that names topics by id.
 const TOPIC_ID_FROM: i16 = 13;
 
 /// A checked Produce request.
-#[derive(Debug, Clone)]
-pub struct ProduceRequest {
-    frame: Bytes,
+#[derive(Debug, Clone, Copy)]
+pub struct ProduceRequest<'a> {
+    frame: &'a [u8],
     version: i16,
-    /// Set by transactional producers. A slice of the frame.
-    pub transactional_id: Option<StrBytes>,
+    /// Set by transactional producers.
+    pub transactional_id: Option<&'a str>,
     /// 0 for no answer at all, 1 for the leader's word, -1 for all in-sync replicas. Other values
     /// are for the handler to refuse.
     pub acks: i16,
@@ -38,10 +37,10 @@ pub struct ProduceRequest {
     partitions: usize,
 }
 
-impl ProduceRequest {
+impl<'a> ProduceRequest<'a> {
     /// Checks the body that starts at `body_at` of `frame`.
     pub fn parse(
-        frame: Bytes,
+        frame: &'a [u8],
         body_at: usize,
         version: i16,
         limits: &Limits,
@@ -50,14 +49,13 @@ impl ProduceRequest {
             .map_err(|fault| fault.of("Produce request", version))
     }
 
-    fn read(frame: Bytes, body_at: usize, version: i16, limits: &Limits) -> Read<Self> {
-        let mut reader = Reader::new(&frame, body_at, PRODUCE.is_flexible(version));
+    fn read(frame: &'a [u8], body_at: usize, version: i16, limits: &Limits) -> Read<Self> {
+        let mut reader = Reader::new(frame, body_at, PRODUCE.is_flexible(version));
         let transactional_id = if version >= 3 {
             reader.nullable_string().field("transactional_id")?
         } else {
             None
         };
-        let transactional_id = transactional_id.map(|id| slice_text(&frame, id));
         let acks = reader.i16().field("acks")?;
         let timeout_ms = reader.i32().field("timeout_ms")?;
         let topics = reader.count(topic_bytes_min(version)).field("topic_data")?;
@@ -101,21 +99,37 @@ impl ProduceRequest {
     }
 
     /// The topics, in the client's order; one may come twice.
-    pub fn topics(&self) -> Topics<'_> {
-        Topics {
-            request: self,
-            reader: self.reader_at(self.topics_at),
-            left: self.topics,
+    pub fn topics(&self) -> Topics<'a> {
+        self.topics_at().of(self.frame)
+    }
+
+    /// Where the topics are, to find them again in the frame once records were written to.
+    pub fn topics_at(&self) -> TopicsAt {
+        TopicsAt {
+            version: self.version,
+            at: self.topics_at,
+            count: self.topics,
         }
     }
+}
 
-    /// The frame, for writing into its records at [`Partition::records_range`].
-    pub fn into_frame(self) -> Bytes {
-        self.frame
-    }
+/// Where in its frame a request has its topics.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicsAt {
+    version: i16,
+    at: usize,
+    count: usize,
+}
 
-    fn reader_at(&self, at: usize) -> Reader<'_> {
-        Reader::new(&self.frame, at, PRODUCE.is_flexible(self.version))
+impl TopicsAt {
+    /// The topics in the frame they were found in.
+    pub fn of(self, frame: &[u8]) -> Topics<'_> {
+        Topics {
+            frame,
+            version: self.version,
+            reader: Reader::new(frame, self.at, PRODUCE.is_flexible(self.version)),
+            left: self.count,
+        }
     }
 }
 
@@ -168,7 +182,8 @@ fn skip_partitions(reader: &mut Reader<'_>, count: usize) -> Read<()> {
 /// Iterates over the topics of a request.
 #[derive(Debug, Clone)]
 pub struct Topics<'a> {
-    request: &'a ProduceRequest,
+    frame: &'a [u8],
+    version: i16,
     reader: Reader<'a>,
     left: usize,
 }
@@ -180,9 +195,9 @@ impl<'a> Iterator for Topics<'a> {
     #[inline]
     fn next(&mut self) -> Option<Topic<'a>> {
         self.left = self.left.checked_sub(1)?;
-        let head = read_topic(&mut self.reader, self.request.version).ok()?;
+        let head = read_topic(&mut self.reader, self.version).ok()?;
         let partitions = Partitions {
-            frame: &self.request.frame,
+            frame: self.frame,
             reader: self.reader.clone(),
             left: head.partitions,
         };
@@ -192,7 +207,13 @@ impl<'a> Iterator for Topics<'a> {
             partitions,
         })
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 }
+
+impl ExactSizeIterator for Topics<'_> {}
 
 /// A topic of a request.
 #[derive(Debug, Clone)]
@@ -213,7 +234,7 @@ impl<'a> Topic<'a> {
 /// Iterates over the partitions of a topic.
 #[derive(Debug, Clone)]
 pub struct Partitions<'a> {
-    frame: &'a Bytes,
+    frame: &'a [u8],
     reader: Reader<'a>,
     left: usize,
 }
@@ -242,7 +263,7 @@ impl ExactSizeIterator for Partitions<'_> {}
 /// A partition of a request: its number and where its records are.
 #[derive(Debug, Clone)]
 pub struct Partition<'a> {
-    frame: &'a Bytes,
+    frame: &'a [u8],
     /// The number; may be negative or of a partition that does not exist.
     pub index: i32,
     range: Option<Range<usize>>,
@@ -255,25 +276,19 @@ impl<'a> Partition<'a> {
         self.frame.get(self.range.clone()?)
     }
 
-    /// The same, sharing the frame's buffer.
-    #[inline]
-    pub fn records_bytes(&self) -> Option<Bytes> {
-        Some(self.frame.slice(self.range.clone()?))
-    }
-
-    /// Where the record batches are in the frame.
+    /// Where the record batches are in the frame, for writing into them.
     pub fn records_range(&self) -> Option<Range<usize>> {
         self.range.clone()
     }
 }
 
 /// What became of one record of a refused batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordError<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordError {
     /// The record's position in the batch.
     pub batch_index: i32,
     /// Why it was refused.
-    pub message: Option<&'a str>,
+    pub message: Option<String>,
 }
 
 /// What became of one partition's records.
@@ -290,7 +305,7 @@ pub struct PartitionAnswer<'a> {
     /// The log start offset, or -1; from version 5.
     pub log_start_offset: i64,
     /// Which records were at fault; from version 8.
-    pub record_errors: &'a [RecordError<'a>],
+    pub record_errors: &'a [RecordError],
     /// What to tell the user; from version 8.
     pub error_message: Option<&'a str>,
     /// Where the leader is instead; from version 10.
@@ -315,41 +330,51 @@ impl PartitionAnswer<'_> {
 
 /// The partitions of one topic in an answer.
 #[derive(Debug, Clone, Copy)]
-pub struct TopicAnswer<'a> {
+pub struct TopicAnswer<'a, P> {
     /// The topic, as asked.
     pub topic: TopicLabel<'a>,
-    /// Its partitions, as asked.
-    pub partitions: &'a [PartitionAnswer<'a>],
+    /// Its partitions, as asked: an iterator of [`PartitionAnswer`].
+    pub partitions: P,
 }
 
 /// The answer.
 #[derive(Debug, Clone, Copy)]
-pub struct ProduceResponse<'a> {
-    /// One per topic of the request.
-    pub topics: &'a [TopicAnswer<'a>],
+pub struct ProduceResponse<'a, T> {
+    /// One per topic of the request: an iterator of [`TopicAnswer`].
+    pub topics: T,
     /// How long the client was throttled; from version 1.
     pub throttle_time_ms: i32,
     /// The brokers named as current leaders; from version 10.
     pub node_endpoints: &'a [NodeEndpoint<'a>],
 }
 
-impl ProduceResponse<'_> {
-    /// A whole response frame. Fields that a version lacks are left out: all of them only help.
-    pub fn encode(&self, version: i16, correlation_id: i32) -> Result<BytesMut, EncodeError> {
-        super::response(&PRODUCE, version, correlation_id, |out| {
+impl<'a, T, P> ProduceResponse<'a, T>
+where
+    T: ExactSizeIterator<Item = TopicAnswer<'a, P>>,
+    P: ExactSizeIterator<Item = PartitionAnswer<'a>>,
+{
+    /// A whole response frame behind what is in `out`. Fields that a version lacks are left out:
+    /// all of them only help.
+    pub fn encode(
+        self,
+        version: i16,
+        correlation_id: i32,
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        super::response_into(out, &PRODUCE, version, correlation_id, |out| {
             self.put(out, version)
         })
     }
 
-    fn put(&self, out: &mut Writer<'_>, version: i16) -> Put {
-        out.array(self.topics, |out, topic| {
+    fn put(self, out: &mut Writer<'_>, version: i16) -> Put {
+        out.each(self.topics, |out, topic| {
             if version >= TOPIC_ID_FROM {
                 out.uuid(topic.topic.id);
             } else {
                 out.string(topic.topic.name)?;
             }
-            out.array(topic.partitions, |out, partition| {
-                put_partition(out, partition, version)
+            out.each(topic.partitions, |out, partition| {
+                put_partition(out, &partition, version)
             })?;
             out.no_tags();
             Ok(())
@@ -379,7 +404,7 @@ fn put_partition(out: &mut Writer<'_>, partition: &PartitionAnswer<'_>, version:
     if version >= 8 {
         out.array(partition.record_errors, |out, error| {
             out.i32(error.batch_index);
-            out.nullable_string(error.message)?;
+            out.nullable_string(error.message.as_deref())?;
             out.no_tags();
             Ok(())
         })?;

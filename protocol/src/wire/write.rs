@@ -123,6 +123,17 @@ impl<'a> Writer<'a> {
         items.iter().try_for_each(|element| item(self, element))
     }
 
+    /// The same for elements that are made as they are written.
+    pub(crate) fn each<T>(
+        &mut self,
+        items: impl ExactSizeIterator<Item = T>,
+        mut item: impl FnMut(&mut Self, T) -> Put,
+    ) -> Put {
+        self.length(items.len())?;
+        let mut items = items;
+        items.try_for_each(|element| item(self, element))
+    }
+
     /// Ends a struct that sets no tagged fields.
     pub(crate) fn no_tags(&mut self) {
         self.tag_count(0);

@@ -67,7 +67,7 @@ fn the_request_corpus_decodes_or_is_refused() {
     let files = corpus("request");
     assert!(files.len() >= APIS.len());
     for (path, frame) in files {
-        let outcome = Request::decode(frame, &Limits::default());
+        let outcome = Request::decode(&frame, &Limits::default());
         let name = path
             .file_name()
             .and_then(|name| name.to_str())

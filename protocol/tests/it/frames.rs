@@ -1,8 +1,8 @@
 //! The frame reader under every way of cutting a stream.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
-use reka_protocol::frame::{FrameError, FrameReader, MAX_BEFORE_AUTHENTICATION};
+use reka_protocol::frame::{self, FrameError, FrameReader, Front, MAX_BEFORE_AUTHENTICATION};
 
 fn stream(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut stream = Vec::new();
@@ -14,7 +14,7 @@ fn stream(frames: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Everything the reader makes of one piece of input.
-fn read_all(reader: &mut FrameReader, mut input: &[u8]) -> Result<Vec<Bytes>, FrameError> {
+fn read_all(reader: &mut FrameReader, mut input: &[u8]) -> Result<Vec<BytesMut>, FrameError> {
     let mut frames = Vec::new();
     while let Some(frame) = reader.read(&mut input)? {
         frames.push(frame);
@@ -96,7 +96,7 @@ fn two_frames_in_one_segment_and_an_empty_frame_are_told_apart() {
     let mut reader = FrameReader::new(100);
     assert_eq!(
         read_all(&mut reader, &stream(&frames)),
-        Ok(frames.map(Bytes::from).to_vec())
+        Ok(frames.map(|frame| BytesMut::from(&frame[..])).to_vec())
     );
 }
 
@@ -111,7 +111,8 @@ fn sizes_that_are_no_frame_are_refused_with_size_and_limit() {
         if let Err(error) = size {
             assert_eq!(error.to_string(), text);
             // The stream is lost: asking again gives the same answer.
-            assert_eq!(reader.read(&mut &b"more"[..]), Err(error));
+            assert_eq!(reader.read(&mut &b"more"[..]), Err(error.clone()));
+            assert_eq!(frame::at_front(&head, limit), Err(error));
         }
     };
     let oversize = |size| Err(FrameError::Oversize { size, limit });
@@ -216,4 +217,32 @@ fn a_stream_cut_at_any_byte_yields_no_frame_and_no_error() {
         );
         assert_eq!(reader.is_between_frames(), end == 0);
     }
+}
+
+#[test]
+fn a_frame_at_the_front_of_what_was_read_is_found_where_it_lies() {
+    let stream = stream(&[b"first".to_vec(), b"second".to_vec()]);
+    let front = |end| frame::at_front(&stream[..end], 100);
+    assert_eq!(front(3), Ok(Front::Unknown));
+    assert_eq!(front(4), Ok(Front::Begun(5)));
+    assert_eq!(front(8), Ok(Front::Begun(5)));
+    assert_eq!(front(9), Ok(Front::Whole(5)));
+    assert_eq!(front(stream.len()), Ok(Front::Whole(5)));
+    let empty = 0_i32.to_be_bytes();
+    assert_eq!(frame::at_front(&empty, 100), Ok(Front::Whole(0)));
+}
+
+#[test]
+fn a_buffer_that_was_used_before_takes_the_next_frame_without_an_allocation() {
+    let stream = stream(&[vec![7; 100_000]]);
+    let mut reader = FrameReader::new(100_000);
+    let mut frame = None;
+    let mut buffer = BytesMut::with_capacity(100_000);
+    buffer.put_slice(b"what was in it");
+    let allocated = allocation_counter::measure(|| {
+        reader.reuse(std::mem::take(&mut buffer));
+        frame = reader.read(&mut &stream[..]).ok().flatten();
+    });
+    assert_eq!(frame.as_deref(), Some(&stream[4..]));
+    assert_eq!(allocated.count_total, 0, "{allocated:?}");
 }

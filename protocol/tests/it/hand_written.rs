@@ -67,7 +67,7 @@ fn agrees_with_the_guard(api: &Api, parse: impl Fn(Bytes, i16) -> Result<(), Dec
 fn hand_decoders_and_the_guard_refuse_the_same_bytes_for_the_same_reason() {
     let limits = Limits::default();
     agrees_with_the_guard(&PRODUCE, |body, version| {
-        ProduceRequest::parse(body, 0, version, &limits).map(|_| ())
+        ProduceRequest::parse(&body, 0, version, &limits).map(|_| ())
     });
     agrees_with_the_guard(&FETCH, |body, version| {
         FetchRequest::parse(body, 0, version, &limits).map(|_| ())
@@ -148,7 +148,7 @@ fn fetch_tags_are_known_from_their_version_on_and_refused_before() {
 #[test]
 fn produce_requests_read_as_the_codec_reads_them() {
     each_body(&PRODUCE, 150, |version, body, _, context| {
-        let ours = ProduceRequest::parse(body.clone(), 0, version, &Limits::default())
+        let ours = ProduceRequest::parse(&body, 0, version, &Limits::default())
             .unwrap_or_else(|error| panic!("{error}: {context}"));
         if version < PRODUCE.served_from {
             return;
@@ -156,7 +156,7 @@ fn produce_requests_read_as_the_codec_reads_them() {
         let theirs = m::ProduceRequest::decode(&mut body.clone(), version).expect(context);
         assert_eq!(
             ours.transactional_id,
-            theirs.transactional_id.map(|id| id.0),
+            theirs.transactional_id.as_ref().map(|id| id.0.as_str()),
             "{context}"
         );
         assert_eq!(
@@ -179,7 +179,6 @@ fn produce_requests_read_as_the_codec_reads_them() {
             for (ours, theirs) in our_topic.partitions().zip(&their_topic.partition_data) {
                 partitions += 1;
                 assert_eq!(ours.index, theirs.index, "{context}");
-                assert_eq!(ours.records_bytes(), theirs.records, "{context}");
                 assert_eq!(ours.records(), theirs.records.as_deref(), "{context}");
                 if let (Some(range), Some(records)) = (ours.records_range(), &theirs.records) {
                     assert_eq!(&body[range], &records[..], "{context}");
@@ -198,16 +197,16 @@ fn produce_parsing_and_walking_allocates_nothing_per_field() {
     let body = generate::dense(layout, 500, &mut Random::new(4)).freeze();
     let mut bytes = 0;
     let allocated = allocation_counter::measure(|| {
-        let request = ProduceRequest::parse(body.clone(), 0, 9, &Limits::default());
+        let request = ProduceRequest::parse(&body, 0, 9, &Limits::default());
         let Ok(request) = request else { return };
         bytes = request
             .topics()
             .flat_map(|topic| topic.partitions())
-            .filter_map(|partition| partition.records_bytes())
+            .filter_map(|partition| partition.records())
             .count();
     });
     assert!(bytes > 20, "{bytes}");
-    assert!(allocated.count_total <= 1, "{allocated:?}");
+    assert_eq!(allocated.count_total, 0, "{allocated:?}");
 }
 
 #[test]
@@ -406,11 +405,11 @@ proptest! {
         correlation_id: i32,
     ) {
         for version in PRODUCE.served_from..=PRODUCE.max {
-            let errors: Vec<Vec<Vec<produce::RecordError<'_>>>> = topics.iter().map(|(_, _, partitions)| {
+            let errors: Vec<Vec<Vec<produce::RecordError>>> = topics.iter().map(|(_, _, partitions)| {
                 partitions.iter().map(|partition| {
                     partition.record_errors.iter().map(|(batch_index, message)| produce::RecordError {
                         batch_index: *batch_index,
-                        message: message.as_deref(),
+                        message: message.clone(),
                     }).collect()
                 }).collect()
             }).collect();
@@ -426,15 +425,18 @@ proptest! {
                     current_leader: partition.leader.map(|(leader_id, leader_epoch)| LeaderIdAndEpoch { leader_id, leader_epoch }),
                 }).collect()
             }).collect();
-            let answers: Vec<produce::TopicAnswer<'_>> = topics.iter().zip(&partitions).map(|((name, id, _), partitions)| produce::TopicAnswer {
+            let answers = topics.iter().zip(&partitions).map(|((name, id, _), partitions)| produce::TopicAnswer {
                 topic: TopicLabel { name, id: Uuid::from_u128(*id) },
-                partitions,
-            }).collect();
-            let ours = produce::ProduceResponse {
-                topics: &answers,
+                partitions: partitions.iter().copied(),
+            });
+            let our_endpoints = our_endpoints(&endpoints);
+            let response = produce::ProduceResponse {
+                topics: answers,
                 throttle_time_ms,
-                node_endpoints: &our_endpoints(&endpoints),
-            }.encode(version, correlation_id).expect("encodes");
+                node_endpoints: &our_endpoints,
+            };
+            let mut ours = BytesMut::new();
+            response.encode(version, correlation_id, &mut ours).expect("encodes");
 
             let theirs = m::ProduceResponse::default()
                 .with_throttle_time_ms(throttle_time_ms)
@@ -716,16 +718,18 @@ fn retired_produce_versions_are_answered_in_their_own_encoding() {
             name: "t",
             id: Uuid::nil(),
         };
-        let topics = [produce::TopicAnswer {
+        let answer = produce::TopicAnswer {
             topic,
-            partitions: &partitions,
-        }];
+            partitions: partitions.into_iter(),
+        };
         let response = produce::ProduceResponse {
-            topics: &topics,
+            topics: std::iter::once(answer),
             throttle_time_ms: 5,
             node_endpoints: &[],
         };
-        response.encode(version, 9).expect("encodes")[4..].to_vec()
+        let mut frame = BytesMut::new();
+        response.encode(version, 9, &mut frame).expect("encodes");
+        frame[4..].to_vec()
     };
     let v0 = [
         &[0, 0, 0, 9][..],         // correlation id

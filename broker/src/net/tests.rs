@@ -1,0 +1,257 @@
+//! A connection, turned by hand on the test's own thread.
+
+use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use reka_protocol::kafka_protocol::messages::produce_request::{
+    PartitionProduceData, TopicProduceData,
+};
+use reka_protocol::kafka_protocol::messages::{ProduceRequest, RequestHeader, TopicName};
+use reka_protocol::kafka_protocol::protocol::{Encodable, StrBytes};
+use reka_protocol::versions::PRODUCE;
+use reka_records::BatchBuilder;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::connection::{Closed, Connection};
+use super::shard::{SCRATCH_BYTES, Shard};
+use crate::api::Context;
+use crate::config::Sources;
+use crate::loggers::{Level, Loggers};
+use crate::{Config, Node};
+
+const VERSION: i16 = 9;
+/// Exchanges before anything is counted.
+const WARM_UP: usize = 20;
+/// Longer than anything here takes; a hang fails instead.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Turned {
+    connection: Connection,
+    client: TcpStream,
+    runtime: Runtime,
+    node: Option<Node>,
+    _dir: TempDir,
+}
+
+impl Turned {
+    fn new(more: &[&str]) -> Turned {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut overrides = vec![
+            "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
+            "reka.http.listener=".to_owned(),
+            format!("log.dirs={}", dir.path().display()),
+        ];
+        overrides.extend(more.iter().map(ToString::to_string));
+        let sources = Sources {
+            overrides,
+            ..Sources::default()
+        };
+        let config = Config::load(&sources).expect("a good configuration").config;
+        let loggers = Loggers::new(Level::Warn, &[], Box::new(|_| {}));
+        let node = Node::start(config, loggers).expect("a node");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let created = runtime.block_on(node.services().create_topic_by_default("t"));
+        created.expect("a topic");
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let here: SocketAddr = listener.local_addr().expect("bound");
+        let client = TcpStream::connect(here).expect("a connection");
+        client.set_nonblocking(true).expect("a socket");
+        let (socket, peer) = listener.accept().expect("a connection");
+        socket.set_nonblocking(true).expect("a socket");
+        let shard = Rc::new(Shard::new());
+        let context = Context::new(
+            node.services().clone(),
+            shard.clone(),
+            node.listeners()[0].clone(),
+            peer,
+            here,
+        );
+        let connection = {
+            let _entered = runtime.enter();
+            let socket = tokio::net::TcpStream::from_std(socket).expect("a socket");
+            Connection::new(socket, shard, Rc::new(context))
+        };
+        Turned {
+            connection,
+            client,
+            runtime,
+            node: Some(node),
+            _dir: dir,
+        }
+    }
+
+    /// Sends `bytes`, and turns the connection until they are read and `buffer` is full of answers.
+    fn exchange(&mut self, bytes: &[u8], buffer: &mut [u8]) -> Option<Closed> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut sent, mut received) = (0, 0);
+        let Turned {
+            connection,
+            client,
+            runtime,
+            ..
+        } = self;
+        runtime.block_on(poll_fn(|task| {
+            loop {
+                assert!(Instant::now() < deadline, "{received} bytes came");
+                let written = client.write(&bytes[sent..]).unwrap_or(0);
+                sent += written;
+                if let Poll::Ready(ended) = connection.turn(task) {
+                    match ended {
+                        Ok(never) => match never {},
+                        Err(closed) => return Poll::Ready(Some(closed)),
+                    }
+                }
+                let read = client.read(&mut buffer[received..]).unwrap_or(0);
+                received += read;
+                if sent == bytes.len() && received == buffer.len() && written == 0 {
+                    return Poll::Ready(None);
+                }
+                if written == 0 && read == 0 {
+                    // The client's socket wakes nobody.
+                    task.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Turned {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.take() {
+            node.stop().expect("a clean stop");
+        }
+    }
+}
+
+/// A whole Produce frame with one record of this size.
+fn produce(value_bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(0);
+    let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+    let value = vec![7; value_bytes];
+    let now_ms = 1_700_000_000_000;
+    builder
+        .append(0, now_ms, None, Some(&value), none)
+        .expect("a record");
+    let data = PartitionProduceData::default().with_records(Some(builder.finish().into()));
+    let topic = TopicProduceData::default()
+        .with_name(TopicName(StrBytes::from_static_str("t")))
+        .with_partition_data(vec![data]);
+    let request = ProduceRequest::default()
+        .with_acks(1)
+        .with_timeout_ms(1000)
+        .with_topic_data(vec![topic]);
+    let header = RequestHeader::default()
+        .with_request_api_key(PRODUCE.key)
+        .with_request_api_version(VERSION)
+        .with_client_id(Some(StrBytes::from_static_str("steady")));
+    let mut frame = vec![0; 4];
+    header
+        .encode(&mut frame, PRODUCE.request_header_version(VERSION))
+        .expect("encodes");
+    request.encode(&mut frame, VERSION).expect("encodes");
+    let size = frame.len() as i32 - 4;
+    frame[..4].copy_from_slice(&size.to_be_bytes());
+    frame
+}
+
+/// Correlation id, tags, one topic `t`, one partition without error, and the size in front.
+const ANSWER_BYTES: usize = 4 + 4 + 1 + 1 + 2 + 1 + (4 + 2 + 8 + 8 + 8 + 1 + 1 + 1) + 1 + 4 + 1;
+
+/// The base offsets in answers that came one behind the other.
+fn base_offsets(answers: &[u8]) -> Vec<i64> {
+    let answer = answers.chunks_exact(ANSWER_BYTES);
+    answer
+        .map(|answer| {
+            assert_eq!(answer[17..19], [0, 0], "an error code in {answer:02x?}");
+            i64::from_be_bytes(*answer[19..].first_chunk().expect("an offset"))
+        })
+        .collect()
+}
+
+#[test]
+fn a_produce_in_steady_state_takes_no_memory() {
+    for (value_bytes, pipelined) in [(100, 1), (100, 20), (16_000, 20), (SCRATCH_BYTES * 2, 2)] {
+        // The flusher takes its list of what to sync with it, a few times a second.
+        let mut turned = Turned::new(&["reka.flush.group.ms=0"]);
+        let bytes = produce(value_bytes).repeat(pipelined);
+        let mut answers = vec![0; ANSWER_BYTES * pipelined];
+        for _ in 0..WARM_UP {
+            assert!(turned.exchange(&bytes, &mut answers).is_none());
+        }
+        // Few enough that no index grows: that takes memory too, every 128th entry.
+        let rounds = 20;
+        let allocated = allocation_counter::measure(|| {
+            for _ in 0..rounds {
+                assert!(turned.exchange(&bytes, &mut answers).is_none());
+            }
+        });
+        assert_eq!(
+            base_offsets(&answers).last(),
+            Some(&(((WARM_UP + rounds) * pipelined) as i64 - 1))
+        );
+        assert_eq!(
+            allocated.count_total, 0,
+            "{pipelined} requests of {value_bytes} bytes: {allocated:?}"
+        );
+    }
+}
+
+/// How many frames end at or before `end`.
+fn frames_before(stream: &[u8], end: usize) -> usize {
+    let (mut at, mut whole) = (0, 0);
+    while let Some(size) = stream[at..].first_chunk::<4>() {
+        at += 4 + u32::from_be_bytes(*size) as usize;
+        if at > end {
+            break;
+        }
+        whole += 1;
+    }
+    whole
+}
+
+/// Sizes around those where a frame gets memory of its own, cut wherever the socket cuts them.
+#[test]
+fn frames_of_all_sizes_are_answered_in_order_however_they_arrive() {
+    let mut turned = Turned::new(&[]);
+    let mut bytes = Vec::new();
+    let mut expected = Vec::new();
+    for size in [
+        1,
+        3_000,
+        SCRATCH_BYTES - 200,
+        SCRATCH_BYTES,
+        700_000,
+        50,
+        60_000,
+    ] {
+        expected.push(expected.len() as i64);
+        bytes.extend(produce(size));
+    }
+    for step in [bytes.len(), 70_001, 8_191] {
+        let mut answers = vec![0; ANSWER_BYTES * expected.len()];
+        let mut came = 0;
+        // Piece by piece: what a piece completes is answered before the next is sent.
+        let ends = (step..bytes.len()).step_by(step).chain([bytes.len()]);
+        let mut from = 0;
+        for end in ends {
+            let whole = frames_before(&bytes, end);
+            let upto = whole * ANSWER_BYTES;
+            let closed = turned.exchange(&bytes[from..end], &mut answers[came..upto]);
+            assert!(closed.is_none());
+            (from, came) = (end, upto);
+        }
+        let offsets = base_offsets(&answers);
+        assert_eq!(offsets, expected);
+        expected.iter_mut().for_each(|offset| *offset += 7);
+    }
+}

@@ -13,6 +13,11 @@ pub fn make_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io(format!("make folder {}", path.display())))
 }
 
+/// Removes a folder with all that is in it.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    fs::remove_dir_all(path).map_err(Error::io(format!("remove {}", path.display())))
+}
+
 /// The whole of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(Error::io(format!("read {}", path.display())))

@@ -9,7 +9,7 @@ use reka_compat::control::java::Java;
 use reka_compat::control::kafka::Kafka;
 use reka_compat::error::{Error, Result};
 use reka_compat::rows::{self, ROWS, Row};
-use reka_compat::{interrupt, kafka_data, runner, wait};
+use reka_compat::{bench, interrupt, kafka_data, runner, wait};
 
 /// Judges Reka with software nobody here wrote, Apache Kafka as the control.
 #[derive(Parser)]
@@ -36,6 +36,17 @@ enum Command {
     Up {
         /// Which.
         broker: Broker,
+    },
+    /// Measures Reka, and Apache Kafka beside it.
+    Bench {
+        /// Scenario names; all of them when there are none.
+        scenarios: Vec<String>,
+        /// Runs Apache Kafka too and prints how many times as good Reka is.
+        #[arg(long)]
+        versus: Option<Broker>,
+        /// How often each scenario runs against each broker.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
     },
     /// Writes the storage engine's test data with Apache Kafka.
     MakeKafkaData {
@@ -67,6 +78,9 @@ fn run(command: Command) -> Result<ExitCode> {
                 let tiers: Vec<_> = row.tiers.iter().map(|tier| tier.name()).collect();
                 println!("{:<16} {:<4} {}", row.name, tiers.join(","), row.about);
             }
+            for scenario in bench::scenarios::SCENARIOS {
+                println!("{:<26} {}", scenario.name, scenario.about);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Run { names, json } => {
@@ -84,11 +98,40 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up {
             broker: Broker::Kafka,
         } => in_folder("up", up_kafka),
+        Command::Bench {
+            scenarios,
+            versus,
+            rounds,
+        } => {
+            if cfg!(debug_assertions) {
+                return bench_built_for_release();
+            }
+            let wanted = bench::Wanted {
+                scenarios,
+                versus_kafka: matches!(versus, Some(Broker::Kafka)),
+                rounds,
+            };
+            in_folder("bench", |ctx| bench::run(ctx, &wanted))
+        }
         Command::MakeKafkaData { dir } => {
             let dir = std::path::absolute(&dir).map_err(Error::io("find the folder"))?;
             in_folder("make-kafka-data", |ctx| kafka_data::make(ctx, &dir))
         }
     }
+}
+
+/// A load that is not optimised would measure itself: the same command again, built for release.
+fn bench_built_for_release() -> Result<ExitCode> {
+    let status = std::process::Command::new("cargo")
+        .args(["run", "--quiet", "--release", "--package", "reka-compat"])
+        .arg("--")
+        .args(std::env::args_os().skip(1))
+        .status()
+        .map_err(Error::io("run the release build"))?;
+    Ok(match status.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// Every named row once, in the order of the list.

@@ -42,6 +42,12 @@ impl Process {
         })
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// An error if it has ended although it should still run.
     pub fn expect_running(&mut self) -> Result<()> {
         match self.status()? {

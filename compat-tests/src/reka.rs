@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Pid;
+
 use crate::context::Context;
 use crate::control::probe;
 use crate::error::{Error, Result};
@@ -27,15 +29,25 @@ pub struct Reka {
 impl Reka {
     /// Builds the server if it is not; where it is.
     pub fn build(ctx: &Context) -> Result<PathBuf> {
+        Self::build_profile(ctx, "dev", "debug")
+    }
+
+    /// Builds the server as it is released; where it is.
+    pub fn build_release(ctx: &Context) -> Result<PathBuf> {
+        Self::build_profile(ctx, "release", "release")
+    }
+
+    fn build_profile(ctx: &Context, profile: &str, folder: &str) -> Result<PathBuf> {
         let log = ctx.work().join("build.log");
         let mut cargo = Command::new("cargo");
         cargo
             .current_dir(ctx.checkout())
-            .args(["build", "--locked", "-q", "-p", "reka"]);
+            .args(["build", "--locked", "-q", "-p", "reka"])
+            .args(["--profile", profile]);
         Process::start("build reka", &mut cargo, &log, &log)?.finish(BUILD_TIME_MAX)?;
         let target = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| ctx.checkout().join("target"), PathBuf::from);
-        Ok(target.join("debug").join("reka"))
+        Ok(target.join(folder).join("reka"))
     }
 
     /// Starts `server` with everything below `home`, and waits until it serves. A `home` used before
@@ -80,6 +92,12 @@ impl Reka {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
     }
 
     /// SIGTERM; it must leave with status 0.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::interrupt;
 
+/// The longest pause between two looks.
 const POLL_EVERY: Duration = Duration::from_millis(25);
+const POLL_EVERY_MIN: Duration = Duration::from_millis(1);
 
 /// Asks `condition` until it gives a value, fails, `limit` has passed or the user interrupts.
 pub fn until<T>(
@@ -26,19 +28,21 @@ pub fn until_stopped<T>(
     limit: Duration,
     mut condition: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
-    let deadline = Instant::now() + limit;
+    let began = Instant::now();
     loop {
         if let Some(value) = condition()? {
             return Ok(value);
         }
-        if Instant::now() >= deadline {
+        let waited = began.elapsed();
+        if waited >= limit {
             return Err(Error::Deadline {
                 step: step.into(),
                 limit,
                 log: None,
             });
         }
-        thread::sleep(POLL_EVERY);
+        // What takes milliseconds is noticed within some of them.
+        thread::sleep((waited / 10).clamp(POLL_EVERY_MIN, POLL_EVERY));
     }
 }
 

@@ -1,0 +1,152 @@
+//! Figures of several rounds, and how they are printed.
+
+use std::collections::BTreeMap;
+
+/// Whether more is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Payload bytes, in 10^9, per second of CPU time the broker used.
+    GigabytesPerCpuSecond,
+    /// Payload bytes, in 10^9, per second by the clock.
+    GigabytesPerSecond,
+    /// Requests per second of CPU time the broker used.
+    RequestsPerCpuSecond,
+    /// Time.
+    Microseconds,
+    /// Time.
+    Milliseconds,
+    /// Resident memory, in 2^20 bytes.
+    Mebibytes,
+    /// Resident memory per partition, in 2^10 bytes.
+    KibibytesEach,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Unit::GigabytesPerCpuSecond => "GB/cpu-s",
+            Unit::GigabytesPerSecond => "GB/s",
+            Unit::RequestsPerCpuSecond => "requests/cpu-s",
+            Unit::Microseconds => "us",
+            Unit::Milliseconds => "ms",
+            Unit::Mebibytes => "MiB",
+            Unit::KibibytesEach => "KiB",
+        }
+    }
+
+    fn more_is_better(self) -> bool {
+        matches!(
+            self,
+            Unit::GigabytesPerCpuSecond | Unit::GigabytesPerSecond | Unit::RequestsPerCpuSecond
+        )
+    }
+}
+
+/// One measured value: name, unit, value.
+pub type Figure = (&'static str, Unit, f64);
+
+/// The values of all rounds.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// By the order of their first appearance.
+    names: Vec<(&'static str, Unit)>,
+    values: BTreeMap<(&'static str, &'static str), Vec<f64>>,
+}
+
+impl Figures {
+    /// Adds what a contestant reached in a round.
+    pub fn add(&mut self, contestant: &'static str, name: &'static str, unit: Unit, value: f64) {
+        if !self.names.iter().any(|(known, _)| *known == name) {
+            self.names.push((name, unit));
+        }
+        self.values
+            .entry((contestant, name))
+            .or_default()
+            .push(value);
+    }
+
+    /// A line for each figure, and one that says how far its rounds lie apart.
+    pub fn print(&self) {
+        for line in self.lines() {
+            println!("{line}");
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, unit) in &self.names {
+            let Some(ours) = self.values.get(&("reka", *name)) else {
+                continue;
+            };
+            let theirs = self.values.get(&("kafka", *name));
+            let ours_median = median(ours);
+            let unit_name = unit.name();
+            let mut line = format!("figure {name} {} {unit_name}", shown(ours_median));
+            if let Some(theirs) = theirs {
+                let (better, worse) = match unit.more_is_better() {
+                    true => (ours_median, median(theirs)),
+                    false => (median(theirs), ours_median),
+                };
+                line += &format!(" ratio {:.2}", better / worse);
+            }
+            lines.push(line);
+            lines.push(format!("  rounds of reka: {}", spread(ours)));
+            if let Some(theirs) = theirs {
+                lines.push(format!("  rounds of kafka: {}", spread(theirs)));
+            }
+        }
+        lines
+    }
+}
+
+fn spread(values: &[f64]) -> String {
+    let shown: Vec<String> = values.iter().map(|value| shown(*value)).collect();
+    shown.join(" ")
+}
+
+fn shown(value: f64) -> String {
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        return sorted[middle];
+    }
+    f64::midpoint(sorted[middle - 1], sorted[middle])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_says_how_many_times_as_good_whichever_way_good_is() {
+        let mut figures = Figures::default();
+        for (contestant, fast, slow) in [("reka", 6.0, 2.0), ("kafka", 2.0, 8.0)] {
+            figures.add(contestant, "speed", Unit::GigabytesPerSecond, fast);
+            figures.add(contestant, "wait", Unit::Milliseconds, slow);
+        }
+        let lines = figures.lines();
+        assert_eq!(lines[0], "figure speed 6.000 GB/s ratio 3.00");
+        assert_eq!(lines[3], "figure wait 2.000 ms ratio 4.00");
+    }
+
+    #[test]
+    fn alone_there_is_no_ratio_and_the_median_counts() {
+        let mut figures = Figures::default();
+        for value in [3.0, 100.0, 1.0] {
+            figures.add("reka", "idle", Unit::Mebibytes, value);
+        }
+        let lines = figures.lines();
+        assert_eq!(lines[0], "figure idle 3.000 MiB");
+        assert_eq!(lines[1], "  rounds of reka: 3.000 100 1.000");
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), 3.0);
+    }
+}

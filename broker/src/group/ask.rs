@@ -46,8 +46,8 @@ pub enum Ask {
     List(ListFilter),
     /// DeleteGroups, of one group.
     Delete(String),
-    /// Topics were deleted, by name.
-    TopicsDeleted(Vec<String>),
+    /// Topics were deleted: their names and ids.
+    TopicsDeleted(Vec<(String, Uuid)>),
     /// ConsumerGroupHeartbeat.
     Beat(Box<Beat>),
     /// ConsumerGroupDescribe, of one group.
@@ -279,6 +279,8 @@ pub struct Commit {
 pub struct CommitTopic {
     /// Its name.
     pub name: String,
+    /// Its id, where the client named it by that; else nil.
+    pub id: Uuid,
     /// Its partitions.
     pub partitions: Vec<CommitPartition>,
 }
@@ -323,9 +325,20 @@ pub struct FetchOffsets {
     /// The member that asks, if one does, and its epoch (KIP-848).
     pub member: Option<(String, i32)>,
     /// `None` is all there are.
-    pub topics: Option<Vec<(String, Vec<i32>)>>,
+    pub topics: Option<Vec<WantedTopic>>,
     /// Offsets that an open transaction may change are not to be told (KIP-447).
     pub require_stable: bool,
+}
+
+/// Partitions of a topic whose offsets are wanted.
+#[derive(Clone, Debug)]
+pub struct WantedTopic {
+    /// Its name.
+    pub name: String,
+    /// Its id, where the client named it by that; else nil.
+    pub id: Uuid,
+    /// The partitions.
+    pub partitions: Vec<i32>,
 }
 
 /// Offsets of one topic.
@@ -333,6 +346,8 @@ pub struct FetchOffsets {
 pub struct FetchedTopic {
     /// Its name.
     pub name: String,
+    /// Its id as it was asked for; else nil.
+    pub id: Uuid,
     /// Its partitions.
     pub partitions: Vec<FetchedPartition>,
 }

@@ -267,9 +267,9 @@ async fn step_tasks(
 /// Offsets of topics that are gone are forgotten.
 fn forget_deleted(services: &Arc<Services>, image: &MetadataImage, seen: &MetadataImage) {
     let changes = image.topics().changed_since(seen.topics());
-    let gone: Vec<String> = changes
+    let gone: Vec<(String, Uuid)> = changes
         .filter_map(|change| match change {
-            TopicChange::Removed(topic) => Some(topic.name().to_owned()),
+            TopicChange::Removed(topic) => Some((topic.name().to_owned(), topic.id())),
             TopicChange::Now(_) => None,
         })
         .collect();

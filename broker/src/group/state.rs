@@ -12,6 +12,7 @@ use reka_protocol::messages::coordinator::key::OffsetsKey;
 use reka_protocol::messages::coordinator::offset::OffsetCommitValue;
 
 use reka_raft::MetadataImage;
+use uuid::Uuid;
 
 use super::ask::{
     Ask, Beat, Commit, ConsumerDescribed, DeleteOffsets, Described, FetchOffsets, FetchedTopic,
@@ -295,7 +296,7 @@ impl Groups {
             Ask::Describe(group) => Reply::Describe(Box::new(self.describe(&group))),
             Ask::List(filter) => Reply::List(self.list(&filter)),
             Ask::Delete(group) => Reply::Code(self.delete(&group, step)),
-            Ask::TopicsDeleted(names) => Reply::Forgotten(self.forget_topics(names, step)),
+            Ask::TopicsDeleted(topics) => Reply::Forgotten(self.forget_topics(topics, step)),
             Ask::Beat(beat) => Reply::Beat(self.beat(now, &beat, step)),
             Ask::ConsumerDescribe(group) => {
                 Reply::ConsumerDescribe(Box::new(self.describe_consumers(&group)))
@@ -790,6 +791,7 @@ impl Groups {
                     metadata: partition.metadata,
                     commit_timestamp: now.wall_ms,
                     expire_timestamp,
+                    topic_id: topic.id,
                 };
                 let record =
                     GroupRecord::offset(&commit.group, &topic.name, partition.index, Some(value));
@@ -905,9 +907,8 @@ impl Groups {
         ErrorCode::None
     }
 
-    fn forget_topics(&self, names: Vec<String>, step: &mut Step) -> usize {
-        let names: BTreeSet<String> = names.into_iter().collect();
-        let forgotten = self.offsets.of_topics(&names);
+    fn forget_topics(&self, topics: Vec<(String, Uuid)>, step: &mut Step) -> usize {
+        let forgotten = self.offsets.of_topics(&topics.into_iter().collect());
         let count = forgotten.len();
         for (group, topic, partition) in forgotten {
             let record = GroupRecord::offset(&group, &topic, partition, None);

@@ -25,7 +25,7 @@ use super::offsets::Offsets;
 use super::record::{GroupRecord, GroupValue};
 use super::refusal::Refusal;
 use super::timers::{Timer, Timers};
-use super::{Now, Settings};
+use super::{Now, Settings, listing_order};
 use crate::config::MigrationPolicy;
 
 /// Kafka's name of a group that is not there.
@@ -451,6 +451,12 @@ impl Groups {
         } else {
             match known {
                 None if !join.member_id.is_empty() => Some(ErrorCode::UnknownMemberId),
+                Some(Group::Consumer(group))
+                    if !group.is_empty()
+                        && self.settings.consumer.migration == MigrationPolicy::Disabled =>
+                {
+                    Some(ErrorCode::InconsistentGroupProtocol)
+                }
                 Some(Group::Consumer(group)) if group.is_empty() && !join.member_id.is_empty() => {
                     Some(ErrorCode::UnknownMemberId)
                 }
@@ -458,7 +464,11 @@ impl Groups {
             }
         };
         if let Some(code) = refusal {
-            let joined = Joined::error(code, join.member_id);
+            let told = match code {
+                ErrorCode::InconsistentGroupProtocol => String::new(),
+                _ => join.member_id,
+            };
+            let joined = Joined::error(code, told);
             step.replies.push((ticket, Reply::Join(joined)));
             return;
         }
@@ -466,8 +476,14 @@ impl Groups {
             let image = self.image.clone();
             let limits = self.settings.of_group(&join.group, &image);
             let id = join.group.clone();
-            if let Some((group, mut turn)) = self.consumer_turn(now, &id, step) {
-                group.join_classic(&mut turn, &image, &limits, ticket, join);
+            let classic = self
+                .consumer_turn(now, &id, step)
+                .and_then(|(group, mut turn)| {
+                    group.join_classic(&mut turn, &image, &limits, ticket, join)
+                });
+            if let Some(classic) = classic {
+                self.groups
+                    .insert(id.into(), Group::Classic(Box::new(classic)));
             }
             return;
         }
@@ -668,20 +684,20 @@ impl Groups {
     /// Takes members out of a consumer group. If only classic ones are left, so is the group.
     fn put_out(&mut self, now: Now, id: &str, members: &[Arc<str>], cause: &str, step: &mut Step) {
         let image = self.image.clone();
-        let allowed = matches!(
-            self.settings.consumer.migration,
-            MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional
-        );
+        let allowed = self.settings.consumer.migration.downgrades();
         let Some((group, mut turn)) = self.consumer_turn(now, id, step) else {
             return;
         };
-        let classic = allowed.then(|| group.to_classic(&mut turn, &image, members));
+        let classic = allowed.then(|| group.to_classic(&mut turn, &image, members, None));
         let Some(mut classic) = classic.flatten() else {
             group.put_out(&mut turn, &image, members, cause);
             return;
         };
         turn.step.records.extend(group.tombstones());
-        classic.begin(&mut turn);
+        classic.begin(
+            &mut turn,
+            Some("the last member of the consumer protocol left"),
+        );
         self.groups
             .insert(id.into(), Group::Classic(Box::new(classic)));
     }
@@ -887,10 +903,13 @@ impl Groups {
             state: group.state(),
             kind: group.kind(),
         });
-        all.filter(|listed| {
-            passes(&filter.states, listed.state) && passes(&filter.types, listed.kind)
-        })
-        .collect()
+        let mut listed: Vec<Listed> = all
+            .filter(|listed| {
+                passes(&filter.states, listed.state) && passes(&filter.types, listed.kind)
+            })
+            .collect();
+        listed.sort_by_cached_key(|listed| listing_order(&listed.group));
+        listed
     }
 
     fn delete(&self, group: &str, step: &mut Step) -> ErrorCode {

@@ -200,6 +200,21 @@ fn offsets_nobody_manages_age_from_their_commit() {
 }
 
 #[test]
+fn groups_are_listed_in_the_order_of_kafkas_table() {
+    // Told by Apache Kafka, which lists them so whatever the order they came in.
+    let mut world = World::new();
+    for group in ["grp-1", "grp-4"] {
+        world.commit(commit(group, "t", 1));
+    }
+    let ticket = world.ask(Ask::List(ListFilter::default()));
+    let Some(Reply::List(listed)) = world.answer(ticket) else {
+        panic!("expected a list");
+    };
+    let ids: Vec<&str> = listed.iter().map(|listed| listed.group.as_str()).collect();
+    assert_eq!(ids, ["grp-4", "grp-1"]);
+}
+
+#[test]
 fn offsets_of_topics_a_stable_group_no_longer_reads_age_and_others_do_not() {
     let mut world = World::new();
     let (members, generation) = world.stable(1);

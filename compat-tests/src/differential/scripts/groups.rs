@@ -250,6 +250,11 @@ fn offsets(pair: &mut Pair) -> Result<()> {
     pair.ask(0, "delete an offset", |_| delete("offsets-v5", &[0]))?;
     pair.ask(0, "delete it again", |_| delete("offsets-v5", &[0]))?;
     pair.ask(0, "delete of a missing group", |_| delete("missing", &[0]))?;
+    for name in ["missing", ""] {
+        pair.ask(0, "delete of a missing partition of no group", |_| {
+            delete(name, &[7])
+        })?;
+    }
     pair.ask(0, "delete of a missing partition", |_| {
         delete("offsets-v5", &[7])
     })?;

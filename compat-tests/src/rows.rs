@@ -5,6 +5,7 @@ mod differential;
 mod dump_log;
 mod go;
 mod java_clients;
+mod kafka_it;
 mod kafka_log_dir;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
@@ -65,6 +66,10 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
     differential::ROW,
+    kafka_it::ROW,
+    kafka_it::CORE,
+    kafka_it::TOOLS,
+    kafka_it::SERVER,
     kill::ROW,
     java_clients::ROW,
     python::ROW,

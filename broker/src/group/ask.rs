@@ -3,11 +3,14 @@
 //! Everything here owns its bytes: what is asked becomes long-lived state, which must not pin a
 //! request's frame.
 
+use std::sync::Arc;
+
 use reka_protocol::ErrorCode;
 use reka_protocol::messages::coordinator::consumer_group::ConsumerGroupMemberMetadataValue;
 use uuid::Uuid;
 
 use super::consumer::{Beaten, Partitions};
+use super::lag::{Ends, Lags};
 use super::refusal::Refusal;
 
 /// Somebody who waits for an answer.
@@ -52,6 +55,8 @@ pub enum Ask {
     Beat(Box<Beat>),
     /// ConsumerGroupDescribe, of one group.
     ConsumerDescribe(String),
+    /// How far groups are behind: these are the ends, and that many are told one by one.
+    Lags(Arc<Ends>, usize),
 }
 
 /// An answer.
@@ -79,6 +84,8 @@ pub enum Reply {
     Beat(Result<Beaten, Refusal>),
     /// To [`Ask::ConsumerDescribe`].
     ConsumerDescribe(Box<ConsumerDescribed>),
+    /// To [`Ask::Lags`].
+    Lags(Lags),
     /// To anything: this broker does not answer for the group now.
     Refused(ErrorCode),
 }

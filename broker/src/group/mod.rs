@@ -12,6 +12,7 @@
 //! | [`record`] | what is written to `__consumer_offsets` |
 //! | [`timers`] | what falls due when; pure |
 //! | [`offsets`] | committed offsets, and those that wait for a transaction's end; pure |
+//! | [`lag`] | how far groups are behind; pure |
 //! | [`classic`] | a group of the classic protocol; pure |
 //! | [`consumer`] | a group of KIP-848; pure |
 //! | [`embedded`] | what classic consumers tell each other; pure |
@@ -31,6 +32,7 @@ pub mod classic;
 pub mod consumer;
 pub mod coordinators;
 pub mod embedded;
+pub mod lag;
 pub mod load;
 pub mod offsets;
 pub mod record;

@@ -21,6 +21,7 @@ use super::ask::{
 };
 use super::classic::{CONSUMER, ClassicGroup, Event, OffsetsAge, Step, Turn};
 use super::consumer::{Assignor, Beaten, ConsumerGroup};
+use super::lag::Lags;
 use super::offsets::Offsets;
 use super::record::{GroupRecord, GroupValue};
 use super::refusal::Refusal;
@@ -297,6 +298,7 @@ impl Groups {
             Ask::List(filter) => Reply::List(self.list(&filter)),
             Ask::Delete(group) => Reply::Code(self.delete(&group, step)),
             Ask::TopicsDeleted(topics) => Reply::Forgotten(self.forget_topics(topics, step)),
+            Ask::Lags(ends, limit) => Reply::Lags(Lags::of(&self.offsets, &ends, limit)),
             Ask::Beat(beat) => Reply::Beat(self.beat(now, &beat, step)),
             Ask::ConsumerDescribe(group) => {
                 Reply::ConsumerDescribe(Box::new(self.describe_consumers(&group)))

@@ -40,7 +40,7 @@ fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn group(name: &str) -> GroupId {
+pub(crate) fn group(name: &str) -> GroupId {
     GroupId(text(name))
 }
 
@@ -77,7 +77,7 @@ fn create(client: &mut Client, name: &str) {
 }
 
 /// Asks until the coordinator answers for the group.
-fn find(client: &mut Client, name: &str) {
+pub(crate) fn find(client: &mut Client, name: &str) {
     let request = FindCoordinatorRequest::default().with_key(text(name));
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -138,7 +138,12 @@ fn join_alone(client: &mut Client, version: i16, name: &str) -> JoinGroupRespons
     client.call(version, &join(name, &joined.member_id))
 }
 
-fn commit(name: &str, partition: i32, offset: i64, metadata: &str) -> OffsetCommitRequest {
+pub(crate) fn commit(
+    name: &str,
+    partition: i32,
+    offset: i64,
+    metadata: &str,
+) -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition::default()
         .with_partition_index(partition)
         .with_committed_offset(offset)
@@ -160,7 +165,11 @@ fn topic_id(client: &mut Client) -> Uuid {
     client.call(12, &request).topics[0].topic_id
 }
 
-fn commit_code(client: &mut Client, version: i16, request: &OffsetCommitRequest) -> ErrorCode {
+pub(crate) fn commit_code(
+    client: &mut Client,
+    version: i16,
+    request: &OffsetCommitRequest,
+) -> ErrorCode {
     let code = client.call(version, request).topics[0].partitions[0].error_code;
     ErrorCode::from_code(code).expect("a known code")
 }

@@ -72,7 +72,7 @@ impl Expected {
             let reason = reason.get_ref();
             let patterns = patterns.get_ref().as_array();
             let patterns = patterns.ok_or_else(|| wrong(format!("{reason:?} has no list")))?;
-            for pattern in patterns.iter() {
+            for pattern in patterns {
                 let pattern = pattern.get_ref().as_str();
                 let pattern =
                     pattern.ok_or_else(|| wrong(format!("{reason:?} lists what is no text")))?;

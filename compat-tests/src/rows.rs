@@ -11,6 +11,7 @@ mod kafka_serves_kafka;
 mod kafka_serves_ours;
 mod kafka_tools;
 mod kill;
+mod kill_groups;
 mod node;
 mod python;
 
@@ -71,6 +72,7 @@ pub const ROWS: &[Row] = &[
     kafka_it::TOOLS,
     kafka_it::SERVER,
     kill::ROW,
+    kill_groups::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

@@ -43,7 +43,7 @@ const RECORD_BYTES_MAX: usize = 1 << 20;
 
 fn run(ctx: &Context) -> Result<Verdict> {
     let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
-    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(|| now().as_nanos() as u64);
+    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(seed_of_now);
     let judged = kill_again_and_again(ctx, rounds, seed);
     let records = judged.map_err(|error| {
         Error::refused(
@@ -65,7 +65,12 @@ fn now() -> Duration {
     now.unwrap_or_default()
 }
 
-fn number(name: &str) -> Result<Option<u64>> {
+/// A seed nobody chose.
+pub(super) fn seed_of_now() -> u64 {
+    now().as_nanos() as u64
+}
+
+pub(super) fn number(name: &str) -> Result<Option<u64>> {
     let Ok(text) = std::env::var(name) else {
         return Ok(None);
     };
@@ -78,7 +83,7 @@ fn number(name: &str) -> Result<Option<u64>> {
 fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<usize> {
     let server = Reka::build(ctx)?;
     let home = ctx.work().join("reka");
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let first = Reka::start(&server, &home)?;
     let mut side = Side::new("Reka", first.address());
     create_topic(&mut side)?;
@@ -259,7 +264,7 @@ fn topic_name() -> TopicName {
     TopicName(StrBytes::from_static_str(TOPIC))
 }
 
-fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
+pub(super) fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
     match answered {
         Answer::Response(answer) => Ok(answer),
         Answer::Closed => Err(Error::refused(step, "the connection was closed")),
@@ -327,13 +332,21 @@ fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
 }
 
 /// Marsaglia's xorshift: the moments of the kills, repeatable.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+    pub(super) fn new(seed: u64) -> Random {
+        Random(seed | 1)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        range.start + self.0 % (range.end - range.start)
+        self.0
+    }
+
+    pub(super) fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+        range.start + self.next() % (range.end - range.start)
     }
 }

@@ -240,7 +240,7 @@ impl ConsumerGroup {
         {
             return Synced::error(ErrorCode::InconsistentGroupProtocol);
         }
-        if self.epoch > member.epoch && member.state != MemberState::UnrevokedPartitions {
+        if self.target_epoch > member.epoch && member.state != MemberState::UnrevokedPartitions {
             self.call(turn, id, member);
             return Synced::error(ErrorCode::RebalanceInProgress);
         }
@@ -269,7 +269,11 @@ impl ConsumerGroup {
             return ErrorCode::IllegalGeneration;
         }
         turn.arm(self.session(id), i64::from(classic.session_timeout_ms));
-        let has_to_join = member.epoch < self.epoch
+        // A new target may have to wait (`group.consumer.assignment.interval.ms`); where nobody
+        // reports who would have it computed, members join again until it is.
+        let only_classic = || self.classic_members().count() == self.members.len();
+        let has_to_join = member.epoch < self.target_epoch
+            || (member.epoch < self.epoch && only_classic())
             || match member.state {
                 MemberState::Stable => false,
                 MemberState::UnrevokedPartitions => true,

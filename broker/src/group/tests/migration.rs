@@ -363,6 +363,42 @@ fn a_replaced_consumer_leaves_a_consumer_group_where_it_may_not_become_a_classic
 }
 
 #[test]
+fn a_classic_member_waits_for_a_target_that_has_to_wait() {
+    let interval = |ms| Tunable {
+        default: Duration::from_millis(ms),
+        ..tunable(15_000)
+    };
+    let mut world = World::with(Settings {
+        consumer: ConsumerGroupsConfig {
+            assignment_interval: interval(1_000),
+            ..settings().consumer
+        },
+        ..settings()
+    });
+    world.topics(&[("t", 4)]);
+    let mut consumer = Client::new("a", &["t"]);
+    world.follow(&mut consumer).expect("in");
+    let ticket = world.join(Join {
+        protocols: vec![offer("range", &["t"])],
+        takes_id_first: false,
+        ..new_member()
+    });
+    let joined = world.joined(ticket);
+    assert_eq!((joined.error_code, joined.generation), (ErrorCode::None, 2));
+    world.sync(&joined.member_id, 2, &[]);
+    assert_eq!(world.heartbeat(&joined.member_id, 2), ErrorCode::None);
+    world.pass(1_000);
+    world.follow(&mut consumer).expect("in");
+    world.follow(&mut consumer).expect("in");
+    assert_eq!(
+        world.heartbeat(&joined.member_id, 2),
+        ErrorCode::RebalanceInProgress
+    );
+    // Without the one that reports, whoever is left has to.
+    assert_eq!(world.code(consumer.leave(-1)), ErrorCode::None);
+}
+
+#[test]
 fn an_administrator_sends_the_last_consumer_away_and_the_group_is_classic_again() {
     let mut world = World::new();
     let mut classics = two_classics(&mut world);

@@ -88,6 +88,16 @@ impl Process {
         self.stop(Signal::KILL, limit).map(drop)
     }
 
+    /// Sends a signal and waits for nothing.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        if self.status()?.is_some() {
+            return self.expect_running();
+        }
+        // The pid cannot have been given to another process: we have not yet waited for its end.
+        kill_process(Pid::from_child(&self.child), signal)
+            .map_err(|errno| Error::io(format!("signal {}", self.name))(errno.into()))
+    }
+
     fn stop(&mut self, signal: Signal, limit: Duration) -> Result<ExitStatus> {
         if let Some(status) = self.status()? {
             return Ok(status);

@@ -1,5 +1,6 @@
 //! What can be run: one file and one line in [`ROWS`] per row.
 
+mod churn;
 mod control;
 mod differential;
 mod dump_log;
@@ -73,6 +74,7 @@ pub const ROWS: &[Row] = &[
     kafka_it::SERVER,
     kill::ROW,
     kill_groups::ROW,
+    churn::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

@@ -60,7 +60,7 @@ fn run(ctx: &Context) -> Result<Verdict> {
     clippy::disallowed_methods,
     reason = "a client's clock: what it writes, and a seed nobody chose"
 )]
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default()
 }

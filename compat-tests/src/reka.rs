@@ -27,15 +27,25 @@ pub struct Reka {
 impl Reka {
     /// Builds the server if it is not; where it is.
     pub fn build(ctx: &Context) -> Result<PathBuf> {
+        Self::build_as(ctx, "debug", &[])
+    }
+
+    /// The same as it is released, for benches.
+    pub fn build_release(ctx: &Context) -> Result<PathBuf> {
+        Self::build_as(ctx, "release", &["--release"])
+    }
+
+    fn build_as(ctx: &Context, profile: &str, options: &[&str]) -> Result<PathBuf> {
         let log = ctx.work().join("build.log");
         let mut cargo = Command::new("cargo");
         cargo
             .current_dir(ctx.checkout())
-            .args(["build", "--locked", "-q", "-p", "reka"]);
+            .args(["build", "--locked", "-q", "-p", "reka"])
+            .args(options);
         Process::start("build reka", &mut cargo, &log, &log)?.finish(BUILD_TIME_MAX)?;
         let target = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| ctx.checkout().join("target"), PathBuf::from);
-        Ok(target.join("debug").join("reka"))
+        Ok(target.join(profile).join("reka"))
     }
 
     /// Starts `server` with everything below `home`, and waits until it serves. A `home` used before
@@ -80,6 +90,11 @@ impl Reka {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     /// SIGTERM; it must leave with status 0.

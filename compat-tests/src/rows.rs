@@ -1,5 +1,6 @@
 //! What can be run: one file and one line in [`ROWS`] per row.
 
+mod bench_groups;
 mod churn;
 mod control;
 mod differential;
@@ -75,6 +76,7 @@ pub const ROWS: &[Row] = &[
     kill::ROW,
     kill_groups::ROW,
     churn::ROW,
+    bench_groups::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

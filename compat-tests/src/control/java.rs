@@ -18,7 +18,13 @@ const COMPILE_TIME_MAX: Duration = Duration::from_secs(120);
 pub struct Java {
     class_path: String,
     logging: PathBuf,
+    options: &'static [&'static str],
 }
+
+/// A small heap and a quick start: what tests want.
+const QUICK: &[&str] = &["-Xmx256m", "-XX:TieredStopAtLevel=1"];
+/// What a broker is run with that is to be fast.
+const FAST: &[&str] = &["-Xms1g", "-Xmx2g"];
 
 /// What a program that ran to its end printed.
 #[derive(Debug)]
@@ -38,7 +44,15 @@ impl Java {
         Ok(Self {
             class_path: format!("{}/*", jars.display()),
             logging: ctx.kafka_sources().join("log4j2.yaml"),
+            options: QUICK,
         })
+    }
+
+    /// With room and with the compiler that takes its time, for benches.
+    #[must_use]
+    pub fn fast(mut self) -> Self {
+        self.options = FAST;
+        self
     }
 
     /// The same with our own sources, compiled against them into the row's folder.
@@ -75,6 +89,7 @@ impl Java {
         let mut java = Self {
             class_path: format!("{}/*", jars.display()),
             logging: ctx.kafka_sources().join("log4j2.yaml"),
+            options: QUICK,
         };
         java.compile(ctx, sources)?;
         Ok(java)
@@ -87,7 +102,7 @@ impl Java {
         Ok(java)
     }
 
-    /// A command that runs `main`: small heap, quick start, log lines from `level` up.
+    /// A command that runs `main`, with log lines from `level` up.
     #[must_use]
     pub fn command(&self, main: &str, level: &str) -> Command {
         let mut command = Command::new("java");
@@ -96,7 +111,7 @@ impl Java {
             command.env_remove(options);
         }
         command
-            .args(["-Xmx256m", "-XX:TieredStopAtLevel=1"])
+            .args(self.options)
             .arg("-Djava.awt.headless=true")
             .arg(format!(
                 "-Dlog4j2.configurationFile={}",

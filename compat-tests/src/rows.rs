@@ -16,6 +16,7 @@ mod kill;
 mod kill_groups;
 mod node;
 mod python;
+mod raw;
 
 use crate::context::Context;
 use crate::error::Result;

@@ -12,19 +12,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reka_protocol::ErrorCode;
-use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
 use reka_protocol::kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use reka_protocol::kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use reka_protocol::kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use reka_protocol::kafka_protocol::messages::{
-    CreateTopicsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
-    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest, TopicName,
+    HeartbeatRequest, JoinGroupRequest, OffsetCommitRequest, SyncGroupRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 
-use super::kill::{answer, number};
+use super::raw::{answer, create_topic, group_id, number, topic_name, wait_for_group};
 use crate::context::Context;
 use crate::control::java::Java;
 use crate::control::kafka::Kafka;
@@ -33,7 +31,6 @@ use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::reka::Reka;
 use crate::rows::{Row, Verdict};
-use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "bench-groups",
@@ -114,8 +111,8 @@ fn measure(part: usize, home: &Path, start: impl Fn(&Path) -> Result<Broker>) ->
     let mut figures = Figures::default();
     let mut broker = start(home)?;
     let mut side = Side::new("the broker", broker.address());
-    create_topic(&mut side)?;
-    wait_for_group(&mut side, "warm")?;
+    create_topic(&mut side, TOPIC, OFFSETS_PER_COMMIT as i32)?;
+    wait_for_group(&mut side, "warm", LOAD_TIME_MAX)?;
     // Both are warm when it counts.
     joins(&mut broker, of(MEMBERS), "warm")?;
     commits(&mut broker, of(COMMITS_EACH), "warm")?;
@@ -149,7 +146,11 @@ fn measure(part: usize, home: &Path, start: impl Fn(&Path) -> Result<Broker>) ->
     broker.stop()?;
     let broker = start(home)?;
     let from = Instant::now();
-    wait_for_group(&mut Side::new("the broker", broker.address()), "many-0")?;
+    wait_for_group(
+        &mut Side::new("the broker", broker.address()),
+        "many-0",
+        LOAD_TIME_MAX,
+    )?;
     figures.add("groups-1m-offsets-load", from.elapsed().as_secs_f64(), "s");
     broker.stop()?;
     Ok(figures)
@@ -159,10 +160,6 @@ impl Figures {
     fn add(&mut self, name: &'static str, value: f64, unit: &'static str) {
         self.0.push((name, value, unit));
     }
-}
-
-fn group(name: &str) -> GroupId {
-    GroupId(StrBytes::from_string(name.to_owned()))
 }
 
 /// All members join at once; until each has its assignment in a generation that has them all.
@@ -177,7 +174,7 @@ fn joins(broker: &mut Broker, members: usize, name: &str) -> Result<(Duration, D
         let member = || -> Result<()> {
             let mut side = Side::new("the broker", address);
             // The connection is not what is measured.
-            wait_for_group(&mut side, name)?;
+            wait_for_group(&mut side, name, LOAD_TIME_MAX)?;
             if together.wait().is_leader()
                 && let Ok(mut begun) = begun.lock()
             {
@@ -206,7 +203,7 @@ fn join_until(side: &mut Side, name: &str, members: usize, stable: &AtomicUsize)
             b"\0\0\0\0\0\x01\0\x05bench\xff\xff\xff\xff",
         ));
     let mut join = JoinGroupRequest::default()
-        .with_group_id(group(name))
+        .with_group_id(group_id(name))
         .with_session_timeout_ms(30_000)
         .with_rebalance_timeout_ms(30_000)
         .with_protocol_type(StrBytes::from_static_str("consumer"))
@@ -229,7 +226,7 @@ fn join_until(side: &mut Side, name: &str, members: usize, stable: &AtomicUsize)
                 .with_assignment(Bytes::from_static(b"\0\0\0\0\0\0\xff\xff\xff\xff"))
         });
         let sync = SyncGroupRequest::default()
-            .with_group_id(group(name))
+            .with_group_id(group_id(name))
             .with_generation_id(joined.generation_id)
             .with_member_id(joined.member_id.clone())
             .with_assignments(plan.collect());
@@ -246,7 +243,7 @@ fn join_until(side: &mut Side, name: &str, members: usize, stable: &AtomicUsize)
                 return Ok(());
             }
             let beat = HeartbeatRequest::default()
-                .with_group_id(group(name))
+                .with_group_id(group_id(name))
                 .with_generation_id(joined.generation_id)
                 .with_member_id(joined.member_id.clone());
             let beaten = answer(side.ask(3, &beat)?, "heartbeat")?;
@@ -322,10 +319,10 @@ fn commit(side: &mut Side, name: &str, offset: i64, partitions: usize) -> Result
             .with_committed_metadata(Some(StrBytes::new()))
     });
     let topic = OffsetCommitRequestTopic::default()
-        .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
+        .with_name(topic_name(TOPIC))
         .with_partitions(partitions.collect());
     let request = OffsetCommitRequest::default()
-        .with_group_id(group(name))
+        .with_group_id(group_id(name))
         .with_topics(vec![topic]);
     let committed = answer(side.ask(9, &request)?, "commit")?;
     let partitions = committed.topics.iter().flat_map(|topic| &topic.partitions);
@@ -336,32 +333,4 @@ fn commit(side: &mut Side, name: &str, offset: i64, partitions: usize) -> Result
         None => Ok(()),
         Some(code) => Err(Error::refused("commit", format!("error {code}"))),
     }
-}
-
-fn create_topic(side: &mut Side) -> Result<()> {
-    let topic = CreatableTopic::default()
-        .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
-        .with_num_partitions(OFFSETS_PER_COMMIT as i32)
-        .with_replication_factor(1);
-    let request = CreateTopicsRequest::default()
-        .with_topics(vec![topic])
-        .with_timeout_ms(30_000);
-    let created = answer(side.ask(7, &request)?, "create the topic")?;
-    match created.topics[0].error_code {
-        0 => Ok(()),
-        code => Err(Error::refused("create the topic", format!("error {code}"))),
-    }
-}
-
-/// Until the coordinator answers for a group.
-fn wait_for_group(side: &mut Side, name: &str) -> Result<()> {
-    wait::until("wait for the coordinator", LOAD_TIME_MAX, || {
-        let find = FindCoordinatorRequest::default().with_key(group(name).0);
-        let found = answer(side.ask(3, &find)?, "find a coordinator")?;
-        let fetch = OffsetFetchRequest::default()
-            .with_group_id(group(name))
-            .with_topics(None);
-        let loaded = answer(side.ask(7, &fetch)?, "fetch offsets")?;
-        Ok(((found.error_code, loaded.error_code) == (0, 0)).then_some(()))
-    })
 }

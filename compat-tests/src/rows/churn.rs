@@ -13,18 +13,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
 use reka_protocol::kafka_protocol::messages::produce_request::{
     PartitionProduceData, TopicProduceData,
 };
-use reka_protocol::kafka_protocol::messages::{
-    CreateTopicsRequest, GroupId, OffsetFetchRequest, ProduceRequest, TopicName,
-};
-use reka_protocol::kafka_protocol::protocol::StrBytes;
+use reka_protocol::kafka_protocol::messages::{OffsetFetchRequest, ProduceRequest};
 use reka_records::BatchBuilder;
 use rustix::process::Signal;
 
-use super::kill::{Random, answer, now, number, seed_of_now};
+use super::raw::{Random, answer, create_topic, group_id, now, number, seed_of_now, topic_name};
 use super::{node, python};
 use crate::clients::prepare;
 use crate::context::Context;
@@ -200,7 +196,7 @@ fn churn(
 ) -> Result<String> {
     let work = ctx.work().join("members");
     files::make_dir(&work)?;
-    create_topic(&mut Side::new("the broker", address))?;
+    create_topic(&mut Side::new("the broker", address), TOPIC, PARTITIONS)?;
     let mut churn = Churn {
         clients,
         address,
@@ -421,7 +417,7 @@ fn write(address: SocketAddr, stop: &AtomicBool) -> Result<Vec<i64>> {
             .with_index(partition)
             .with_records(Some(builder.finish().into()));
         let topic = TopicProduceData::default()
-            .with_name(topic_name())
+            .with_name(topic_name(TOPIC))
             .with_partition_data(vec![data]);
         let request = ProduceRequest::default()
             .with_acks(-1)
@@ -465,32 +461,13 @@ fn look(address: SocketAddr, stop: &AtomicBool) -> Result<usize> {
 /// What a group has committed, by partition; nothing while its coordinator is not there yet.
 fn positions(side: &mut Side, group: &'static str) -> Result<BTreeMap<i32, i64>> {
     let request = OffsetFetchRequest::default()
-        .with_group_id(GroupId(StrBytes::from_static_str(group)))
+        .with_group_id(group_id(group))
         .with_topics(None);
     let fetched = answer(side.ask(7, &request)?, "fetch offsets")?;
     let partitions = fetched.topics.iter().flat_map(|topic| &topic.partitions);
     Ok(partitions
         .map(|partition| (partition.partition_index, partition.committed_offset))
         .collect())
-}
-
-fn topic_name() -> TopicName {
-    TopicName(StrBytes::from_static_str(TOPIC))
-}
-
-fn create_topic(side: &mut Side) -> Result<()> {
-    let topic = CreatableTopic::default()
-        .with_name(topic_name())
-        .with_num_partitions(PARTITIONS)
-        .with_replication_factor(1);
-    let request = CreateTopicsRequest::default()
-        .with_topics(vec![topic])
-        .with_timeout_ms(10_000);
-    let created = answer(side.ask(7, &request)?, "create the topic")?;
-    match created.topics[0].error_code {
-        0 => Ok(()),
-        code => Err(Error::refused("create the topic", format!("error {code}"))),
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
-use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
 use reka_protocol::kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use reka_protocol::kafka_protocol::messages::leave_group_request::MemberIdentity;
 use reka_protocol::kafka_protocol::messages::offset_commit_request::{
@@ -22,19 +21,20 @@ use reka_protocol::kafka_protocol::messages::offset_commit_request::{
 use reka_protocol::kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use reka_protocol::kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use reka_protocol::kafka_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, CreateTopicsRequest, FindCoordinatorRequest, GroupId,
-    HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest,
-    SyncGroupRequest, TopicName,
+    ConsumerGroupHeartbeatRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use reka_protocol::kafka_protocol::protocol::{Request, StrBytes};
 
-use super::kill::{Random, answer, number, seed_of_now};
+use super::raw::{
+    Random, answer, create_topic, group_id, kill_amidst, number, seed_of_now, topic_name,
+    wait_for_group,
+};
 use crate::context::Context;
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
 use crate::reka::Reka;
 use crate::rows::{Row, Tier, Verdict};
-use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "kill-groups",
@@ -93,7 +93,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<(u64, u
         let reka = Reka::start_with(&server, &home, &[], &SETTINGS)?;
         let mut side = Side::new("Reka", reka.address());
         if round == 0 {
-            create_topic(&mut side, members.len() as i32)?;
+            create_topic(&mut side, TOPIC, members.len() as i32)?;
         }
         wait_for_groups(&mut side)?;
         for member in &mut members {
@@ -104,30 +104,10 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<(u64, u
             break;
         }
         let pause = Duration::from_millis(random.within(ROUND_MS));
-        run_until_killed(reka, &mut members, pause)?;
+        kill_amidst(reka, pause, &mut members, Member::act)?;
     }
     let sum = |count: fn(&Member) -> u64| members.iter().map(count).sum();
     Ok((sum(|member| member.commits), sum(|member| member.joins)))
-}
-
-fn run_until_killed(reka: Reka, members: &mut [Member], pause: Duration) -> Result<()> {
-    let address = reka.address();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = members
-            .iter_mut()
-            .map(|member| scope.spawn(|| member.act(address, &stop)))
-            .collect();
-        // The moment of the kill is what is tried out here, not something that is waited for.
-        std::thread::sleep(pause);
-        let killed = reka.kill();
-        stop.store(true, Ordering::SeqCst);
-        for thread in threads {
-            let ended = thread.join();
-            ended.map_err(|_| Error::refused("commit", "a member panicked"))??;
-        }
-        killed
-    })
 }
 
 /// What a group's offset may be after a kill.
@@ -213,7 +193,7 @@ impl Member {
     /// What the broker has must be what it said it has.
     fn compare(&mut self, side: &mut Side) -> Result<()> {
         let topic = OffsetFetchRequestTopic::default()
-            .with_name(topic_name())
+            .with_name(topic_name(TOPIC))
             .with_partition_indexes(vec![self.partition]);
         let request = OffsetFetchRequest::default()
             .with_group_id(self.group())
@@ -233,7 +213,7 @@ impl Member {
     }
 
     fn group(&self) -> GroupId {
-        GroupId(StrBytes::from_static_str(self.kind.group()))
+        group_id(self.kind.group())
     }
 
     /// Joins, commits and leaves until the broker is gone.
@@ -268,7 +248,7 @@ impl Member {
             .with_committed_offset(self.position.sent)
             .with_committed_metadata(Some(StrBytes::new()));
         let topic = OffsetCommitRequestTopic::default()
-            .with_name(topic_name())
+            .with_name(topic_name(TOPIC))
             .with_partitions(vec![partition]);
         let (member_id, epoch) = match self.kind {
             Kind::Alone => (StrBytes::new(), -1),
@@ -379,7 +359,7 @@ impl Member {
             (true, _) => beat,
             (false, 0) => beat
                 .with_rebalance_timeout_ms(SESSION_MS)
-                .with_subscribed_topic_names(Some(vec![topic_name()]))
+                .with_subscribed_topic_names(Some(vec![topic_name(TOPIC)]))
                 .with_topic_partitions(Some(Vec::new())),
             (false, _) => beat.with_topic_partitions(Some(self.owned.clone())),
         };
@@ -416,42 +396,11 @@ fn ask<R: Request + 'static>(
     }
 }
 
-fn topic_name() -> TopicName {
-    TopicName(StrBytes::from_static_str(TOPIC))
-}
-
-fn create_topic(side: &mut Side, partitions: i32) -> Result<()> {
-    let topic = CreatableTopic::default()
-        .with_name(topic_name())
-        .with_num_partitions(partitions)
-        .with_replication_factor(1);
-    let request = CreateTopicsRequest::default()
-        .with_topics(vec![topic])
-        .with_timeout_ms(10_000);
-    let created = answer(side.ask(7, &request)?, "create the topic")?;
-    match created.topics[0].error_code {
-        0 => Ok(()),
-        code => Err(Error::refused("create the topic", format!("error {code}"))),
-    }
-}
-
 /// Until every group is read back.
 fn wait_for_groups(side: &mut Side) -> Result<()> {
-    wait::until("wait for the groups", LOAD_TIME_MAX, || {
-        for kind in [Kind::Alone, Kind::Classic, Kind::Consumer] {
-            let name = StrBytes::from_static_str(kind.group());
-            let find = FindCoordinatorRequest::default().with_key(name.clone());
-            let found = answer(side.ask(3, &find)?, "find a coordinator")?;
-            let fetch = OffsetFetchRequest::default()
-                .with_group_id(GroupId(name))
-                .with_topics(None);
-            let loaded = answer(side.ask(7, &fetch)?, "fetch offsets")?;
-            if (found.error_code, loaded.error_code) != (0, 0) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    })
+    [Kind::Alone, Kind::Classic, Kind::Consumer]
+        .into_iter()
+        .try_for_each(|kind| wait_for_group(side, kind.group(), LOAD_TIME_MAX))
 }
 
 #[cfg(test)]

@@ -349,6 +349,13 @@ pub enum MigrationPolicy {
     Bidirectional,
 }
 
+impl MigrationPolicy {
+    /// Whether a consumer group may become a classic one.
+    pub fn downgrades(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
+    }
+}
+
 /// Committed offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetsConfig {

@@ -64,8 +64,9 @@ impl Http {
 }
 
 async fn metrics(State(services): State<Arc<Services>>) -> Response {
+    let lags = Metrics::lags(&services).await;
     // Reads sizes of all partitions: not on a thread that others wait for.
-    let text = tokio::task::spawn_blocking(move || services.metrics.text()).await;
+    let text = tokio::task::spawn_blocking(move || services.metrics.text(&services, &lags)).await;
     match text {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, Metrics::content_type())], text).into_response(),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -8,26 +8,32 @@
 //! | `process` | what the kernel knows of this process |
 //!
 //! Names are listed in `docs/metrics.md`, which a test compares with what is told. Labels are bounded:
-//! APIs and error codes are Kafka's, topics beyond the largest are told together.
+//! APIs and error codes are Kafka's; topics and lags beyond the largest are told together.
 
 mod groups;
 mod process;
 mod requests;
 mod state;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
 pub use self::groups::GroupMetrics;
 pub use self::requests::RequestMetrics;
 use self::state::State;
+use crate::group::lag::Lags;
 use crate::node::Services;
+
+/// What all those are called that are told together; no topic can have this name.
+const OTHERS: &str = "(others)";
 
 /// What is counted, and where it is told.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// One scrape at a time: lags are told anew for each.
+    scrape: Mutex<()>,
     /// Requests and connections.
     pub requests: RequestMetrics,
     /// Groups and their rebalances.
@@ -42,6 +48,7 @@ impl Metrics {
         let groups = GroupMetrics::register(&registry)?;
         Ok(Metrics {
             registry,
+            scrape: Mutex::new(()),
             requests,
             groups,
         })
@@ -53,8 +60,16 @@ impl Metrics {
         self.registry.register(Box::new(State::new(services)?))
     }
 
+    /// How far the groups of a node are behind, to be told with everything else.
+    pub async fn lags(services: &Services) -> Lags {
+        let ends = Arc::new(groups::ends(services));
+        services.groups.lags(ends, groups::LAGS_MAX).await
+    }
+
     /// Everything, as Prometheus reads it.
-    pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
+    pub fn text(&self, services: &Services, lags: &Lags) -> Result<Vec<u8>, prometheus::Error> {
+        let _turn = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.groups.tell_lags(services, lags);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

@@ -23,6 +23,7 @@ pub mod control;
 pub mod differential;
 pub mod dump;
 pub mod kafka_data;
+pub mod kafka_it;
 pub mod our_log_dir;
 pub mod reka;
 pub mod serve;

@@ -48,6 +48,34 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
+    /// Processor time it has used, and memory that is its own now, in bytes.
+    pub fn usage(&self) -> Result<(Duration, u64)> {
+        let id = self.child.id();
+        let read = |file: &str| crate::files::read_text(Path::new(&format!("/proc/{id}/{file}")));
+        let wrong = || Error::refused(format!("read /proc/{id}"), "not what Linux writes there");
+        let stat = read("stat")?;
+        // The name in parentheses may hold anything; user and system time are 12th and 13th after it.
+        let (_, fields) = stat.rsplit_once(')').ok_or_else(wrong)?;
+        let times: Vec<u64> = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|ticks| ticks.parse().ok())
+            .collect();
+        let status = read("status")?;
+        let resident = status.lines().find_map(|line| {
+            let kib = line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?;
+            kib.parse::<u64>().ok()
+        });
+        match (times.as_slice(), resident) {
+            // Linux counts in hundredths of a second, whatever the machine.
+            ([user, system], Some(kib)) => {
+                Ok((Duration::from_millis((user + system) * 10), kib << 10))
+            }
+            _ => Err(wrong()),
+        }
+    }
+
     /// An error if it has ended although it should still run.
     pub fn expect_running(&mut self) -> Result<()> {
         match self.status()? {
@@ -92,6 +120,16 @@ impl Process {
     /// SIGKILL, then waits for the end.
     pub fn kill(mut self, limit: Duration) -> Result<()> {
         self.stop(Signal::KILL, limit).map(drop)
+    }
+
+    /// Sends a signal and waits for nothing.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        if self.status()?.is_some() {
+            return self.expect_running();
+        }
+        // The pid cannot have been given to another process: we have not yet waited for its end.
+        kill_process(Pid::from_child(&self.child), signal)
+            .map_err(|errno| Error::io(format!("signal {}", self.name))(errno.into()))
     }
 
     fn stop(&mut self, signal: Signal, limit: Duration) -> Result<ExitStatus> {

@@ -100,6 +100,11 @@ impl Reka {
         self.process.pid()
     }
 
+    /// The process itself.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// SIGTERM; it must leave with status 0.
     pub fn stop(self) -> Result<()> {
         let status = self.process.terminate(STOP_TIME_MAX)?;

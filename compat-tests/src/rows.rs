@@ -1,17 +1,22 @@
 //! What can be run: one file and one line in [`ROWS`] per row.
 
+mod bench_groups;
+mod churn;
 mod control;
 mod differential;
 mod dump_log;
 mod go;
 mod java_clients;
+mod kafka_it;
 mod kafka_log_dir;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
 mod kafka_tools;
 mod kill;
+mod kill_groups;
 mod node;
 mod python;
+mod raw;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -65,7 +70,14 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
     differential::ROW,
+    kafka_it::ROW,
+    kafka_it::CORE,
+    kafka_it::TOOLS,
+    kafka_it::SERVER,
     kill::ROW,
+    kill_groups::ROW,
+    churn::ROW,
+    bench_groups::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

@@ -7,12 +7,14 @@
 //! | `versions` | the one table of APIs and versions |
 //! | `guard` | the walk over a request before anything decodes it |
 //! | `messages` | messages decoded and encoded here; the others are the codec crate's |
+//! | `codec` | one way to the codec crate, and around it where it lacks a version |
 //! | `request` | all of the above in order: a frame becomes a request, an answer a frame |
 //! | `error_code` | what answers say went wrong |
 //! | `error` | what bytes can do wrong |
 //!
 //! Nothing here reads a clock or a socket, and nothing panics on bytes from outside.
 
+pub mod codec;
 pub mod error;
 pub mod error_code;
 pub mod frame;

@@ -10,9 +10,10 @@
 //! itself as could be read, so that it can be answered or logged.
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::protocol::{self as codec, Encodable};
+use kafka_protocol::protocol::{Encodable, Request as Message};
 use thiserror::Error;
 
+use crate::codec;
 use crate::error::{DecodeError, EncodeError, Problem, Unencodable};
 use crate::frame;
 use crate::guard::{self, Limits};
@@ -191,10 +192,10 @@ impl Checked {
     /// # Panics
     ///
     /// If `T` is not this message: a handler asked for another API's request.
-    pub fn decode<T: codec::Request>(&self) -> Result<T, DecodeError> {
+    pub fn decode<T: Message + 'static>(&self) -> Result<T, DecodeError> {
         assert_eq!(T::KEY, self.api.key, "decoding {}", self.api.name);
         let mut body = self.frame.slice(self.body_at..);
-        let decoded = T::decode(&mut body, self.api.codec_version(self.version));
+        let decoded = codec::decode_request(self.api, self.version, &mut body);
         // The guard knows every shape the codec does, so this is a mistake in the schema table.
         decoded.map_err(|_| DecodeError {
             message: format!("{} request", self.api.name),

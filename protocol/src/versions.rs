@@ -2,7 +2,7 @@
 //!
 //! This is what the crate can decode and encode. A broker advertises the part of it for which it
 //! has handlers; it never asks the codec crate, whose own table promises versions its structs
-//! refuse (OffsetCommit 10, OffsetFetch 10, InitProducerId 6).
+//! refuse (requests of OffsetCommit 10 and OffsetFetch 10, InitProducerId 6).
 //!
 //! The fields of each request are in `guard/requests.txt`; a test holds the two to the same list,
 //! and another holds `docs/protocol.md` to this table.
@@ -36,6 +36,9 @@ pub struct Api {
     /// Highest version the codec crate knows. Below `max` only where the newer version has the
     /// same bytes and differs in meaning alone.
     pub codec_max: i16,
+    /// First version whose requests are read and written in `messages`: the codec crate has their
+    /// fields and refuses the version. Of the answers it knows all up to `codec_max`.
+    pub request_by_hand_from: i16,
     /// Who may send it.
     pub audience: Audience,
 }
@@ -51,6 +54,7 @@ const fn api(key: i16, name: &'static str, min: i16, max: i16, flexible_from: i1
         flexible_from,
         served_from: min,
         codec_max: max,
+        request_by_hand_from: NEVER,
         audience: Audience::Clients,
     }
 }
@@ -63,6 +67,11 @@ impl Api {
 
     const fn coded_as(mut self, version: i16) -> Self {
         self.codec_max = version;
+        self
+    }
+
+    const fn request_by_hand_from(mut self, version: i16) -> Self {
+        self.request_by_hand_from = version;
         self
     }
 
@@ -132,8 +141,9 @@ pub const APIS: &[Api] = &[
     // 11 adds a meaning for timestamp -6 and no bytes (KIP-1023).
     api(2, "ListOffsets", 1, 11, 6).coded_as(10),
     api(3, "Metadata", 0, 13, 9),
-    api(8, "OffsetCommit", 2, 9, 8),
-    api(9, "OffsetFetch", 1, 9, 6),
+    // 10 calls topics by id.
+    api(8, "OffsetCommit", 2, 10, 8).request_by_hand_from(10),
+    api(9, "OffsetFetch", 1, 10, 6).request_by_hand_from(10),
     api(10, "FindCoordinator", 0, 6, 3),
     api(11, "JoinGroup", 0, 9, 6),
     api(12, "Heartbeat", 0, 4, 4),

@@ -17,7 +17,7 @@ use reka_raft::record::QuotaEntity;
 
 use super::text::message;
 use super::{Call, Context, Handler};
-use crate::metadata::quotas::{Op, alter};
+use crate::metadata::quotas::{Op, alter, host_of, no_address};
 
 /// Sets and unsets quotas.
 #[derive(Debug)]
@@ -31,15 +31,28 @@ impl Handler for AlterClientQuotas {
         _call: Call,
         request: AlterClientQuotasRequest,
     ) -> AlterClientQuotasResponse {
-        let entries = request.entries;
+        let mut entries = Vec::with_capacity(request.entries.len());
+        for entry in request.entries {
+            // Looked up before anything is changed: a change waits for nobody.
+            let known = match host_of(&entity(&entry)) {
+                Some(host) => tokio::net::lookup_host((host, 0)).await.is_ok(),
+                None => true,
+            };
+            entries.push((entry, known));
+        }
         let outcomes = context
             .services
             .controller
-            .change_each(request.validate_only, &entries, |draft, entry| {
-                alter(draft, &entity(entry), &ops(entry))
+            .change_each(request.validate_only, &entries, |draft, (entry, known)| {
+                let entity = entity(entry);
+                match host_of(&entity).filter(|_| !known) {
+                    Some(host) => Err(no_address(host)),
+                    None => alter(draft, &entity, &ops(entry)),
+                }
             })
             .await;
-        let answers = entries.into_iter().zip(outcomes).map(|(entry, outcome)| {
+        let answers = entries.into_iter().zip(outcomes);
+        let answers = answers.map(|((entry, _), outcome)| {
             let entity = entry.entity.into_iter().map(|part| {
                 EntityData::default()
                     .with_entity_type(part.entity_type)

@@ -40,8 +40,10 @@ impl Handler for ConsumerGroupHeartbeat {
         request: ConsumerGroupHeartbeatRequest,
     ) -> ConsumerGroupHeartbeatResponse {
         if !is_served(&context) {
-            let why = "the consumer group protocol is not enabled";
-            return respond(Err(Refusal::new(ErrorCode::UnsupportedVersion, why)));
+            // Without a sentence, as from Apache Kafka.
+            return ConsumerGroupHeartbeatResponse::default()
+                .with_error_code(ErrorCode::UnsupportedVersion.code())
+                .with_error_message(None);
         }
         let group = request.group_id.to_string();
         let ask = Ask::Beat(Box::new(beat(&context, call, &request)));

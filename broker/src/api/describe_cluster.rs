@@ -42,7 +42,12 @@ impl Handler for DescribeCluster {
             return response
                 .with_error_code(error_code.code())
                 .with_error_message(Some(StrBytes::from_static_str(
-                    "the request was sent to an endpoint of type broker, but its endpoint type is another",
+                    match request.endpoint_type {
+                        CONTROLLERS => {
+                            "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+                        }
+                        _ => "Unsupported endpoint type",
+                    },
                 )));
         }
         let image = context.services.quorum.image();

@@ -51,9 +51,7 @@ impl Handler for OffsetDelete {
             }
         }
         drop((image, request));
-        if topics.is_empty() {
-            return respond(unknown);
-        }
+        // Asked even if nothing is left: the group may have an error of its own.
         let ask = Ask::DeleteOffsets(DeleteOffsets {
             group: group.clone(),
             topics,

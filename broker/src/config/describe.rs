@@ -109,7 +109,7 @@ pub(super) fn group(layers: &Layers, overrides: &Overrides) -> Vec<Described> {
     described
 }
 
-/// Keys of what has overrides of its own over the broker's.
+/// Keys of what has overrides of its own over the broker's; internal ones where they are set.
 fn owned(
     keys: &'static [Definition],
     own: Source,
@@ -117,7 +117,7 @@ fn owned(
     overrides: &Overrides,
 ) -> Vec<Described> {
     keys.iter()
-        .filter(|key| key.listed == Listed::Public)
+        .filter(|key| key.listed == Listed::Public || overrides.contains_key(key.name))
         .map(|key| {
             let value = topic::effective(layers, overrides, key).map(|value| key.shown(&value));
             let mut synonyms = Vec::new();

@@ -134,6 +134,19 @@ fn overrides_of_a_topic_count_before_the_brokers_defaults() {
 }
 
 #[test]
+fn an_internal_key_of_a_topic_is_shown_where_it_is_set() {
+    let config = load("");
+    let shown = |overrides: &Overrides| {
+        let described = config.describe_topic(overrides).into_iter();
+        let mut internal = described.filter(|key| key.name == "internal.segment.bytes");
+        internal.next().and_then(|key| key.value)
+    };
+    assert_eq!(shown(&map(&[])), None);
+    let set = map(&[("internal.segment.bytes", "1000")]);
+    assert_eq!(shown(&set).as_deref(), Some("1000"));
+}
+
+#[test]
 fn retention_is_taken_from_the_finest_unit_that_is_given() {
     let check = |text: &str, expected: i64| {
         assert_eq!(

@@ -3,11 +3,14 @@
 //! Everything here owns its bytes: what is asked becomes long-lived state, which must not pin a
 //! request's frame.
 
+use std::sync::Arc;
+
 use reka_protocol::ErrorCode;
 use reka_protocol::messages::coordinator::consumer_group::ConsumerGroupMemberMetadataValue;
 use uuid::Uuid;
 
 use super::consumer::{Beaten, Partitions};
+use super::lag::{Ends, Lags};
 use super::refusal::Refusal;
 
 /// Somebody who waits for an answer.
@@ -46,12 +49,14 @@ pub enum Ask {
     List(ListFilter),
     /// DeleteGroups, of one group.
     Delete(String),
-    /// Topics were deleted, by name.
-    TopicsDeleted(Vec<String>),
+    /// Topics were deleted: their names and ids.
+    TopicsDeleted(Vec<(String, Uuid)>),
     /// ConsumerGroupHeartbeat.
     Beat(Box<Beat>),
     /// ConsumerGroupDescribe, of one group.
     ConsumerDescribe(String),
+    /// How far groups are behind: these are the ends, and that many are told one by one.
+    Lags(Arc<Ends>, usize),
 }
 
 /// An answer.
@@ -79,6 +84,8 @@ pub enum Reply {
     Beat(Result<Beaten, Refusal>),
     /// To [`Ask::ConsumerDescribe`].
     ConsumerDescribe(Box<ConsumerDescribed>),
+    /// To [`Ask::Lags`].
+    Lags(Lags),
     /// To anything: this broker does not answer for the group now.
     Refused(ErrorCode),
 }
@@ -279,6 +286,8 @@ pub struct Commit {
 pub struct CommitTopic {
     /// Its name.
     pub name: String,
+    /// Its id, where the client named it by that; else nil.
+    pub id: Uuid,
     /// Its partitions.
     pub partitions: Vec<CommitPartition>,
 }
@@ -323,9 +332,20 @@ pub struct FetchOffsets {
     /// The member that asks, if one does, and its epoch (KIP-848).
     pub member: Option<(String, i32)>,
     /// `None` is all there are.
-    pub topics: Option<Vec<(String, Vec<i32>)>>,
+    pub topics: Option<Vec<WantedTopic>>,
     /// Offsets that an open transaction may change are not to be told (KIP-447).
     pub require_stable: bool,
+}
+
+/// Partitions of a topic whose offsets are wanted.
+#[derive(Clone, Debug)]
+pub struct WantedTopic {
+    /// Its name.
+    pub name: String,
+    /// Its id, where the client named it by that; else nil.
+    pub id: Uuid,
+    /// The partitions.
+    pub partitions: Vec<i32>,
 }
 
 /// Offsets of one topic.
@@ -333,6 +353,8 @@ pub struct FetchOffsets {
 pub struct FetchedTopic {
     /// Its name.
     pub name: String,
+    /// Its id as it was asked for; else nil.
+    pub id: Uuid,
     /// Its partitions.
     pub partitions: Vec<FetchedPartition>,
 }

@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 use uuid::Uuid;
 
 use super::ask::{Ask, ListFilter, Listed, Reply};
+use super::lag::{Ends, Lags};
 use super::shard::{self, Envelope};
 use super::{Settings, partition_for};
 use crate::metadata::CONSUMER_OFFSETS;
@@ -65,6 +66,18 @@ impl Coordinators {
             Some(mailbox) => put(&mailbox, ask).await,
             None => Reply::Refused(ErrorCode::NotCoordinator),
         }
+    }
+
+    /// How far the groups here are behind; those that are still loading are left out.
+    pub async fn lags(&self, ends: Arc<Ends>, limit: usize) -> Lags {
+        let mailboxes: Vec<_> = self.read().here.values().cloned().collect();
+        let mut lags = Lags::default();
+        for mailbox in mailboxes {
+            if let Reply::Lags(more) = put(&mailbox, Ask::Lags(ends.clone(), limit)).await {
+                lags = lags.merge(more, limit);
+            }
+        }
+        lags
     }
 
     /// The groups of all partitions here. One that is still loading is an error, as a list that
@@ -267,9 +280,9 @@ async fn step_tasks(
 /// Offsets of topics that are gone are forgotten.
 fn forget_deleted(services: &Arc<Services>, image: &MetadataImage, seen: &MetadataImage) {
     let changes = image.topics().changed_since(seen.topics());
-    let gone: Vec<String> = changes
+    let gone: Vec<(String, Uuid)> = changes
         .filter_map(|change| match change {
-            TopicChange::Removed(topic) => Some(topic.name().to_owned()),
+            TopicChange::Removed(topic) => Some((topic.name().to_owned(), topic.id())),
             TopicChange::Now(_) => None,
         })
         .collect();

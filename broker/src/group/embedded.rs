@@ -54,14 +54,29 @@ impl Subscription {
     }
 }
 
-/// Reads an assignment; `None` if it makes no sense. No bytes at all are an assignment of nothing.
-pub fn read_assignment(bytes: &[u8]) -> Option<ByName> {
-    if bytes.is_empty() {
-        return Some(ByName::new());
+/// What a leader gave a consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Its partitions.
+    pub partitions: ByName,
+    /// Its assignor had more to say.
+    pub has_user_data: bool,
+}
+
+impl Given {
+    /// Reads an assignment; `None` if it makes no sense. No bytes at all are an assignment of
+    /// nothing.
+    pub fn read(bytes: &[u8]) -> Option<Given> {
+        if bytes.is_empty() {
+            return Some(Given::default());
+        }
+        let mut reader = Reader(bytes);
+        reader.i16().filter(|version| *version >= 0)?;
+        Some(Given {
+            partitions: reader.partitions()?,
+            has_user_data: !reader.bytes()?.is_empty(),
+        })
     }
-    let mut reader = Reader(bytes);
-    reader.i16().filter(|version| *version >= 0)?;
-    reader.partitions()
 }
 
 /// The version a member speaks, from what it told its group.
@@ -200,7 +215,11 @@ mod tests {
             let read = read.expect("an assignment");
             assert_eq!(read.assigned_partitions[0].partitions, [0, 2]);
             assert!(fields.is_empty());
-            assert_eq!(read_assignment(&bytes), Some(given.clone()));
+            let expected = Given {
+                partitions: given.clone(),
+                has_user_data: false,
+            };
+            assert_eq!(Given::read(&bytes), Some(expected));
         }
     }
 
@@ -214,14 +233,14 @@ mod tests {
         ] {
             assert_eq!(Subscription::read(bytes), None);
         }
-        assert_eq!(read_assignment(&[0, 0, 0x7f, 0xff, 0xff, 0xff]), None);
+        assert_eq!(Given::read(&[0, 0, 0x7f, 0xff, 0xff, 0xff]), None);
     }
 
     proptest! {
         #[test]
         fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             Subscription::read(&bytes);
-            read_assignment(&bytes);
+            Given::read(&bytes);
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | [`record`] | what is written to `__consumer_offsets` |
 //! | [`timers`] | what falls due when; pure |
 //! | [`offsets`] | committed offsets, and those that wait for a transaction's end; pure |
+//! | [`lag`] | how far groups are behind; pure |
 //! | [`classic`] | a group of the classic protocol; pure |
 //! | [`consumer`] | a group of KIP-848; pure |
 //! | [`embedded`] | what classic consumers tell each other; pure |
@@ -31,6 +32,7 @@ pub mod classic;
 pub mod consumer;
 pub mod coordinators;
 pub mod embedded;
+pub mod lag;
 pub mod load;
 pub mod offsets;
 pub mod record;
@@ -164,9 +166,19 @@ fn ms(duration: Duration) -> i64 {
 /// The partition of `__consumer_offsets` that holds a group, as Kafka computes it.
 pub fn partition_for(group: &str, partitions: usize) -> Option<i32> {
     let partitions = i32::try_from(partitions).ok().filter(|count| *count > 0)?;
-    // java.lang.String.hashCode, then its absolute value; the one number that has none counts as 0.
-    let hash = group.encode_utf16().fold(0_i32, |hash, unit| {
+    // The one number that has no absolute value counts as 0.
+    Some(java_hash(group).checked_abs().unwrap_or(0) % partitions)
+}
+
+/// `java.lang.String.hashCode`.
+fn java_hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0, |hash: i32, unit| {
         hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    });
-    Some(hash.checked_abs().unwrap_or(0) % partitions)
+    })
+}
+
+/// Where a name comes in what Kafka lists: its coordinators keep groups and members in a table
+/// whose slots are the highest bits of this.
+fn listing_order(name: &str) -> u64 {
+    i64::from(java_hash(name)).wrapping_mul(-7_046_029_254_386_353_131) as u64
 }

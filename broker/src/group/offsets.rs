@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use reka_protocol::ErrorCode;
 use reka_protocol::messages::coordinator::offset::OffsetCommitValue;
+use uuid::Uuid;
 
-use super::ask::{FetchedPartition, FetchedTopic};
+use super::ask::{FetchedPartition, FetchedTopic, WantedTopic};
 
 /// No offset.
 const NONE: i64 = -1;
@@ -28,6 +29,8 @@ pub struct Committed {
     pub at_ms: i64,
     /// When it expires whatever the group does, or -1.
     pub expires_ms: i64,
+    /// Of which topic of that name it is; nil for any.
+    pub topic_id: Uuid,
     /// Its place among all records of the partition.
     pub order: u64,
 }
@@ -40,8 +43,14 @@ impl Committed {
             metadata: value.metadata.as_str().into(),
             at_ms: value.commit_timestamp,
             expires_ms: value.expire_timestamp,
+            topic_id: value.topic_id,
             order,
         }
+    }
+
+    /// Whether it is of the topic with this id; nil stands for whichever has the name.
+    fn is_of(&self, topic_id: Uuid) -> bool {
+        self.topic_id.is_nil() || topic_id.is_nil() || self.topic_id == topic_id
     }
 }
 
@@ -236,7 +245,7 @@ impl Offsets {
     pub fn fetch(
         &self,
         group: &str,
-        wanted: Option<&[(String, Vec<i32>)]>,
+        wanted: Option<&[WantedTopic]>,
         require_stable: bool,
     ) -> Vec<FetchedTopic> {
         let answer = |topic: &str, index, committed: Option<&Committed>| {
@@ -264,11 +273,17 @@ impl Offsets {
         match wanted {
             Some(wanted) => wanted
                 .iter()
-                .map(|(name, partitions)| FetchedTopic {
-                    name: name.clone(),
-                    partitions: partitions
+                .map(|topic| FetchedTopic {
+                    name: topic.name.clone(),
+                    id: topic.id,
+                    partitions: topic
+                        .partitions
                         .iter()
-                        .map(|index| answer(name, *index, self.get(group, name, *index)))
+                        .map(|index| {
+                            let committed = self.get(group, &topic.name, *index);
+                            let of_topic = committed.filter(|known| known.is_of(topic.id));
+                            answer(&topic.name, *index, of_topic)
+                        })
                         .collect(),
                 })
                 .collect(),
@@ -279,6 +294,7 @@ impl Offsets {
                     .flatten()
                     .map(|(name, partitions)| FetchedTopic {
                         name: name.to_string(),
+                        id: Uuid::nil(),
                         partitions: partitions
                             .iter()
                             .map(|(index, committed)| answer(name, *index, Some(committed)))
@@ -306,8 +322,13 @@ impl Offsets {
         self.committed.get(group).into_iter().flat_map(Topics::iter)
     }
 
-    /// Offsets of these topics, committed or pending, of all groups.
-    pub fn of_topics(&self, names: &BTreeSet<String>) -> BTreeSet<(Arc<str>, Arc<str>, i32)> {
+    /// Offsets of these topics, committed or pending, of all groups. Those of a later topic of the
+    /// same name are not among them.
+    pub fn of_topics(
+        &self,
+        topics: &BTreeSet<(String, Uuid)>,
+    ) -> BTreeSet<(Arc<str>, Arc<str>, i32)> {
+        let ids: BTreeMap<&str, Uuid> = topics.iter().map(|(name, id)| (&**name, *id)).collect();
         let pending = self.pending.values().flatten();
         self.committed
             .iter()
@@ -315,7 +336,10 @@ impl Offsets {
             .flat_map(|(group, topics)| {
                 topics
                     .iter()
-                    .filter(|(topic, _, _)| names.contains(&***topic))
+                    .filter(|(topic, _, committed)| {
+                        let id = ids.get(&***topic);
+                        id.is_some_and(|id| committed.is_of(*id))
+                    })
                     .map(|(topic, partition, _)| (group.clone(), topic.clone(), partition))
             })
             .collect()

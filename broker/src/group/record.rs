@@ -15,7 +15,7 @@ use reka_protocol::{DecodeError, EncodeError};
 
 /// Versions that Apache Kafka writes. The older one of offsets is for those that carry their own
 /// time of expiry.
-const OFFSET_VERSION: i16 = 3;
+const OFFSET_VERSION: i16 = 4;
 const OFFSET_WITH_EXPIRY_VERSION: i16 = 1;
 const CLASSIC_GROUP_VERSION: i16 = 3;
 const CONSUMER_GROUP_VERSION: i16 = 0;

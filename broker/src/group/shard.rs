@@ -471,7 +471,7 @@ impl Shard {
                 took_ms,
             } => {
                 let took = Duration::from_millis((*took_ms).max(0).unsigned_abs());
-                metrics.rebalanced(took);
+                metrics.rebalanced(cause, took);
                 tracing::info!(
                     %group,
                     generation,

@@ -12,6 +12,7 @@ use reka_protocol::messages::coordinator::key::OffsetsKey;
 use reka_protocol::messages::coordinator::offset::OffsetCommitValue;
 
 use reka_raft::MetadataImage;
+use uuid::Uuid;
 
 use super::ask::{
     Ask, Beat, Commit, ConsumerDescribed, DeleteOffsets, Described, FetchOffsets, FetchedTopic,
@@ -20,11 +21,12 @@ use super::ask::{
 };
 use super::classic::{CONSUMER, ClassicGroup, Event, OffsetsAge, Step, Turn};
 use super::consumer::{Assignor, Beaten, ConsumerGroup};
+use super::lag::Lags;
 use super::offsets::Offsets;
 use super::record::{GroupRecord, GroupValue};
 use super::refusal::Refusal;
 use super::timers::{Timer, Timers};
-use super::{Now, Settings};
+use super::{Now, Settings, listing_order};
 use crate::config::MigrationPolicy;
 
 /// Kafka's name of a group that is not there.
@@ -295,7 +297,8 @@ impl Groups {
             Ask::Describe(group) => Reply::Describe(Box::new(self.describe(&group))),
             Ask::List(filter) => Reply::List(self.list(&filter)),
             Ask::Delete(group) => Reply::Code(self.delete(&group, step)),
-            Ask::TopicsDeleted(names) => Reply::Forgotten(self.forget_topics(names, step)),
+            Ask::TopicsDeleted(topics) => Reply::Forgotten(self.forget_topics(topics, step)),
+            Ask::Lags(ends, limit) => Reply::Lags(Lags::of(&self.offsets, &ends, limit)),
             Ask::Beat(beat) => Reply::Beat(self.beat(now, &beat, step)),
             Ask::ConsumerDescribe(group) => {
                 Reply::ConsumerDescribe(Box::new(self.describe_consumers(&group)))
@@ -450,6 +453,12 @@ impl Groups {
         } else {
             match known {
                 None if !join.member_id.is_empty() => Some(ErrorCode::UnknownMemberId),
+                Some(Group::Consumer(group))
+                    if !group.is_empty()
+                        && self.settings.consumer.migration == MigrationPolicy::Disabled =>
+                {
+                    Some(ErrorCode::InconsistentGroupProtocol)
+                }
                 Some(Group::Consumer(group)) if group.is_empty() && !join.member_id.is_empty() => {
                     Some(ErrorCode::UnknownMemberId)
                 }
@@ -457,7 +466,11 @@ impl Groups {
             }
         };
         if let Some(code) = refusal {
-            let joined = Joined::error(code, join.member_id);
+            let told = match code {
+                ErrorCode::InconsistentGroupProtocol => String::new(),
+                _ => join.member_id,
+            };
+            let joined = Joined::error(code, told);
             step.replies.push((ticket, Reply::Join(joined)));
             return;
         }
@@ -465,8 +478,14 @@ impl Groups {
             let image = self.image.clone();
             let limits = self.settings.of_group(&join.group, &image);
             let id = join.group.clone();
-            if let Some((group, mut turn)) = self.consumer_turn(now, &id, step) {
-                group.join_classic(&mut turn, &image, &limits, ticket, join);
+            let classic = self
+                .consumer_turn(now, &id, step)
+                .and_then(|(group, mut turn)| {
+                    group.join_classic(&mut turn, &image, &limits, ticket, join)
+                });
+            if let Some(classic) = classic {
+                self.groups
+                    .insert(id.into(), Group::Classic(Box::new(classic)));
             }
             return;
         }
@@ -667,20 +686,20 @@ impl Groups {
     /// Takes members out of a consumer group. If only classic ones are left, so is the group.
     fn put_out(&mut self, now: Now, id: &str, members: &[Arc<str>], cause: &str, step: &mut Step) {
         let image = self.image.clone();
-        let allowed = matches!(
-            self.settings.consumer.migration,
-            MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional
-        );
+        let allowed = self.settings.consumer.migration.downgrades();
         let Some((group, mut turn)) = self.consumer_turn(now, id, step) else {
             return;
         };
-        let classic = allowed.then(|| group.to_classic(&mut turn, &image, members));
+        let classic = allowed.then(|| group.to_classic(&mut turn, &image, members, None));
         let Some(mut classic) = classic.flatten() else {
             group.put_out(&mut turn, &image, members, cause);
             return;
         };
         turn.step.records.extend(group.tombstones());
-        classic.begin(&mut turn);
+        classic.begin(
+            &mut turn,
+            Some("the last member of the consumer protocol left"),
+        );
         self.groups
             .insert(id.into(), Group::Classic(Box::new(classic)));
     }
@@ -790,6 +809,7 @@ impl Groups {
                     metadata: partition.metadata,
                     commit_timestamp: now.wall_ms,
                     expire_timestamp,
+                    topic_id: topic.id,
                 };
                 let record =
                     GroupRecord::offset(&commit.group, &topic.name, partition.index, Some(value));
@@ -885,10 +905,13 @@ impl Groups {
             state: group.state(),
             kind: group.kind(),
         });
-        all.filter(|listed| {
-            passes(&filter.states, listed.state) && passes(&filter.types, listed.kind)
-        })
-        .collect()
+        let mut listed: Vec<Listed> = all
+            .filter(|listed| {
+                passes(&filter.states, listed.state) && passes(&filter.types, listed.kind)
+            })
+            .collect();
+        listed.sort_by_cached_key(|listed| listing_order(&listed.group));
+        listed
     }
 
     fn delete(&self, group: &str, step: &mut Step) -> ErrorCode {
@@ -905,9 +928,8 @@ impl Groups {
         ErrorCode::None
     }
 
-    fn forget_topics(&self, names: Vec<String>, step: &mut Step) -> usize {
-        let names: BTreeSet<String> = names.into_iter().collect();
-        let forgotten = self.offsets.of_topics(&names);
+    fn forget_topics(&self, topics: Vec<(String, Uuid)>, step: &mut Step) -> usize {
+        let forgotten = self.offsets.of_topics(&topics.into_iter().collect());
         let count = forgotten.len();
         for (group, topic, partition) in forgotten {
             let record = GroupRecord::offset(&group, &topic, partition, None);

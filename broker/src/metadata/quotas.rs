@@ -78,16 +78,34 @@ fn keys_of(entity: &[QuotaEntity]) -> Result<&'static [&'static str], Refusal> {
         .find_map(|part| part.name.as_deref().filter(|_| part.kind == IP))
         && !is_address(name)
     {
-        return invalid(format!("{name} is not a valid IP or resolvable host."));
+        return Err(no_address(name));
     }
     match kinds.as_slice() {
         [IP] => Ok(OF_ADDRESSES),
         [USER] | [CLIENT_ID] | [CLIENT_ID, USER] => Ok(OF_CLIENTS),
+        _ if kinds.contains(&IP) => invalid(
+            "Invalid quota entity combination, IP entity should not be combined with User or \
+             ClientId"
+                .to_owned(),
+        ),
         _ => invalid(
             "Invalid client quota entity types: an entity is a user, a client-id, both, or an ip"
                 .to_owned(),
         ),
     }
+}
+
+/// The name of a host in an entity, which somebody has to look up: only addresses are known here.
+pub fn host_of(entity: &[QuotaEntity]) -> Option<&str> {
+    let addresses = entity.iter().filter(|part| part.kind == IP);
+    let mut names = addresses.filter_map(|part| part.name.as_deref());
+    names.find(|name| is_address(name) && name.parse::<std::net::IpAddr>().is_err())
+}
+
+/// What is said about an address that is none.
+pub fn no_address(name: &str) -> Refusal {
+    let why = format!("{name} is not a valid IP or resolvable host.");
+    Refusal::new(ErrorCode::InvalidRequest, why)
 }
 
 /// An address, or what may be the name of a host.
@@ -152,6 +170,13 @@ pub fn check_filter(filter: &[(String, Wanted)]) -> Result<(), Refusal> {
         }
         seen.push(kind);
     }
+    if seen.len() > 1 && seen.iter().any(|kind| *kind == IP) {
+        return Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "Invalid entity filter component combination. IP filter component should not be used \
+             with user or clientId filter component.",
+        ));
+    }
     Ok(())
 }
 
@@ -179,4 +204,55 @@ pub fn matching<'a>(
             let values = values.iter().map(|(key, value)| (key.as_str(), *value));
             (entity, values.collect())
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entity(parts: &[(&str, &str)]) -> Vec<QuotaEntity> {
+        let parts = parts.iter().map(|(kind, name)| QuotaEntity {
+            kind: (*kind).to_owned(),
+            name: Some((*name).to_owned()),
+        });
+        parts.collect()
+    }
+
+    #[test]
+    fn an_address_goes_with_nobody() {
+        for parts in [
+            &[("user", "alice"), ("ip", "127.0.0.1")][..],
+            &[("client-id", "app"), ("ip", "127.0.0.1")],
+        ] {
+            let refused = keys_of(&entity(parts)).expect_err("no such combination");
+            assert_eq!(refused.error_code, ErrorCode::InvalidRequest);
+            let said = "Invalid quota entity combination";
+            assert!(refused.message.starts_with(said), "{refused:?}");
+        }
+        let any = |kind: &str| (kind.to_owned(), Wanted::Any);
+        for other in ["user", "client-id"] {
+            let refused = check_filter(&[any("ip"), any(other)]).expect_err("no such filter");
+            let said = "Invalid entity filter component combination";
+            assert!(refused.message.starts_with(said), "{refused:?}");
+        }
+        check_filter(&[any("user"), any("client-id")]).expect("both of a client");
+        check_filter(&[any("ip")]).expect("an address alone");
+    }
+
+    #[test]
+    fn names_of_hosts_are_to_be_looked_up_and_addresses_are_not() {
+        let host = |kind, name| host_of(&entity(&[(kind, name)])).map(str::to_owned);
+        assert_eq!(
+            host("ip", "RFC2606.invalid").as_deref(),
+            Some("RFC2606.invalid")
+        );
+        for (kind, name) in [
+            ("ip", "127.0.0.1"),
+            ("ip", "::1"),
+            ("ip", "not an address"),
+            ("user", "RFC2606.invalid"),
+        ] {
+            assert_eq!(host(kind, name), None, "{kind} {name}");
+        }
+    }
 }

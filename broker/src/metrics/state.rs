@@ -7,13 +7,12 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, GaugeVec, Opts};
 
+use super::OTHERS;
 use super::process::Process;
 use crate::node::Services;
 
 /// Topics told one by one; the sizes of all others are told together.
 const TOPICS_MAX: usize = 1000;
-/// What the others are called; no topic can have this name.
-const OTHERS: &str = "(others)";
 
 /// Reads the parts of the node.
 pub(super) struct State {

@@ -685,6 +685,14 @@ fn describe_cluster(scene: &mut Scene<'_>) {
     assert_eq!(answer.brokers.len(), 1);
     let port = i32::from(scene.node.listeners()[0].bound.port());
     assert_eq!(answer.brokers[0].port, port);
+    if scene.version >= 1 {
+        let controllers = DescribeClusterRequest::default().with_endpoint_type(2);
+        let answer = scene.client.call(scene.version, &controllers);
+        assert_eq!(answer.error_code, ErrorCode::MismatchedEndpointType.code());
+        // Tools show this sentence as it is.
+        let said = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+        assert_eq!(answer.error_message.as_deref(), Some(said));
+    }
 }
 
 fn describe_producers(scene: &mut Scene<'_>) {

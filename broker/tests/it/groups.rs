@@ -9,6 +9,7 @@ use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTop
 use reka_protocol::kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use reka_protocol::kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use reka_protocol::kafka_protocol::messages::leave_group_request::MemberIdentity;
+use reka_protocol::kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use reka_protocol::kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -23,11 +24,12 @@ use reka_protocol::kafka_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateTopicsRequest,
     DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
     GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    SyncGroupRequest,
+    ListGroupsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, SyncGroupRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_protocol::versions;
+use uuid::Uuid;
 
 use crate::support::{Client, start_with, topic_name};
 
@@ -38,7 +40,7 @@ fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn group(name: &str) -> GroupId {
+pub(crate) fn group(name: &str) -> GroupId {
     GroupId(text(name))
 }
 
@@ -75,7 +77,7 @@ fn create(client: &mut Client, name: &str) {
 }
 
 /// Asks until the coordinator answers for the group.
-fn find(client: &mut Client, name: &str) {
+pub(crate) fn find(client: &mut Client, name: &str) {
     let request = FindCoordinatorRequest::default().with_key(text(name));
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -136,7 +138,12 @@ fn join_alone(client: &mut Client, version: i16, name: &str) -> JoinGroupRespons
     client.call(version, &join(name, &joined.member_id))
 }
 
-fn commit(name: &str, partition: i32, offset: i64, metadata: &str) -> OffsetCommitRequest {
+pub(crate) fn commit(
+    name: &str,
+    partition: i32,
+    offset: i64,
+    metadata: &str,
+) -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition::default()
         .with_partition_index(partition)
         .with_committed_offset(offset)
@@ -151,7 +158,18 @@ fn commit(name: &str, partition: i32, offset: i64, metadata: &str) -> OffsetComm
         .with_topics(vec![topic])
 }
 
-fn commit_code(client: &mut Client, version: i16, request: &OffsetCommitRequest) -> ErrorCode {
+/// The id of topic `t`.
+fn topic_id(client: &mut Client) -> Uuid {
+    let topic = MetadataRequestTopic::default().with_name(Some(topic_name("t")));
+    let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+    client.call(12, &request).topics[0].topic_id
+}
+
+pub(crate) fn commit_code(
+    client: &mut Client,
+    version: i16,
+    request: &OffsetCommitRequest,
+) -> ErrorCode {
     let code = client.call(version, request).topics[0].partitions[0].error_code;
     ErrorCode::from_code(code).expect("a known code")
 }
@@ -175,8 +193,10 @@ fn committed(client: &mut Client, version: i16, name: &str) -> (i64, String) {
         assert_eq!(partition.error_code, 0, "version {version}");
         return plain(partition.committed_offset, partition.metadata);
     }
+    let id = topic_id(client);
     let topic = OffsetFetchRequestTopics::default()
         .with_name(topic_name("t"))
+        .with_topic_id(id)
         .with_partition_indexes(vec![0]);
     let asked = OffsetFetchRequestGroup::default()
         .with_group_id(group(name))
@@ -184,7 +204,12 @@ fn committed(client: &mut Client, version: i16, name: &str) -> (i64, String) {
     let request = OffsetFetchRequest::default().with_groups(vec![asked]);
     let mut answer = client.call(version, &request).groups.remove(0);
     assert_eq!((answer.error_code, &*answer.group_id), (0, &text(name)));
-    let partition = answer.topics.remove(0).partitions.remove(0);
+    let mut topic = answer.topics.remove(0);
+    match version {
+        10.. => assert_eq!(topic.topic_id, id),
+        _ => assert_eq!(topic.name, topic_name("t")),
+    }
+    let partition = topic.partitions.remove(0);
     assert_eq!(partition.error_code, 0, "version {version}");
     plain(partition.committed_offset, partition.metadata)
 }
@@ -351,9 +376,24 @@ fn leave_group(scene: &mut Scene<'_>) {
 }
 
 fn offset_commit(scene: &mut Scene<'_>) {
-    let request = commit(&scene.group, 0, 42, "a note");
+    let id = topic_id(&mut scene.client);
+    let commit = |name: &str, partition, offset, metadata: &str| {
+        let mut request = commit(name, partition, offset, metadata);
+        request.topics[0].topic_id = id;
+        request
+    };
+    let mut request = commit(&scene.group, 0, 42, "a note");
     let code = commit_code(&mut scene.client, scene.version, &request);
     assert_eq!(code, ErrorCode::None);
+    if scene.version >= 10 {
+        let topic = &scene.client.call(scene.version, &request).topics[0];
+        assert_eq!((topic.topic_id, topic.name.as_str()), (id, ""));
+        for unknown in [Uuid::nil(), Uuid::from_bytes([9; 16])] {
+            request.topics[0].topic_id = unknown;
+            let code = commit_code(&mut scene.client, scene.version, &request);
+            assert_eq!(code, ErrorCode::UnknownTopicId);
+        }
+    }
     let there = committed(&mut scene.client, 9, &scene.group);
     assert_eq!(there, (42, "a note".to_owned()));
     let missing = commit(&scene.group, 2, 1, "");
@@ -388,6 +428,34 @@ fn offset_fetch(scene: &mut Scene<'_>) {
         let groups = scene.client.call(version, &all).groups;
         let found: Vec<_> = groups.iter().map(|group| group.topics.len()).collect();
         assert_eq!(found, [1, 0]);
+    }
+    if version >= 10 {
+        let known = topic_id(&mut scene.client);
+        let all = OffsetFetchRequestGroup::default().with_group_id(group(&scene.group));
+        let mut request = OffsetFetchRequest::default().with_groups(vec![all.with_topics(None)]);
+        let told = scene.client.call(version, &request).groups.remove(0);
+        assert_eq!(told.topics[0].topic_id, known);
+        let unknown = Uuid::from_bytes([9; 16]);
+        let ask = |id| {
+            OffsetFetchRequestTopics::default()
+                .with_topic_id(id)
+                .with_partition_indexes(vec![0])
+        };
+        request.groups[0].topics = Some(vec![ask(unknown), ask(known)]);
+        let told = scene.client.call(version, &request).groups.remove(0).topics;
+        let codes = told.iter().map(|topic| {
+            let partition = &topic.partitions[0];
+            (
+                topic.topic_id,
+                partition.committed_offset,
+                partition.error_code,
+            )
+        });
+        let expected = [
+            (known, 42, 0),
+            (unknown, -1, ErrorCode::UnknownTopicId.code()),
+        ];
+        assert_eq!(codes.collect::<Vec<_>>(), expected);
     }
 }
 

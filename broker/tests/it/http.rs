@@ -80,6 +80,54 @@ fn what_clients_do_is_counted() {
     node.stop().expect("a clean stop");
 }
 
+#[test]
+fn a_group_that_is_behind_is_told_with_records_and_seconds() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = start_with(dir.path(), &["offsets.topic.num.partitions=4"]);
+    let mut client = Client::connect(&node);
+    client.call(9, &named("t"));
+    // Written now, an hour ago by its own word.
+    let hour_ago = reka_broker::clock::Clock.now_ms() - 3_600_000;
+    for value in ["a", "b", "c"] {
+        let mut builder = reka_records::BatchBuilder::new(0);
+        let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+        builder
+            .append(0, hour_ago, None, Some(value.as_bytes()), none)
+            .expect("a record that fits");
+        client.produce(9, "t", builder.finish());
+    }
+    crate::groups::find(&mut client, "g");
+    let lag = |node: &Node, of: &str| {
+        let found = samples(node);
+        let at = |name: &str| {
+            let place = format!("{name}{{group=\"{of}\",partition=\"0\",topic=\"t\"}}");
+            found.get(&place).copied()
+        };
+        (at("reka_group_lag_records"), at("reka_group_lag_seconds"))
+    };
+    assert_eq!(lag(&node, "g"), (None, None));
+    for (offset, behind) in [(1, 2.0), (3, 0.0), (0, 3.0)] {
+        let code =
+            crate::groups::commit_code(&mut client, 9, &crate::groups::commit("g", 0, offset, ""));
+        assert_eq!(code, reka_protocol::ErrorCode::None);
+        let (records, seconds) = lag(&node, "g");
+        assert_eq!(records, Some(behind));
+        let seconds = seconds.expect("told");
+        let expected = if behind > 0.0 {
+            3600.0..3700.0
+        } else {
+            0.0..0.1
+        };
+        assert!(expected.contains(&seconds), "{seconds} at {offset}");
+    }
+    // Who has no offset any more has no lag.
+    let topics = reka_protocol::kafka_protocol::messages::DeleteGroupsRequest::default()
+        .with_groups_names(vec![crate::groups::group("g")]);
+    assert_eq!(client.call(2, &topics).results[0].error_code, 0);
+    assert_eq!(lag(&node, "g"), (None, None));
+    node.stop().expect("a clean stop");
+}
+
 fn named(topic: &str) -> reka_protocol::kafka_protocol::messages::MetadataRequest {
     use reka_protocol::kafka_protocol::messages::MetadataRequest;
     use reka_protocol::kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -114,6 +162,13 @@ fn the_page_lists_every_metric() {
     let mut client = Client::connect(&node);
     client.call(9, &named("t"));
     client.produce(9, "missing", batch(&["a"], None));
+    crate::groups::find(&mut client, "g");
+    let commit = crate::groups::commit("g", 0, 0, "");
+    crate::groups::commit_code(&mut client, 9, &commit);
+    node.services()
+        .metrics
+        .groups
+        .rebalanced("new member", std::time::Duration::ZERO);
     node.services()
         .metrics
         .requests

@@ -8,6 +8,7 @@ use std::time::Duration;
 use reka_broker::config::Sources;
 use reka_broker::loggers::{Level, Loggers};
 use reka_broker::{Config, Node};
+use reka_protocol::codec::request_frame;
 use reka_protocol::kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use reka_protocol::kafka_protocol::messages::fetch_response::PartitionData;
 use reka_protocol::kafka_protocol::messages::produce_request::{
@@ -15,9 +16,9 @@ use reka_protocol::kafka_protocol::messages::produce_request::{
 };
 use reka_protocol::kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use reka_protocol::kafka_protocol::messages::{
-    FetchRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+    FetchRequest, ProduceRequest, ResponseHeader, TopicName,
 };
-use reka_protocol::kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
+use reka_protocol::kafka_protocol::protocol::{Decodable, Request, StrBytes};
 use reka_protocol::versions;
 use reka_records::{BatchBuilder, batches};
 
@@ -75,23 +76,11 @@ impl Client {
     }
 
     /// Sends a request without waiting for its answer; its correlation id.
-    pub(crate) fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+    pub(crate) fn send<R: Request + 'static>(&mut self, version: i16, request: &R) -> i32 {
         self.correlation_id += 1;
         let api = versions::by_key(R::KEY).expect("a known api");
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(self.correlation_id)
-            .with_client_id(Some(StrBytes::from_static_str("test")));
-        let mut frame = vec![0; 4];
-        header
-            .encode(&mut frame, api.request_header_version(version))
-            .expect("a header");
-        request
-            .encode(&mut frame, api.codec_version(version))
-            .expect("a request");
-        let size = (frame.len() - 4) as i32;
-        frame[..4].copy_from_slice(&size.to_be_bytes());
+        let frame = request_frame(api, version, self.correlation_id, Some("test"), request)
+            .expect("a request of this version");
         self.stream.write_all(&frame).expect("a connection");
         self.correlation_id
     }
@@ -113,7 +102,7 @@ impl Client {
         response
     }
 
-    pub(crate) fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub(crate) fn call<R: Request + 'static>(&mut self, version: i16, request: &R) -> R::Response {
         let correlation_id = self.send(version, request);
         self.receive::<R>(version, correlation_id)
     }

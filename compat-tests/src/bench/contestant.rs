@@ -40,7 +40,7 @@ impl Kind {
 
     /// Apache Kafka, fetched if it is not there.
     pub fn kafka(ctx: &Context) -> Result<Kind> {
-        Java::kafka_for_measuring(ctx).map(Kind::Kafka)
+        Ok(Kind::Kafka(Java::kafka(ctx)?.for_measuring()))
     }
 
     /// As in figures.
@@ -82,7 +82,7 @@ impl<'a> Contestant<'a> {
             home: home.into(),
             settings,
             running: None,
-            tools: Java::kafka_for_measuring(ctx)?,
+            tools: Java::kafka(ctx)?.for_measuring(),
         };
         contestant.start_again()?;
         Ok(contestant)

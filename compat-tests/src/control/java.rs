@@ -56,13 +56,11 @@ impl Java {
         })
     }
 
-    /// The same as it runs where its speed counts.
-    pub fn kafka_for_measuring(ctx: &Context) -> Result<Self> {
-        let flags = FLAGS_FOR_MEASURING;
-        Ok(Self {
-            flags,
-            ..Self::kafka(ctx)?
-        })
+    /// As it runs where its speed counts.
+    #[must_use]
+    pub fn for_measuring(mut self) -> Self {
+        self.flags = FLAGS_FOR_MEASURING;
+        self
     }
 
     /// The same with our own sources, compiled against them into the row's folder.

@@ -69,7 +69,7 @@ impl Pair {
     }
 
     /// Asks both in one version and compares. `request` is made for each side, as ids differ.
-    pub fn ask<R: Request>(
+    pub fn ask<R: Request + 'static>(
         &mut self,
         version: i16,
         what: &str,
@@ -103,7 +103,7 @@ impl Pair {
     }
 
     /// Asks in every version both have in common.
-    pub fn ask_every<R: Request>(
+    pub fn ask_every<R: Request + 'static>(
         &mut self,
         what: &str,
         request: impl Fn(&Side, i16) -> R,
@@ -121,7 +121,7 @@ impl Pair {
     }
 
     /// Asks both and compares nothing: what sets the scene.
-    pub fn ask_quietly<R: Request>(
+    pub fn ask_quietly<R: Request + 'static>(
         &mut self,
         version: i16,
         request: impl Fn(&Side) -> R,

@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use reka_protocol::kafka_protocol::messages::{RequestHeader, ResponseHeader};
-use reka_protocol::kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
+use reka_protocol::codec::request_frame;
+use reka_protocol::kafka_protocol::messages::ResponseHeader;
+use reka_protocol::kafka_protocol::protocol::{Decodable, Request};
 use reka_protocol::versions;
 use uuid::Uuid;
 
@@ -69,22 +70,16 @@ impl Side {
     }
 
     /// Sends a request and waits for what comes back.
-    pub fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<Answer<R::Response>> {
+    pub fn ask<R: Request + 'static>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<Answer<R::Response>> {
         let step = format!("ask {} for api {} version {version}", self.name, R::KEY);
         let api = versions::by_key(R::KEY)
             .ok_or_else(|| Error::refused(step.as_str(), "not in the version table"))?;
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(1)
-            .with_client_id(Some(StrBytes::from_static_str("differential")));
-        let mut frame = vec![0; 4];
-        let encoded = header
-            .encode(&mut frame, api.request_header_version(version))
-            .and_then(|()| request.encode(&mut frame, api.codec_version(version)));
-        encoded.map_err(|error| Error::refused(step.as_str(), error.to_string()))?;
-        let size = (frame.len() - 4) as i32;
-        frame[..4].copy_from_slice(&size.to_be_bytes());
+        let frame = request_frame(api, version, 1, Some("differential"), request)
+            .map_err(|error| Error::refused(step.as_str(), error.to_string()))?;
         let answer = match self.exchange(&frame) {
             Ok(answer) => answer,
             Err(error) if was_closed(&error) => {

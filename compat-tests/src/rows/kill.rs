@@ -8,19 +8,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
 use reka_protocol::kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use reka_protocol::kafka_protocol::messages::produce_request::{
     PartitionProduceData, TopicProduceData,
 };
 use reka_protocol::kafka_protocol::messages::{
-    CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ProduceRequest, TopicName,
+    FetchRequest, InitProducerIdRequest, ProduceRequest,
 };
-use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_records::{BatchBuilder, batches};
 
+use super::raw::{Random, answer, create_topic, kill_amidst, now, number, seed_of_now, topic_name};
 use crate::context::Context;
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
@@ -43,7 +42,7 @@ const RECORD_BYTES_MAX: usize = 1 << 20;
 
 fn run(ctx: &Context) -> Result<Verdict> {
     let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
-    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(|| now().as_nanos() as u64);
+    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(seed_of_now);
     let judged = kill_again_and_again(ctx, rounds, seed);
     let records = judged.map_err(|error| {
         Error::refused(
@@ -56,32 +55,13 @@ fn run(ctx: &Context) -> Result<Verdict> {
     )))
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a client's clock: what it writes, and a seed nobody chose"
-)]
-fn now() -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default()
-}
-
-fn number(name: &str) -> Result<Option<u64>> {
-    let Ok(text) = std::env::var(name) else {
-        return Ok(None);
-    };
-    let parsed = text.parse();
-    parsed
-        .map(Some)
-        .map_err(|_| Error::refused(format!("read {name}"), format!("{text:?} is not a number")))
-}
-
 fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<usize> {
     let server = Reka::build(ctx)?;
     let home = ctx.work().join("reka");
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let first = Reka::start(&server, &home)?;
     let mut side = Side::new("Reka", first.address());
-    create_topic(&mut side)?;
+    create_topic(&mut side, TOPIC, 1)?;
     let mut producers = Vec::new();
     for _ in 0..PRODUCERS {
         producers.push(Producer::new(&mut side)?);
@@ -92,25 +72,8 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<usize> 
             Some(reka) => reka,
             None => Reka::start(&server, &home)?,
         };
-        let address = reka.address();
         let pause = Duration::from_millis(random.within(ROUND_MS));
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = producers
-                .iter_mut()
-                .map(|producer| scope.spawn(|| producer.produce(address, &stop)))
-                .collect();
-            // The moment of the kill is what is tried out here, not something that is waited for.
-            std::thread::sleep(pause);
-            let killed = reka.kill();
-            stop.store(true, Ordering::SeqCst);
-            for thread in threads {
-                thread
-                    .join()
-                    .map_err(|_| Error::refused("produce", "a producer panicked"))??;
-            }
-            killed
-        })?;
+        kill_amidst(reka, pause, &mut producers, Producer::produce)?;
     }
     let last = Reka::start(&server, &home)?;
     let mut side = Side::new("Reka", last.address());
@@ -246,38 +209,12 @@ impl Producer {
         }
         let data = PartitionProduceData::default().with_records(Some(builder.finish().into()));
         let topic = TopicProduceData::default()
-            .with_name(topic_name())
+            .with_name(topic_name(TOPIC))
             .with_partition_data(vec![data]);
         ProduceRequest::default()
             .with_acks(-1)
             .with_timeout_ms(10_000)
             .with_topic_data(vec![topic])
-    }
-}
-
-fn topic_name() -> TopicName {
-    TopicName(StrBytes::from_static_str(TOPIC))
-}
-
-fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
-    match answered {
-        Answer::Response(answer) => Ok(answer),
-        Answer::Closed => Err(Error::refused(step, "the connection was closed")),
-    }
-}
-
-fn create_topic(side: &mut Side) -> Result<()> {
-    let topic = CreatableTopic::default()
-        .with_name(topic_name())
-        .with_num_partitions(1)
-        .with_replication_factor(1);
-    let request = CreateTopicsRequest::default()
-        .with_topics(vec![topic])
-        .with_timeout_ms(10_000);
-    let created = answer(side.ask(7, &request)?, "create the topic")?;
-    match created.topics[0].error_code {
-        0 => Ok(()),
-        code => Err(Error::refused("create the topic", format!("error {code}"))),
     }
 }
 
@@ -290,7 +227,7 @@ fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
             .with_fetch_offset(next)
             .with_partition_max_bytes(1 << 20);
         let topic = FetchTopic::default()
-            .with_topic(topic_name())
+            .with_topic(topic_name(TOPIC))
             .with_partitions(vec![partition]);
         let request = FetchRequest::default()
             .with_max_wait_ms(0)
@@ -323,17 +260,5 @@ fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
                 next = record.offset + 1;
             }
         }
-    }
-}
-
-/// Marsaglia's xorshift: the moments of the kills, repeatable.
-struct Random(u64);
-
-impl Random {
-    fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        range.start + self.0 % (range.end - range.start)
     }
 }

@@ -28,7 +28,7 @@ fn run(ctx: &Context) -> Result<Verdict> {
 }
 
 /// What the lock file pins. Scripts of packages are not run: none of these needs one.
-fn packages(ctx: &Context) -> Result<PathBuf> {
+pub(super) fn packages(ctx: &Context) -> Result<PathBuf> {
     const PINS: [&str; 2] = ["package.json", "package-lock.json"];
     let sources = ctx.client_sources("node");
     let mut key = Vec::new();

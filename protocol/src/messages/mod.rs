@@ -2,7 +2,8 @@
 //!
 //! Everything before authentication (`api_versions`, `sasl`), so that strangers never reach a
 //! generated decoder; and the two hot paths (`produce`, `fetch`), whose records stay where they
-//! are. All other messages are the codec crate's, behind the guard. `coordinator` has the records
+//! are. All other messages are the codec crate's, behind the guard, but for the one
+//! version of `offsets` that it lacks. `coordinator` has the records
 //! of the internal topics, which the codec crate lacks.
 //!
 //! Decoders check a whole request once and then hand out slices of its frame. They accept and
@@ -11,6 +12,7 @@
 pub mod api_versions;
 pub mod coordinator;
 pub mod fetch;
+pub(crate) mod offsets;
 pub mod produce;
 pub mod sasl;
 

@@ -230,6 +230,22 @@ impl<'a> Reader<'a> {
         &mut self,
         mut known: impl FnMut(u32, &mut Reader<'a>) -> Read<bool>,
     ) -> Read<()> {
+        self.sized_tags(|tag, _, reader| known(tag, reader))
+    }
+
+    /// Tagged fields of a struct that knows none, for whoever keeps them.
+    pub(crate) fn unknown_tags(&mut self, mut keep: impl FnMut(u32, &'a [u8])) -> Read<()> {
+        self.sized_tags(|tag, size, reader| {
+            keep(tag, reader.take(size)?);
+            Ok(true)
+        })
+    }
+
+    #[inline]
+    fn sized_tags(
+        &mut self,
+        mut known: impl FnMut(u32, usize, &mut Reader<'a>) -> Read<bool>,
+    ) -> Read<()> {
         if !self.flexible {
             return Ok(());
         }
@@ -264,7 +280,7 @@ impl<'a> Reader<'a> {
             if declared > self.left() {
                 return Err(self.truncated(declared));
             }
-            if known(tag, self)? {
+            if known(tag, declared, self)? {
                 let used = self.at - field_at;
                 if used != declared {
                     return Err(Fault::new(

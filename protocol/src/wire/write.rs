@@ -114,6 +114,11 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Bytes whose length is known without being written.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.out.put_slice(bytes);
+    }
+
     pub(crate) fn array<T>(
         &mut self,
         items: &[T],

@@ -3,7 +3,9 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages as m;
-use kafka_protocol::protocol::{Encodable, Message, Request, VersionRange};
+use kafka_protocol::protocol::{Message, Request, VersionRange};
+use reka_protocol::codec::{decode_request, encode_request};
+use reka_protocol::versions::{self, Api};
 
 /// What the codec crate makes of a request body.
 pub(crate) struct Decoded {
@@ -24,11 +26,13 @@ pub(crate) struct Codec {
     pub(crate) encode_default: fn(i16) -> Result<BytesMut, String>,
 }
 
-fn codec<T: Request + Default>() -> Codec {
-    fn encode<T: Encodable>(message: &T, version: i16) -> Result<BytesMut, String> {
+fn codec<T: Request + Default + 'static>() -> Codec {
+    fn api<T: Request>() -> &'static Api {
+        versions::by_key(T::KEY).expect("in the table")
+    }
+    fn encode<T: Request + 'static>(message: &T, version: i16) -> Result<BytesMut, String> {
         let mut out = BytesMut::new();
-        message
-            .encode(&mut out, version)
+        encode_request(api::<T>(), version, message, &mut out)
             .map_err(|error| error.to_string())?;
         Ok(out)
     }
@@ -37,13 +41,15 @@ fn codec<T: Request + Default>() -> Codec {
         request: T::VERSIONS,
         response: <T::Response as Message>::VERSIONS,
         decode: |mut body, version| {
-            let message = T::decode(&mut body, version).map_err(|error| error.to_string())?;
+            let message: T = decode_request(api::<T>(), version, &mut body)?;
             Ok(Decoded {
                 left: body.len(),
                 again: encode(&message, version),
             })
         },
-        decode_only: |mut body, version| T::decode(&mut body, version).is_ok(),
+        decode_only: |mut body, version| {
+            decode_request::<T>(api::<T>(), version, &mut body).is_ok()
+        },
         encode_default: |version| encode(&T::default(), version),
     }
 }

@@ -21,6 +21,7 @@ fn offset() -> OffsetCommitValue {
         metadata: "m".to_owned(),
         commit_timestamp: 9,
         expire_timestamp: 11,
+        topic_id: Uuid::nil(),
     }
 }
 
@@ -77,6 +78,23 @@ fn offset_commit_values_keep_their_bytes_in_every_version() {
     check(2, &[&[0, 2], &seven, &[0, 1, b'm'], &nine]);
     check(3, &[&[0, 3], &seven, &two, &[0, 1, b'm'], &nine]);
     check(4, &[&[0, 4], &seven, &two, &[2, b'm'], &nine, &[0]]);
+    let by_id = OffsetCommitValue {
+        topic_id: Uuid::from_bytes([9; 16]),
+        ..offset()
+    };
+    let encoded = by_id.encode(4).expect("encodes");
+    let expected = [
+        &[0, 4],
+        &seven[..],
+        &two,
+        &[2, b'm'],
+        &nine,
+        &[1, 0, 16],
+        &[9; 16],
+    ];
+    assert_eq!(encoded, expected.concat());
+    let read = OffsetCommitValue::decode(&encoded).expect("reads");
+    assert_eq!(read.topic_id, by_id.topic_id);
 }
 
 #[test]

@@ -11,8 +11,10 @@ fn every_version_in_the_table_is_inside_both_of_the_codec_structs_ranges() {
     assert_eq!(keys, APIS.iter().map(|api| api.key).collect::<Vec<_>>());
     for (api, codec) in APIS.iter().zip(&codecs) {
         for version in api.served_from..=api.max {
+            let by_hand = version >= api.request_by_hand_from;
             let version = api.codec_version(version);
-            for range in [codec.request, codec.response] {
+            let request = (!by_hand).then_some(codec.request);
+            for range in request.into_iter().chain([codec.response]) {
                 assert!(
                     range.min <= version && version <= range.max,
                     "{} v{version} is outside {range}",
@@ -25,13 +27,20 @@ fn every_version_in_the_table_is_inside_both_of_the_codec_structs_ranges() {
 
 /// The versions above or below the codec crate are few, on purpose, and handled by hand.
 #[test]
-fn only_produce_and_list_offsets_reach_past_the_codec_crate() {
+fn only_these_reach_past_the_codec_crate() {
     let past: Vec<&str> = APIS
         .iter()
-        .filter(|api| api.served_from != api.min || api.codec_max != api.max)
+        .filter(|api| {
+            api.served_from != api.min
+                || api.codec_max != api.max
+                || api.request_by_hand_from <= api.max
+        })
         .map(|api| api.name)
         .collect();
-    assert_eq!(past, ["Produce", "ListOffsets"]);
+    assert_eq!(
+        past,
+        ["Produce", "ListOffsets", "OffsetCommit", "OffsetFetch"]
+    );
     assert!(PRODUCE.advertises(0) && !PRODUCE.serves(2) && PRODUCE.serves(3));
 }
 

@@ -104,14 +104,15 @@ impl ClassicGroup {
         Some(group)
     }
 
-    /// Writes the group as it came, then calls its members to join: somebody has left.
-    pub(in crate::group) fn begin(&mut self, turn: &mut Turn<'_>) {
+    /// Writes the group as it came, then calls its members to join if there is a cause.
+    pub(in crate::group) fn begin(&mut self, turn: &mut Turn<'_>, cause: Option<&str>) {
         self.is_inherited = true;
         self.write(turn);
         for member in self.members.values() {
             self.arm_session(turn, member);
         }
-        let cause = "the last member of the consumer protocol left".to_owned();
-        self.prepare_rebalance(turn, cause, "");
+        if let Some(cause) = cause {
+            self.prepare_rebalance(turn, cause.to_owned(), "");
+        }
     }
 }

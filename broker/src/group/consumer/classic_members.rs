@@ -17,14 +17,14 @@ use reka_raft::MetadataImage;
 use uuid::Uuid;
 
 use super::assignor::{Partitions, pairs};
-use super::heartbeat::Who;
+use super::heartbeat::{Change, Who};
 use super::{ConsumerGroup, Held, Member, MemberState};
 use crate::group::GroupSettings;
 use crate::group::ask::{
     Heartbeat, Join, Joined, Leave, Leaving, Left, Protocol, Reply, Sync, Synced, Ticket,
 };
 use crate::group::classic::{CONSUMER, ClassicGroup, MovedMember, Turn};
-use crate::group::embedded::{self, ByName, Subscription, read_assignment};
+use crate::group::embedded::{self, ByName, Given, Subscription};
 use crate::group::record::GroupRecord;
 use crate::group::refusal::Refusal;
 use crate::group::timers::Timer;
@@ -62,7 +62,8 @@ impl ConsumerGroup {
             })
     }
 
-    /// JoinGroup to a consumer group.
+    /// JoinGroup to a consumer group. If whoever joins takes the place of the last member of the
+    /// consumer protocol, the classic group that goes on instead.
     pub(in crate::group) fn join_classic(
         &mut self,
         turn: &mut Turn<'_>,
@@ -70,17 +71,18 @@ impl ConsumerGroup {
         limits: &GroupSettings,
         ticket: Ticket,
         join: Join,
-    ) {
+    ) -> Option<ClassicGroup> {
         let from = turn.step.records.len();
-        let told = join.member_id.clone();
-        let joined = match self.try_join(turn, image, limits, join) {
+        let (joined, classic) = match self.try_join(turn, image, limits, join) {
             Ok(joined) => joined,
             Err(refused) => {
                 turn.step.records.truncate(from);
-                Joined::error(refused.error_code, told)
+                // Kafka says nothing else once it has refused.
+                (Joined::error(refused.error_code, ""), None)
             }
         };
         turn.step.replies.push((ticket, Reply::Join(joined)));
+        classic
     }
 
     fn try_join(
@@ -89,20 +91,22 @@ impl ConsumerGroup {
         image: &MetadataImage,
         limits: &GroupSettings,
         join: Join,
-    ) -> Result<Joined, Refusal> {
+    ) -> Result<(Joined, Option<ClassicGroup>), Refusal> {
+        let from = turn.step.records.len();
         let refused = |code: ErrorCode| Refusal::new(code, code.name());
         if !self.supports(&join.protocol_type, &join.protocols) {
             return Err(refused(ErrorCode::InconsistentGroupProtocol));
         }
         let offer = join.protocols.first();
         let offer = offer.ok_or_else(|| refused(ErrorCode::InconsistentGroupProtocol))?;
-        let subscription = Subscription::read(&offer.metadata)
-            .ok_or_else(|| refused(ErrorCode::InconsistentGroupProtocol))?;
         let is_new = join.member_id.is_empty();
         if is_new && join.instance_id.is_none() && join.takes_id_first {
+            // What it offers is looked at when it comes back.
             let id = join.fresh_id.to_string();
-            return Ok(Joined::error(ErrorCode::MemberIdRequired, id));
+            return Ok((Joined::error(ErrorCode::MemberIdRequired, id), None));
         }
+        let subscription = Subscription::read(&offer.metadata)
+            .ok_or_else(|| refused(ErrorCode::InconsistentGroupProtocol))?;
         let owned = by_id(image, subscription.owned);
         let mut change = self.find(
             turn,
@@ -134,12 +138,35 @@ impl ConsumerGroup {
             session_timeout_ms: join.session_timeout_ms,
             supported_protocols: join.protocols.into_iter().map(offered).collect(),
         });
-        if *about != before || change.before.is_none() {
+        let reads_else = about.subscribed_topic_names != before.subscribed_topic_names
+            || before.subscribed_topic_regex.is_some();
+        let joined = |id: &Arc<str>, generation| Joined {
+            error_code: ErrorCode::None,
+            generation,
+            protocol_type: Some(CONSUMER.to_owned()),
+            protocol: Some(protocol),
+            leader: String::new(),
+            skip_assignment: false,
+            member_id: id.to_string(),
+            members: Vec::new(),
+        };
+        if let Some(mut classic) = self.replaced_by_classic(turn, image, &change) {
+            // None of the group's records outlives it, so none of this member's is written.
+            turn.step.records.truncate(from);
+            turn.step.records.extend(self.tombstones());
+            let is_stale = reads_else || self.target_epoch < self.epoch;
+            let cause = is_stale.then_some("a classic member took the place of the last consumer");
+            classic.begin(turn, cause);
+            let generation = match is_stale {
+                true => change.after.epoch,
+                false => self.epoch,
+            };
+            return Ok((joined(&change.id, generation), Some(classic)));
+        }
+        if change.after.about != before || change.before.is_none() {
             let record = self.member_record(&change.id, Some(&change.after.about));
             turn.step.records.push(record);
         }
-        let reads_else = change.after.about.subscribed_topic_names != before.subscribed_topic_names
-            || before.subscribed_topic_regex.is_some();
         let after = self.advance(turn, image, limits, &change, reads_else, Some(&owned))?;
         turn.timers.disarm(&self.rejoin(&change.id));
         turn.arm(self.session(&change.id), i64::from(join.session_timeout_ms));
@@ -147,16 +174,24 @@ impl ConsumerGroup {
             self.fetch_assignment(&change.id),
             i64::from(join.rebalance_timeout_ms),
         );
-        Ok(Joined {
-            error_code: ErrorCode::None,
-            generation: after.epoch,
-            protocol_type: Some(CONSUMER.to_owned()),
-            protocol: Some(protocol),
-            leader: String::new(),
-            skip_assignment: false,
-            member_id: change.id.to_string(),
-            members: Vec::new(),
-        })
+        Ok((joined(&change.id, after.epoch), None))
+    }
+
+    /// The classic group that is left when a classic member takes the place of the only static
+    /// member that spoke the consumer protocol; `None` if that is not so or not wanted.
+    fn replaced_by_classic(
+        &self,
+        turn: &mut Turn<'_>,
+        image: &MetadataImage,
+        change: &Change,
+    ) -> Option<ClassicGroup> {
+        let instance = change.after.about.instance_id.as_ref()?;
+        let holder = self.static_members.get(instance)?;
+        if !turn.settings.consumer.migration.downgrades() {
+            return None;
+        }
+        let joining = (&change.id, &change.after.about);
+        self.to_classic(turn, image, std::slice::from_ref(holder), Some(joining))
     }
 
     /// A classic member by its ids.
@@ -205,7 +240,7 @@ impl ConsumerGroup {
         {
             return Synced::error(ErrorCode::InconsistentGroupProtocol);
         }
-        if self.epoch > member.epoch && member.state != MemberState::UnrevokedPartitions {
+        if self.target_epoch > member.epoch && member.state != MemberState::UnrevokedPartitions {
             self.call(turn, id, member);
             return Synced::error(ErrorCode::RebalanceInProgress);
         }
@@ -234,7 +269,11 @@ impl ConsumerGroup {
             return ErrorCode::IllegalGeneration;
         }
         turn.arm(self.session(id), i64::from(classic.session_timeout_ms));
-        let has_to_join = member.epoch < self.epoch
+        // A new target may have to wait (`group.consumer.assignment.interval.ms`); where nobody
+        // reports who would have it computed, members join again until it is.
+        let only_classic = || self.classic_members().count() == self.members.len();
+        let has_to_join = member.epoch < self.target_epoch
+            || (member.epoch < self.epoch && only_classic())
             || match member.state {
                 MemberState::Stable => false,
                 MemberState::UnrevokedPartitions => true,
@@ -269,11 +308,11 @@ impl ConsumerGroup {
     pub(in crate::group) fn leaving(&self, leave: Leave) -> (Left, Vec<Arc<str>>) {
         let mut members = Vec::with_capacity(leave.members.len());
         let mut gone: Vec<Arc<str>> = Vec::new();
-        for mut leaving in leave.members {
+        for leaving in leave.members {
             let code = match self.leaves(&leaving) {
-                Ok(id) if gone.contains(&id) => ErrorCode::UnknownMemberId,
+                // Named twice is gone once, and no error.
+                Ok(id) if gone.contains(&id) => ErrorCode::None,
                 Ok(id) => {
-                    leaving.member_id = id.to_string();
                     gone.push(id);
                     ErrorCode::None
                 }
@@ -315,21 +354,24 @@ impl ConsumerGroup {
         image: &MetadataImage,
     ) -> Result<(ConsumerGroup, Vec<GroupRecord>), Refusal> {
         let group = ConsumerGroup::new(id.clone());
-        let malformed = || {
-            Refusal::new(
-                ErrorCode::GroupIdNotFound,
-                format!(
-                    "Cannot upgrade the classic group {id} to consumer group because the embedded consumer protocol is malformed."
-                ),
-            )
+        let refused = |why: &str| {
+            let why = format!("Cannot upgrade classic group {id} to consumer group because {why}");
+            Refusal::new(ErrorCode::GroupIdNotFound, why)
         };
+        let malformed = || refused("the embedded consumer protocol is malformed.");
         let mut moved = Vec::new();
         // Should a leader have given a partition twice, one of the two loses it.
         let mut taken = BTreeSet::new();
         for member in members {
             let subscription = Subscription::read(&member.metadata).ok_or_else(malformed)?;
-            let given = read_assignment(&member.assignment).ok_or_else(malformed)?;
-            let mut target = by_id(image, given);
+            let given = Given::read(&member.assignment).ok_or_else(malformed)?;
+            if given.has_user_data {
+                // What an assignor of the client's own tells its members would be lost.
+                return Err(refused(
+                    "an unsupported custom assignor is in use. Please refer to the documentation or switch to a default assignor before re-attempting the upgrade.",
+                ));
+            }
+            let mut target = by_id(image, given.partitions);
             for (topic, indexes) in &mut target {
                 indexes.retain(|index| taken.insert((*topic, *index)));
             }
@@ -391,18 +433,21 @@ impl ConsumerGroup {
     }
 
     /// Without these members, among them all that speak the consumer protocol, the group as one of
-    /// the classic protocol; `None` if it cannot be or need not be one.
+    /// the classic protocol; `None` if it cannot be or need not be one. `joining` takes the place
+    /// of the only one that goes, and has what that was to have.
     pub(in crate::group) fn to_classic(
         &self,
         turn: &mut Turn<'_>,
         image: &MetadataImage,
         without: &[Arc<str>],
+        joining: Option<(&Arc<str>, &ConsumerGroupMemberMetadataValue)>,
     ) -> Option<ClassicGroup> {
         let is_classic = |id: &Arc<str>| {
             let member = self.members.get(id);
             member.is_some_and(|member| member.about.classic_member_metadata.is_some())
         };
         let left = self.members.len().checked_sub(without.len())?;
+        let left = left + joining.iter().len();
         let mut stay = self.members.keys().filter(|id| !without.contains(id));
         let all_classic = stay.all(is_classic);
         if without.iter().all(is_classic)
@@ -413,18 +458,21 @@ impl ConsumerGroup {
             return None;
         }
         let members = self.members.iter().filter(|(id, _)| !without.contains(*id));
-        let members = members.filter_map(|(id, member)| {
-            let classic = member.about.classic_member_metadata.as_ref()?;
-            let target = self.targets.get(id).cloned().unwrap_or_default();
+        let members = members.map(|(id, member)| (id, &member.about, id));
+        let joining = joining.zip(without.first());
+        let joining = joining.map(|((id, about), holder)| (id, about, holder));
+        let members = members.chain(joining).filter_map(|(id, about, had_by)| {
+            let classic = about.classic_member_metadata.as_ref()?;
+            let target = self.targets.get(had_by).cloned().unwrap_or_default();
             let offers = classic.supported_protocols.iter();
             Some(MovedMember {
                 id: id.clone(),
-                instance_id: member.about.instance_id.clone(),
+                instance_id: about.instance_id.clone(),
                 caller: crate::group::ask::Caller {
-                    client_id: member.about.client_id.clone(),
-                    host: member.about.client_host.clone(),
+                    client_id: about.client_id.clone(),
+                    host: about.client_host.clone(),
                 },
-                rebalance_timeout_ms: member.about.rebalance_timeout_ms,
+                rebalance_timeout_ms: about.rebalance_timeout_ms,
                 session_timeout_ms: classic.session_timeout_ms,
                 protocols: offers
                     .map(|offer| Protocol {

@@ -43,6 +43,7 @@ use uuid::Uuid;
 pub use self::assignor::{Assignor, Partitions};
 pub use self::heartbeat::Beaten;
 use super::ask::{Commit, ConsumerDescribed, ConsumerDescribedMember, TopicAssignment};
+use super::listing_order;
 use super::record::{GroupRecord, GroupValue};
 
 /// The epoch of a static member that went and means to come back.
@@ -381,6 +382,8 @@ impl ConsumerGroup {
                 .map(|(id, indexes)| (*id, indexes.iter().copied().collect()))
                 .collect::<BTreeMap<_, _>>()
         };
+        let mut members: Vec<_> = self.members.iter().collect();
+        members.sort_by_cached_key(|(id, _)| listing_order(id));
         ConsumerDescribed {
             error_code: ErrorCode::None,
             error_message: None,
@@ -390,9 +393,8 @@ impl ConsumerGroup {
             assignor: self
                 .preferred_assignor(None)
                 .unwrap_or_else(|| default_assignor.to_owned()),
-            members: self
-                .members
-                .iter()
+            members: members
+                .into_iter()
                 .map(|(id, member)| ConsumerDescribedMember {
                     member_id: id.to_string(),
                     about: member.about.clone(),

@@ -213,7 +213,9 @@ fn a_partition_moves_only_after_it_was_given_up() {
     let Some(Reply::ConsumerDescribe(described)) = world.answer(ticket) else {
         panic!("expected a description");
     };
-    let shown = &described.members[0].assigned[0].partitions;
+    let members = &mut described.members.iter();
+    let shown = members.find(|member| member.member_id == "a");
+    let shown = &shown.expect("a member").assigned[0].partitions;
     assert_eq!(shown[..], [0, 1, 2, 3], "what it gives up it still has");
     assert_eq!(one.epoch, 2, "it stays in its epoch until it has");
     world.follow(&mut two).expect("in");

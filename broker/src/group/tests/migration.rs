@@ -8,7 +8,7 @@ use super::consumer::{Client, topic_id};
 use super::*;
 use crate::config::MigrationPolicy;
 use crate::group::classic::ClassicGroup;
-use crate::group::embedded::{ByName, read_assignment, write_assignment};
+use crate::group::embedded::{ByName, Given, write_assignment};
 
 /// A classic consumer that gives partitions up only when it is told to (cooperative).
 #[derive(Clone, Debug, Default)]
@@ -77,8 +77,9 @@ impl Classic {
             self.syncing = None;
             match synced.error_code {
                 ErrorCode::None => {
-                    let given = read_assignment(&synced.assignment).expect("an assignment");
+                    let given = Given::read(&synced.assignment).expect("an assignment");
                     let given: ByName = given
+                        .partitions
                         .into_iter()
                         .filter(|(_, indexes)| !indexes.is_empty())
                         .collect();
@@ -239,10 +240,162 @@ fn a_classic_member_joins_a_consumer_group_and_leaves_it() {
     });
     let refused = world.joined(stranger).error_code;
     assert_eq!(refused, ErrorCode::InconsistentGroupProtocol);
+    let known = world.join(Join {
+        protocol_type: "connect".to_owned(),
+        ..member(&classics[0].id)
+    });
+    assert_eq!(
+        world.joined(known),
+        Joined::error(ErrorCode::InconsistentGroupProtocol, ""),
+        "its id is not told"
+    );
     let left = world.leave(&classics[0].id, None);
     assert_eq!(left.members[0].1, ErrorCode::None);
     settle(&mut world, &mut [], &mut consumers);
     assert_eq!(world.has("a"), "t/0 t/1 t/2 t/3");
+}
+
+#[test]
+fn a_classic_member_is_told_its_id_before_anybody_looks_at_what_it_offers() {
+    let mut world = World::new();
+    world.topics(&[("t", 4)]);
+    world.follow(&mut Client::new("a", &["t"])).expect("in");
+    let join = |id: &str, metadata: &[u8]| Join {
+        protocols: vec![Protocol {
+            name: "range".to_owned(),
+            metadata: metadata.to_vec(),
+        }],
+        ..member(id)
+    };
+    let asked = world.join(join("", b""));
+    let told = world.joined(asked);
+    assert_eq!(told.error_code, ErrorCode::MemberIdRequired);
+    let asked = world.join(join(&told.member_id, b""));
+    assert_eq!(
+        world.joined(asked).error_code,
+        ErrorCode::InconsistentGroupProtocol
+    );
+    let asked = world.join(join(&told.member_id, &offer("range", &["t"]).metadata));
+    assert_eq!(world.joined(asked).error_code, ErrorCode::None);
+}
+
+/// A group of one classic member and one static consumer that has two partitions of four.
+fn with_a_static_consumer(migration: MigrationPolicy) -> (World, [Classic; 1], Client) {
+    let mut world = World::with(Settings {
+        consumer: ConsumerGroupsConfig {
+            migration,
+            ..settings().consumer
+        },
+        ..settings()
+    });
+    world.topics(&[("t", 4)]);
+    let mut consumers = [Client::new("a", &["t"])];
+    consumers[0].instance = Some("i".to_owned());
+    world.follow(&mut consumers[0]).expect("in");
+    let mut classics = [Classic::default()];
+    settle(&mut world, &mut classics, &mut consumers);
+    let [consumer] = consumers;
+    (world, classics, consumer)
+}
+
+fn static_join(topics: &[&str]) -> Join {
+    Join {
+        instance_id: Some("i".to_owned()),
+        protocols: vec![Protocol {
+            name: "cooperative-sticky".to_owned(),
+            metadata: subscription(topics, &ByName::new()),
+        }],
+        ..new_member()
+    }
+}
+
+#[test]
+fn the_last_consumer_is_replaced_by_a_classic_member_and_the_group_goes_on_as_it_was() {
+    let (mut world, classics, _) = with_a_static_consumer(MigrationPolicy::Downgrade);
+    let epoch = world.consumers().epoch();
+    let ticket = world.join(static_join(&["t"]));
+    let joined = world.joined(ticket);
+    assert_eq!(
+        (joined.error_code, joined.generation),
+        (ErrorCode::None, epoch)
+    );
+    let group = world.groups.classic("g").expect("a classic group");
+    assert_eq!((group.len(), world.state()), (2, "Stable"));
+    let well = world.heartbeat(&classics[0].id, classics[0].generation);
+    assert_eq!(well, ErrorCode::None);
+    let ticket = world.ask(Ask::Sync(Sync {
+        group: "g".to_owned(),
+        generation: epoch,
+        member_id: joined.member_id,
+        instance_id: Some("i".to_owned()),
+        protocol_type: None,
+        protocol: None,
+        assignments: Vec::new(),
+    }));
+    let Some(Reply::Sync(synced)) = world.answer(ticket) else {
+        panic!("expected an assignment");
+    };
+    let given = Given::read(&synced.assignment).expect("an assignment");
+    let mine = &given.partitions["t"];
+    assert_eq!(mine.len(), 2, "what the consumer had");
+    assert!(mine.is_disjoint(&classics[0].owned["t"]));
+    world.crash();
+    assert_eq!(world.groups.classic("g").map(ClassicGroup::len), Some(2));
+}
+
+#[test]
+fn a_classic_member_that_reads_something_else_than_the_consumer_it_replaces_starts_a_rebalance() {
+    let (mut world, classics, _) = with_a_static_consumer(MigrationPolicy::Bidirectional);
+    let ticket = world.join(static_join(&["t", "u"]));
+    assert_eq!(world.joined(ticket).error_code, ErrorCode::None);
+    assert!(world.groups.classic("g").is_some());
+    assert_eq!(world.state(), "PreparingRebalance");
+    let called = world.heartbeat(&classics[0].id, classics[0].generation);
+    assert_eq!(called, ErrorCode::RebalanceInProgress);
+}
+
+#[test]
+fn a_replaced_consumer_leaves_a_consumer_group_where_it_may_not_become_a_classic_one() {
+    let (mut world, _, _) = with_a_static_consumer(MigrationPolicy::Upgrade);
+    let ticket = world.join(static_join(&["t"]));
+    assert_eq!(world.joined(ticket).error_code, ErrorCode::None);
+    assert_eq!(world.consumers().len(), 2);
+}
+
+#[test]
+fn a_classic_member_waits_for_a_target_that_has_to_wait() {
+    let interval = |ms| Tunable {
+        default: Duration::from_millis(ms),
+        ..tunable(15_000)
+    };
+    let mut world = World::with(Settings {
+        consumer: ConsumerGroupsConfig {
+            assignment_interval: interval(1_000),
+            ..settings().consumer
+        },
+        ..settings()
+    });
+    world.topics(&[("t", 4)]);
+    let mut consumer = Client::new("a", &["t"]);
+    world.follow(&mut consumer).expect("in");
+    let ticket = world.join(Join {
+        protocols: vec![offer("range", &["t"])],
+        takes_id_first: false,
+        ..new_member()
+    });
+    let joined = world.joined(ticket);
+    assert_eq!((joined.error_code, joined.generation), (ErrorCode::None, 2));
+    world.sync(&joined.member_id, 2, &[]);
+    assert_eq!(world.heartbeat(&joined.member_id, 2), ErrorCode::None);
+    world.pass(1_000);
+    world.follow(&mut consumer).expect("in");
+    world.follow(&mut consumer).expect("in");
+    assert_eq!(
+        world.heartbeat(&joined.member_id, 2),
+        ErrorCode::RebalanceInProgress
+    );
+    // Without the one that reports, whoever is left has to.
+    assert_eq!(world.code(consumer.leave(-1)), ErrorCode::None);
 }
 
 #[test]
@@ -336,6 +489,99 @@ fn a_consumer_that_is_refused_leaves_a_classic_group_as_it_was() {
     assert_eq!((world.log.len(), world.state()), (written, "Stable"));
     let well = world.heartbeat(&classics[0].id, classics[0].generation);
     assert_eq!(well, ErrorCode::None);
+}
+
+#[test]
+fn a_classic_member_stays_out_of_a_consumer_group_where_no_group_may_change() {
+    let mut world = World::with(Settings {
+        consumer: ConsumerGroupsConfig {
+            migration: MigrationPolicy::Disabled,
+            ..settings().consumer
+        },
+        ..settings()
+    });
+    world.topics(&[("t", 4)]);
+    let mut consumer = Client::new("a", &["t"]);
+    world.follow(&mut consumer).expect("in");
+    let joined = world.join(Join {
+        protocols: vec![offer("range", &["t"])],
+        ..new_member()
+    });
+    let joined = world.joined(joined);
+    assert_eq!(
+        (joined.error_code, joined.member_id.as_str()),
+        (ErrorCode::InconsistentGroupProtocol, "")
+    );
+    assert_eq!(world.consumers().len(), 1);
+    // Once it is empty it is anybody's.
+    assert_eq!(world.code(consumer.leave(-1)), ErrorCode::None);
+    let joined = world.join(new_member());
+    assert_eq!(world.joined(joined).error_code, ErrorCode::MemberIdRequired);
+}
+
+#[test]
+fn what_an_assignor_of_their_own_tells_members_keeps_a_group_classic() {
+    let mut world = World::new();
+    world.topics(&[("t", 4)]);
+    let joined = world.join(Join {
+        protocols: vec![offer("mine", &["t"])],
+        takes_id_first: false,
+        ..new_member()
+    });
+    world.pass(3_000);
+    let joined = world.joined(joined);
+    let mut given = write_assignment(1, &ByName::new());
+    let end = given.len() - 4;
+    given.splice(end.., [0, 0, 0, 1, 9]);
+    world.ask(Ask::Sync(Sync {
+        group: "g".to_owned(),
+        generation: joined.generation,
+        member_id: joined.member_id.clone(),
+        instance_id: None,
+        protocol_type: None,
+        protocol: None,
+        assignments: vec![(joined.member_id.clone(), given)],
+    }));
+    assert_eq!(world.state(), "Stable");
+    let refused = world.beat(Client::new("new", &["t"]).next_beat());
+    let refused = refused.expect_err("a refusal");
+    assert_eq!(
+        (refused.error_code, refused.message.as_str()),
+        (
+            ErrorCode::GroupIdNotFound,
+            "Cannot upgrade classic group g to consumer group because an unsupported custom assignor is in use. Please refer to the documentation or switch to a default assignor before re-attempting the upgrade."
+        )
+    );
+    assert!(world.groups.classic("g").is_some());
+    world.leave(&joined.member_id, None);
+    assert_eq!(
+        world.code(Client::new("new", &["t"]).next_beat()),
+        ErrorCode::None
+    );
+}
+
+#[test]
+fn who_leaves_by_name_is_told_so_as_it_was_named() {
+    let mut world = World::new();
+    world.topics(&[("t", 4)]);
+    let mut one = Client::new("a", &["t"]);
+    one.instance = Some("i".to_owned());
+    world.follow(&mut one).expect("in");
+    let named = Leaving {
+        member_id: String::new(),
+        instance_id: Some("i".to_owned()),
+        reason: None,
+    };
+    let ticket = world.ask(Ask::Leave(Leave {
+        group: "g".to_owned(),
+        members: vec![named.clone(), named.clone()],
+    }));
+    let Some(Reply::Leave(left)) = world.answer(ticket) else {
+        panic!("expected the answer to a leave");
+    };
+    let told = [(named.clone(), ErrorCode::None), (named, ErrorCode::None)];
+    assert_eq!(left.members, told);
+    assert!(world.consumers().is_empty());
 }
 
 #[test]

@@ -351,6 +351,7 @@ fn commit(group: &str, topic: &str, offset: i64) -> Commit {
         retention_ms: -1,
         topics: vec![CommitTopic {
             name: topic.to_owned(),
+            id: Uuid::nil(),
             partitions: vec![CommitPartition {
                 index: 0,
                 offset,

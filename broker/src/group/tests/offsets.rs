@@ -1,7 +1,7 @@
 //! Commits, fetches, expiry.
 
 use super::*;
-use crate::group::ask::{DeleteOffsets, ListFilter};
+use crate::group::ask::{DeleteOffsets, ListFilter, WantedTopic};
 use crate::group::record::GroupValue;
 use reka_protocol::messages::coordinator::offset::OffsetCommitValue;
 
@@ -36,7 +36,11 @@ fn partitions_without_an_offset_are_minus_one_and_no_error() {
         let ticket = world.ask(Ask::Fetch(FetchOffsets {
             group: group.to_owned(),
             member: None,
-            topics: Some(vec![("t".to_owned(), vec![0, 9])]),
+            topics: Some(vec![WantedTopic {
+                name: "t".to_owned(),
+                id: Uuid::nil(),
+                partitions: vec![0, 9],
+            }]),
             require_stable: false,
         }));
         let Some(Reply::Fetch(Ok(topics))) = world.answer(ticket) else {
@@ -196,6 +200,21 @@ fn offsets_nobody_manages_age_from_their_commit() {
 }
 
 #[test]
+fn groups_are_listed_in_the_order_of_kafkas_table() {
+    // Told by Apache Kafka, which lists them so whatever the order they came in.
+    let mut world = World::new();
+    for group in ["grp-1", "grp-4"] {
+        world.commit(commit(group, "t", 1));
+    }
+    let ticket = world.ask(Ask::List(ListFilter::default()));
+    let Some(Reply::List(listed)) = world.answer(ticket) else {
+        panic!("expected a list");
+    };
+    let ids: Vec<&str> = listed.iter().map(|listed| listed.group.as_str()).collect();
+    assert_eq!(ids, ["grp-4", "grp-1"]);
+}
+
+#[test]
 fn offsets_of_topics_a_stable_group_no_longer_reads_age_and_others_do_not() {
     let mut world = World::new();
     let (members, generation) = world.stable(1);
@@ -237,13 +256,63 @@ fn offsets_of_deleted_topics_are_forgotten_and_others_kept() {
         world.commit(commit(group, "t", 1));
         world.commit(commit(group, "kept", 2));
     }
-    world.ask(Ask::TopicsDeleted(vec!["t".to_owned()]));
+    world.ask(Ask::TopicsDeleted(vec![("t".to_owned(), Uuid::nil())]));
     for group in ["a", "b"] {
         assert_eq!(
             (world.offset(group, "t"), world.offset(group, "kept")),
             (-1, 2)
         );
         assert_eq!(world.reloaded().offsets().get(group, "t", 0), None);
+    }
+}
+
+fn commit_by_id(topic_id: Uuid, offset: i64) -> Commit {
+    let mut by_id = commit("g", "t", offset);
+    by_id.topics[0].id = topic_id;
+    by_id
+}
+
+#[test]
+fn an_offset_committed_by_id_is_not_that_of_another_topic_of_the_same_name() {
+    let (old, new) = (Uuid::from_bytes([1; 16]), Uuid::from_bytes([2; 16]));
+    let mut world = World::new();
+    assert_eq!(
+        code_of(&world.commit(commit_by_id(old, 5))),
+        ErrorCode::None
+    );
+    world.crash();
+    let mut told = |topic_id| {
+        let ticket = world.ask(Ask::Fetch(FetchOffsets {
+            group: "g".to_owned(),
+            member: None,
+            topics: Some(vec![WantedTopic {
+                name: "t".to_owned(),
+                id: topic_id,
+                partitions: vec![0],
+            }]),
+            require_stable: false,
+        }));
+        let Some(Reply::Fetch(Ok(topics))) = world.answer(ticket) else {
+            panic!("expected offsets");
+        };
+        assert_eq!(topics[0].id, topic_id);
+        topics[0].partitions[0].offset
+    };
+    assert_eq!(
+        (told(old), told(new), told(Uuid::nil())),
+        (5, -1, 5),
+        "a name alone stands for whichever has it"
+    );
+}
+
+#[test]
+fn what_is_committed_for_a_topic_made_anew_outlives_the_end_of_the_old_one() {
+    let (old, new) = (Uuid::from_bytes([1; 16]), Uuid::from_bytes([2; 16]));
+    for (committed, left) in [(new, 5), (old, -1), (Uuid::nil(), -1)] {
+        let mut world = World::new();
+        world.commit(commit_by_id(committed, 5));
+        world.ask(Ask::TopicsDeleted(vec![("t".to_owned(), old)]));
+        assert_eq!(world.offset("g", "t"), left, "{committed}");
     }
 }
 
@@ -321,6 +390,7 @@ fn pending(world: &mut World, producer: i64, offset: i64) {
         metadata: String::new(),
         commit_timestamp: world.now.wall_ms,
         expire_timestamp: -1,
+        topic_id: Uuid::nil(),
     };
     let record = GroupRecord::offset("g", "t", 0, Some(value));
     world.groups.replay(&record, Some(producer));

@@ -216,6 +216,12 @@ fn client_quotas(pair: &mut Pair) -> Result<()> {
             Some(10.0),
         ),
         (
+            "a host nobody knows",
+            &[("ip", Some("RFC2606.invalid"))],
+            "connection_creation_rate",
+            Some(10.0),
+        ),
+        (
             "user and address",
             &[("user", Some("alice")), ("ip", Some("127.0.0.1"))],
             "connection_creation_rate",
@@ -282,6 +288,14 @@ fn client_quotas(pair: &mut Pair) -> Result<()> {
             (
                 "user and client",
                 vec![("user", 2, None), ("client-id", 2, None)],
+            ),
+            (
+                "user and address",
+                vec![("user", 2, None), ("ip", 0, Some("127.0.0.1"))],
+            ),
+            (
+                "address and client",
+                vec![("ip", 1, None), ("client-id", 2, None)],
             ),
             ("unknown kind", vec![("group", 2, None)]),
             ("no kind", vec![("", 2, None)]),

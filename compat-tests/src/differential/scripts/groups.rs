@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reka_protocol::kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
+use reka_protocol::kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use reka_protocol::kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use reka_protocol::kafka_protocol::messages::leave_group_request::MemberIdentity;
 use reka_protocol::kafka_protocol::messages::offset_commit_request::{
@@ -18,10 +19,12 @@ use reka_protocol::kafka_protocol::messages::offset_fetch_request::{
 use reka_protocol::kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use reka_protocol::kafka_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
-    DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, SyncGroupRequest,
+    DeleteTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
+
+use uuid::Uuid;
 
 use super::{make_topic, text, topic_name};
 use crate::differential::Pair;
@@ -49,7 +52,7 @@ fn group(name: &str) -> GroupId {
 fn coordinator(pair: &mut Pair) -> Result<()> {
     wait::until("wait for the coordinators", COORDINATOR_TIME_MAX, || {
         let found = pair.ask_quietly(3, |_| find(3, &["a"], 0))?;
-        let loaded = pair.ask_quietly(7, |_| fetch_offsets(7, "a", Some(&[0])))?;
+        let loaded = pair.ask_quietly(7, |side| fetch_offsets(side, 7, "a", Some(&[0])))?;
         let is_found = [&found.kafka, &found.reka]
             .iter()
             .all(|side| side.as_ref().is_some_and(|answer| answer.error_code == 0));
@@ -81,6 +84,7 @@ fn find(version: i16, keys: &[&str], key_type: i8) -> FindCoordinatorRequest {
 }
 
 fn commit(
+    side: &Side,
     version: i16,
     group_id: &str,
     (member, generation): (&str, i32),
@@ -98,6 +102,7 @@ fn commit(
     });
     let topic = OffsetCommitRequestTopic::default()
         .with_name(topic_name(TOPIC))
+        .with_topic_id(side.topic_id(TOPIC))
         .with_partitions(partitions.collect());
     OffsetCommitRequest::default()
         .with_group_id(group(group_id))
@@ -108,7 +113,12 @@ fn commit(
 
 const NOBODY: (&str, i32) = ("", -1);
 
-fn fetch_offsets(version: i16, group_id: &str, partitions: Option<&[i32]>) -> OffsetFetchRequest {
+fn fetch_offsets(
+    side: &Side,
+    version: i16,
+    group_id: &str,
+    partitions: Option<&[i32]>,
+) -> OffsetFetchRequest {
     let partitions = partitions.map(<[i32]>::to_vec);
     if version < 8 {
         let topics = partitions.map(|indexes| {
@@ -124,6 +134,7 @@ fn fetch_offsets(version: i16, group_id: &str, partitions: Option<&[i32]>) -> Of
     let topics = partitions.map(|indexes| {
         let topic = OffsetFetchRequestTopics::default()
             .with_name(topic_name(TOPIC))
+            .with_topic_id(side.topic_id(TOPIC))
             .with_partition_indexes(indexes);
         vec![topic]
     });
@@ -138,43 +149,93 @@ fn fetch_offsets(version: i16, group_id: &str, partitions: Option<&[i32]>) -> Of
 }
 
 fn offsets(pair: &mut Pair) -> Result<()> {
-    pair.ask_every("commit without members", |_, v| {
+    pair.ask_every("commit without members", |side, v| {
         commit(
+            side,
             v,
             &format!("offsets-v{v}"),
             NOBODY,
             &[(0, 5, "five"), (1, 6, "")],
         )
     })?;
-    pair.ask_every("commit to a missing partition", |_, v| {
+    pair.ask_every("commit to a missing partition", |side, v| {
         commit(
+            side,
             v,
             &format!("offsets-v{v}"),
             NOBODY,
             &[(0, 7, "seven"), (9, 7, "")],
         )
     })?;
-    pair.ask_every("commit too much to say", |_, v| {
+    pair.ask_every("commit too much to say", |side, v| {
         let long = "x".repeat(5000);
-        commit(v, &format!("offsets-v{v}"), NOBODY, &[(0, 8, &long)])
+        commit(side, v, &format!("offsets-v{v}"), NOBODY, &[(0, 8, &long)])
     })?;
-    pair.ask_every("commit for no group", |_, v| {
-        commit(v, "", NOBODY, &[(0, 8, "")])
+    pair.ask_every("commit for no group", |side, v| {
+        commit(side, v, "", NOBODY, &[(0, 8, "")])
     })?;
-    pair.ask_every("commit by a stranger", |_, v| {
-        commit(v, &format!("offsets-v{v}"), ("stranger", 3), &[(0, 9, "")])
+    pair.ask_every("commit by a stranger", |side, v| {
+        commit(
+            side,
+            v,
+            &format!("offsets-v{v}"),
+            ("stranger", 3),
+            &[(0, 9, "")],
+        )
     })?;
-    pair.ask_every("fetch what was committed", |_, v| {
-        fetch_offsets(v, "offsets-v5", Some(&[0, 1, 9]))
+    pair.ask_every("fetch what was committed", |side, v| {
+        fetch_offsets(side, v, "offsets-v5", Some(&[0, 1, 9]))
     })?;
-    for version in 2..=9 {
-        pair.ask(version, "fetch everything", |_| {
-            fetch_offsets(version, "offsets-v5", None)
+    for version in 2..=10 {
+        pair.ask(version, "fetch everything", |side| {
+            fetch_offsets(side, version, "offsets-v5", None)
         })?;
     }
-    pair.ask_every("fetch of a missing group", |_, v| {
-        fetch_offsets(v, "missing", Some(&[0]))
+    pair.ask_every("fetch of a missing group", |side, v| {
+        fetch_offsets(side, v, "missing", Some(&[0]))
     })?;
+    for (what, id) in [
+        ("of no topic", Uuid::nil()),
+        ("of an unknown topic", Uuid::from_bytes([9; 16])),
+    ] {
+        pair.ask(10, what, |side| {
+            let mut request = commit(side, 10, "offsets-by-id", NOBODY, &[(0, 7, ""), (9, 7, "")]);
+            request.topics[0].topic_id = id;
+            request
+        })?;
+        pair.ask(10, what, |side| {
+            let mut request = fetch_offsets(side, 10, "offsets-by-id", Some(&[0, 1]));
+            for topic in request.groups[0].topics.iter_mut().flatten() {
+                topic.topic_id = id;
+            }
+            request
+        })?;
+    }
+    pair.ask(
+        10,
+        "commit for one topic that is and one that is not",
+        |side| {
+            let mut request = commit(side, 10, "offsets-by-id", NOBODY, &[(0, 7, "")]);
+            let mut unknown = request.topics[0].clone();
+            unknown.topic_id = Uuid::from_bytes([9; 16]);
+            request.topics.insert(0, unknown);
+            request
+        },
+    )?;
+    pair.ask(
+        10,
+        "fetch of one topic that is and one that is not",
+        |side| {
+            let mut request = fetch_offsets(side, 10, "offsets-by-id", Some(&[0]));
+            if let Some(topics) = &mut request.groups[0].topics {
+                let mut unknown = topics[0].clone();
+                unknown.topic_id = Uuid::from_bytes([9; 16]);
+                topics.insert(0, unknown);
+            }
+            request
+        },
+    )?;
+    recreated(pair)?;
     let delete = |group_id: &str, indexes: &[i32]| {
         let partitions = indexes
             .iter()
@@ -189,10 +250,56 @@ fn offsets(pair: &mut Pair) -> Result<()> {
     pair.ask(0, "delete an offset", |_| delete("offsets-v5", &[0]))?;
     pair.ask(0, "delete it again", |_| delete("offsets-v5", &[0]))?;
     pair.ask(0, "delete of a missing group", |_| delete("missing", &[0]))?;
+    for name in ["missing", ""] {
+        pair.ask(0, "delete of a missing partition of no group", |_| {
+            delete(name, &[7])
+        })?;
+    }
     pair.ask(0, "delete of a missing partition", |_| {
         delete("offsets-v5", &[7])
     })?;
-    pair.ask(7, "what is left", |_| fetch_offsets(7, "offsets-v5", None))?;
+    pair.ask(7, "what is left", |side| {
+        fetch_offsets(side, 7, "offsets-v5", None)
+    })?;
+    Ok(())
+}
+
+/// An offset is of the topic it was committed for, not of a later one of the same name.
+fn recreated(pair: &mut Pair) -> Result<()> {
+    const AGAIN: &str = "grouped-again";
+    make_topic(pair, AGAIN, 1, &[])?;
+    let about = |side: &Side, mut request: OffsetCommitRequest| {
+        request.topics[0].name = topic_name(AGAIN);
+        request.topics[0].topic_id = side.topic_id(AGAIN);
+        request
+    };
+    pair.ask(10, "commit for a topic that will go", |side| {
+        about(side, commit(side, 10, "recreated", NOBODY, &[(0, 7, "")]))
+    })?;
+    pair.ask_quietly(6, |_| {
+        let topic = DeleteTopicState::default().with_name(Some(topic_name(AGAIN)));
+        DeleteTopicsRequest::default()
+            .with_topics(vec![topic])
+            .with_timeout_ms(10_000)
+    })?;
+    pair.ask(10, "commit for a topic that is gone", |side| {
+        about(side, commit(side, 10, "recreated", NOBODY, &[(0, 8, "")]))
+    })?;
+    pair.ask(10, "fetch for a topic that is gone", |side| {
+        let mut request = fetch_offsets(side, 10, "recreated", Some(&[0]));
+        for topic in request.groups[0].topics.iter_mut().flatten() {
+            topic.topic_id = side.topic_id(AGAIN);
+        }
+        request
+    })?;
+    make_topic(pair, AGAIN, 1, &[])?;
+    pair.ask(10, "fetch for the topic made anew", |side| {
+        let mut request = fetch_offsets(side, 10, "recreated", Some(&[0]));
+        for topic in request.groups[0].topics.iter_mut().flatten() {
+            topic.topic_id = side.topic_id(AGAIN);
+        }
+        request
+    })?;
     Ok(())
 }
 
@@ -290,14 +397,20 @@ fn classic(pair: &mut Pair) -> Result<()> {
         })?;
         pair.ask_every("commit as a member", |side, v| {
             let member = side.text(&name);
-            commit(v, &name, (&member, generation(side)), &[(0, 3, "m")])
+            commit(side, v, &name, (&member, generation(side)), &[(0, 3, "m")])
         })?;
         pair.ask_every("commit in another generation", |side, v| {
             let member = side.text(&name);
-            commit(v, &name, (&member, generation(side) + 1), &[(0, 4, "m")])
+            commit(
+                side,
+                v,
+                &name,
+                (&member, generation(side) + 1),
+                &[(0, 4, "m")],
+            )
         })?;
-        pair.ask_every("commit as nobody", |_, v| {
-            commit(v, &name, NOBODY, &[(0, 4, "m")])
+        pair.ask_every("commit as nobody", |side, v| {
+            commit(side, v, &name, NOBODY, &[(0, 4, "m")])
         })?;
         pair.ask_every("describe", |_, _| {
             DescribeGroupsRequest::default().with_groups(vec![group(&name), group("missing")])
@@ -321,8 +434,8 @@ fn classic(pair: &mut Pair) -> Result<()> {
         pair.ask(version.min(2), "delete", |_| {
             DeleteGroupsRequest::default().with_groups_names(vec![group(&name), group("missing")])
         })?;
-        pair.ask(7, "what is left of its offsets", |_| {
-            fetch_offsets(7, &name, None)
+        pair.ask(7, "what is left of its offsets", |side| {
+            fetch_offsets(side, 7, &name, None)
         })?;
     }
     for version in 5..=9 {
@@ -449,15 +562,19 @@ fn consumer(pair: &mut Pair) -> Result<()> {
         pair.ask_every("describe as a classic group", |_, _| {
             DescribeGroupsRequest::default().with_groups(vec![group(&name)])
         })?;
+        pair.ask(10, "commit by id", |side| {
+            let member = side.text(&name);
+            commit(side, 10, &name, (&member, epoch(side)), &[(0, 3, "m")])
+        })?;
         pair.ask(9, "commit", |side| {
             let member = side.text(&name);
-            commit(9, &name, (&member, epoch(side)), &[(0, 3, "m")])
+            commit(side, 9, &name, (&member, epoch(side)), &[(0, 3, "m")])
         })?;
         pair.ask(9, "commit in another epoch", |side| {
             let member = side.text(&name);
-            commit(9, &name, (&member, epoch(side) + 1), &[(0, 4, "m")])
+            commit(side, 9, &name, (&member, epoch(side) + 1), &[(0, 4, "m")])
         })?;
-        pair.ask(9, "fetch", |_| fetch_offsets(9, &name, Some(&[0])))?;
+        pair.ask(9, "fetch", |side| fetch_offsets(side, 9, &name, Some(&[0])))?;
         pair.ask(version, "leave", |side| beat(&name, &side.text(&name), -1))?;
         pair.ask_every("describe without members", |_, _| {
             ConsumerGroupDescribeRequest::default().with_group_ids(vec![group(&name)])

@@ -1,9 +1,11 @@
 //! Committed offsets: keys 0 and 1.
 
+use uuid::Uuid;
+
 use super::record::{record, values};
 
 record! {
-    /// What a group has committed for one partition. Kafka writes version 3, or 1 where
+    /// What a group has committed for one partition. Kafka writes version 4, or 1 where
     /// `expire_timestamp` is set.
     pub struct OffsetCommitValue {
         /// The next offset to read.
@@ -16,6 +18,10 @@ record! {
         commit_timestamp: i64,
         /// When it expires, or -1: set only by clients from before retention was the broker's.
         expire_timestamp: i64 = -1 => 1..=1,
+    }
+    tagged {
+        /// The topic, where the client named it by its id; since Kafka 4.1.
+        0: topic_id: Uuid = Uuid::nil(),
     }
 }
 

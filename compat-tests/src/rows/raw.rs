@@ -1,0 +1,135 @@
+//! What rows with raw clients of their own share: settings from the environment, chance, a topic, a
+//! coordinator, and the kill of a broker in the middle of what they do.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
+use reka_protocol::kafka_protocol::messages::{
+    CreateTopicsRequest, FindCoordinatorRequest, GroupId, OffsetFetchRequest, TopicName,
+};
+use reka_protocol::kafka_protocol::protocol::StrBytes;
+
+use crate::differential::{Answer, Side};
+use crate::error::{Error, Result};
+use crate::reka::Reka;
+use crate::wait;
+
+/// A number from the environment.
+pub(super) fn number(name: &str) -> Result<Option<u64>> {
+    let Ok(text) = std::env::var(name) else {
+        return Ok(None);
+    };
+    let parsed = text.parse();
+    parsed
+        .map(Some)
+        .map_err(|_| Error::refused(format!("read {name}"), format!("{text:?} is not a number")))
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a client's clock: what it writes, and a seed nobody chose"
+)]
+pub(super) fn now() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+/// A seed nobody chose.
+pub(super) fn seed_of_now() -> u64 {
+    now().as_nanos() as u64
+}
+
+/// Marsaglia's xorshift: chance that can be repeated.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Random {
+        Random(seed | 1)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(super) fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+        range.start + self.next() % (range.end - range.start)
+    }
+}
+
+/// An answer, where a closed connection is none.
+pub(super) fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
+    match answered {
+        Answer::Response(answer) => Ok(answer),
+        Answer::Closed => Err(Error::refused(step, "the connection was closed")),
+    }
+}
+
+pub(super) fn topic_name(name: &'static str) -> TopicName {
+    TopicName(StrBytes::from_static_str(name))
+}
+
+pub(super) fn group_id(name: &str) -> GroupId {
+    GroupId(StrBytes::from_string(name.to_owned()))
+}
+
+/// Creates a topic with one replica.
+pub(super) fn create_topic(side: &mut Side, name: &'static str, partitions: i32) -> Result<()> {
+    let topic = CreatableTopic::default()
+        .with_name(topic_name(name))
+        .with_num_partitions(partitions)
+        .with_replication_factor(1);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(30_000);
+    let created = answer(side.ask(7, &request)?, "create the topic")?;
+    match created.topics[0].error_code {
+        0 => Ok(()),
+        code => Err(Error::refused("create the topic", format!("error {code}"))),
+    }
+}
+
+/// Waits until the coordinator answers for a group, so until it has read its offsets.
+pub(super) fn wait_for_group(side: &mut Side, name: &str, limit: Duration) -> Result<()> {
+    wait::until("wait for the coordinator", limit, || {
+        let find = FindCoordinatorRequest::default().with_key(group_id(name).0);
+        let found = answer(side.ask(3, &find)?, "find a coordinator")?;
+        let fetch = OffsetFetchRequest::default()
+            .with_group_id(group_id(name))
+            .with_topics(None);
+        let loaded = answer(side.ask(7, &fetch)?, "fetch offsets")?;
+        Ok(((found.error_code, loaded.error_code) == (0, 0)).then_some(()))
+    })
+}
+
+/// Lets everybody act against a broker, each on a thread, and kills it after `pause`. They end when
+/// they see that it is gone or are told so.
+pub(super) fn kill_amidst<T: Send>(
+    reka: Reka,
+    pause: Duration,
+    everybody: &mut [T],
+    act: impl Fn(&mut T, SocketAddr, &AtomicBool) -> Result<()> + Sync,
+) -> Result<()> {
+    let address = reka.address();
+    let stop = AtomicBool::new(false);
+    let (act, stop) = (&act, &stop);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = everybody
+            .iter_mut()
+            .map(|one| scope.spawn(move || act(one, address, stop)))
+            .collect();
+        // The moment of the kill is what is tried out here, not something that is waited for.
+        std::thread::sleep(pause);
+        let killed = reka.kill();
+        stop.store(true, Ordering::SeqCst);
+        for thread in threads {
+            let ended = thread.join();
+            ended.map_err(|_| Error::refused("act until the kill", "a thread panicked"))??;
+        }
+        killed
+    })
+}

@@ -22,14 +22,14 @@ use std::sync::Arc;
 
 use crate::checkpoint::CheckpointError;
 use crate::config::LogConfig;
-use crate::env::Env;
+use crate::env::{Env, RECOVERY_POINT_UNKNOWN};
 use crate::error::{LogError, OpenError};
 use crate::format::{
     CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DELETED_DIR_SUFFIX, FUTURE_DIR_SUFFIX, LOCK,
     LOG_START_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
     STRAY_DIR_SUFFIX, TopicPartition,
 };
-use crate::fs::{Disk, DiskError, Op, TEMPORARY_SUFFIX};
+use crate::fs::{Dir, Disk, DiskError, Op, TEMPORARY_SUFFIX};
 use crate::log::{Log, OpenOptions};
 use crate::map_budget::MapBudget;
 use crate::recovery::RecoveryReport;
@@ -135,6 +135,8 @@ pub struct LogDir {
     identity: Identity,
     /// Whether the last owner stopped cleanly.
     clean: bool,
+    /// From before the first write: it is told of all that is not written back.
+    handle: Dir,
     _lock: Lock,
 }
 
@@ -160,6 +162,7 @@ impl LogDir {
                 dir: dir.to_owned(),
             });
         };
+        let handle = disk.open_dir(dir)?;
         let path = dir.join(META_PROPERTIES);
         let identity = match disk.read_small(&path, META_BYTES_MAX)? {
             Some(content) => {
@@ -183,17 +186,47 @@ impl LogDir {
         let env = Env::load(disk, dir, maps)?;
         let mark = dir.join(CLEAN_SHUTDOWN);
         let clean = env.disk.open_if_exists(&mark)?.is_some();
-        if clean {
-            // Gone before the first append: the next stop must earn it again.
-            env.disk.remove_file(&mark)?;
-            env.disk.sync_dir(dir)?;
-        }
-        Ok(LogDir {
+        let log_dir = LogDir {
             env,
             identity,
             clean,
+            handle,
             _lock: Lock(lock),
-        })
+        };
+        log_dir.find_lost_recovery_points()?;
+        if clean {
+            // Gone before the first append: the next stop must earn it again.
+            let disk = &log_dir.env.disk;
+            disk.remove_file(&mark)?;
+            disk.sync_dir(dir)?;
+        }
+        Ok(log_dir)
+    }
+
+    /// Partitions that a directory holds before anything is opened are known to its
+    /// recovery points: the file is there before the first partition is, and a clean stop
+    /// has a line for each. Where file or line is missing it was lost, and all of the
+    /// log may have been on disk. Stored before the mark of the clean stop is forgotten:
+    /// a process that dies now must not leave less to know.
+    fn find_lost_recovery_points(&self) -> Result<(), LogDirError> {
+        let disk = &self.env.disk;
+        let stored = disk.open_if_exists(&self.path().join(RECOVERY_POINT_CHECKPOINT))?;
+        if stored.is_some() && !self.clean {
+            return Ok(());
+        }
+        let mut lost = stored.is_none();
+        for partition in self.list()?.partitions {
+            if self.env.recovery_points.get(&partition).is_none() {
+                self.env
+                    .recovery_points
+                    .set(&partition, RECOVERY_POINT_UNKNOWN);
+                lost = true;
+            }
+        }
+        if lost {
+            self.env.recovery_points.store(disk)?;
+        }
+        Ok(())
     }
 
     /// What the logs of this directory share.
@@ -263,9 +296,9 @@ impl LogDir {
             topic_id,
             config,
         } = wanted;
-        // A partition without a checkpoint is new, or its checkpoint was lost: it is
-        // scanned whole, which is free for a new one.
-        let clean = self.clean && self.env.recovery_points.get(&partition).is_some();
+        // A partition without a checkpoint is new: it is scanned whole, which is free.
+        let known = self.env.recovery_points.get(&partition);
+        let clean = self.clean && known.is_some_and(|offset| offset != RECOVERY_POINT_UNKNOWN);
         Log::open(
             &self.env,
             partition,
@@ -326,7 +359,7 @@ impl LogDir {
             }
         }
         if !changed.is_empty() {
-            let synced = self.env.disk.sync_file_system(self.path());
+            let synced = self.handle.sync_file_system();
             synced.inspect_err(|error| self.env.health.fail(error))?;
         }
         for log in changed {

@@ -64,6 +64,8 @@ enum Step {
     CompactInVain(i64),
     Read,
     Close,
+    /// The same with one sync of the file system.
+    CloseTogether,
     /// The process dies and comes back.
     Restart,
     Delete,
@@ -74,9 +76,9 @@ enum Step {
 }
 
 use Step::{
-    Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, Commit, Compact, CompactInVain,
-    Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, NewEpoch, RaiseStart, Read, Replicate,
-    Restart, Roll, StartAnew, Truncate, Txn, Unlink, Untimed,
+    Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, CloseTogether, Commit, Compact,
+    CompactInVain, Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, NewEpoch, RaiseStart,
+    Read, Replicate, Restart, Roll, StartAnew, Truncate, Txn, Unlink, Untimed,
 };
 
 struct Script {
@@ -339,6 +341,20 @@ const SCRIPTS: &[Script] = &[
         ],
     },
     Script {
+        name: "a start without recovery points",
+        before: &[
+            LARGE, Txn, Abort, Roll, LARGE, Roll, SMALL, Flush, Checkpoint,
+        ],
+        damage: Some(lose_the_recovery_points),
+        steps: &[Read, SMALL, Flush, Restart, Read, SMALL, Flush, Checkpoint],
+    },
+    Script {
+        name: "a stop of many logs at once",
+        before: &[],
+        damage: None,
+        steps: &[LARGE, CloseTogether, Read, Txn, Abort, CloseTogether, Read],
+    },
+    Script {
         name: "a follower",
         before: &[],
         damage: None,
@@ -518,6 +534,12 @@ fn leave_a_damaged_swap(sim: &SimDisk) {
     let middle = content.len() / 2;
     content[middle] ^= 1;
     write(sim, &format!("{path}.swap"), Some(0), &content);
+}
+
+fn lose_the_recovery_points(sim: &SimDisk) {
+    let path = format!("{ROOT}/recovery-point-offset-checkpoint");
+    sim.remove_file(Path::new(&path)).expect("a checkpoint");
+    sim.sync_dir(Path::new(ROOT)).expect("a sync");
 }
 
 fn raise_the_stored_start(sim: &SimDisk) {
@@ -949,6 +971,20 @@ impl World {
                 closed?;
                 dir.map_or(Ok(()), |dir| dir.close(1).map_err(refused))
             }
+            CloseTogether => {
+                let closed = match (&self.dir, &mut self.log) {
+                    (Some(dir), Some(log)) => dir.close_logs(&mut [log]).map_err(refused),
+                    _ => Ok(()),
+                };
+                if closed.is_ok() {
+                    let end = self.log().log_end();
+                    self.shadow.promise(end);
+                }
+                self.log = None;
+                let dir = self.dir.take();
+                closed?;
+                dir.map_or(Ok(()), |dir| dir.close(1).map_err(refused))
+            }
             Restart => {
                 self.log = None;
                 self.dir = None;
@@ -1123,7 +1159,7 @@ fn strike(script: &Script, call: u64, fault: Fault, tally: &mut Tally) -> u64 {
             struck = true;
             let synced = hit
                 .iter()
-                .any(|(_, _, op)| matches!(op, Op::Sync | Op::SyncDir));
+                .any(|(_, _, op)| matches!(op, Op::Sync | Op::SyncDir | Op::SyncFileSystem));
             if synced && !invisible {
                 world.check_offline();
                 break;
@@ -1301,7 +1337,7 @@ fn lines(sites: &BTreeSet<Site>) -> BTreeSet<Line> {
 }
 
 /// What [`Disk`] and `File` can be asked to do.
-const CALLS: [&str; 20] = [
+const CALLS: [&str; 22] = [
     "open",
     "open_if_exists",
     "create_dir",
@@ -1310,6 +1346,8 @@ const CALLS: [&str; 20] = [
     "remove_file",
     "remove_dir",
     "sync_dir",
+    "open_dir",
+    "sync_file_system",
     "try_lock",
     "bytes_free",
     "read_small",
@@ -1325,7 +1363,14 @@ const CALLS: [&str; 20] = [
 ];
 const MORE_CALLS: [&str; 2] = ["sync", "map"];
 /// What a disk or a file is called where it is asked.
-const RECEIVERS: [&str; 5] = ["disk", "file", "file()?", "file(&mut state)?", "self.log"];
+const RECEIVERS: [&str; 6] = [
+    "disk",
+    "file",
+    "file()?",
+    "file(&mut state)?",
+    "self.log",
+    "self.handle",
+];
 
 /// Every line of the engine outside of `fs/` and of tests that calls the disk.
 fn call_sites_in_sources() -> BTreeMap<Line, String> {

@@ -10,6 +10,7 @@
 //! | 5 | the data directory cannot be used: missing rights, a damaged file, a failing disk |
 //! | 6 | the data directory is in use by another process |
 //! | 7 | the data directory belongs to another broker or another cluster |
+//! | 8 | a part of a data file could not be read, and there was no memory to go on without it |
 
 mod command_line;
 

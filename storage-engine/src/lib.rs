@@ -36,7 +36,7 @@ mod living_maps;
 pub mod log;
 pub mod log_dir;
 pub mod map_budget;
-mod mapped;
+pub mod mapped;
 mod offset_index;
 pub mod partition_metadata;
 mod producer_snapshot;

@@ -22,3 +22,4 @@ mod replay;
 mod seen;
 mod support;
 mod texts;
+mod unreadable;

@@ -102,7 +102,9 @@ pub enum AppendError {
     },
     /// The log has batches of a newer leader: epochs never go back within a log.
     #[error(
-        "batch of leader epoch {found} at offset {offset}, the log has leader epoch {latest} already"
+        "batch of leader epoch {found} at offset {offset}, the log has leader epoch {latest} already; \
+         who sent it leads no more: truncate to where the two logs part and fetch from the leader of \
+         the newest epoch"
     )]
     OlderEpoch {
         /// Where the batch would be.

@@ -44,7 +44,7 @@ pub struct Identity {
     pub cluster_id: String,
     /// The broker's id.
     pub node_id: i32,
-    /// The directory's own id.
+    /// The directory's own id; `None` in what is expected takes any.
     pub directory_id: Option<String>,
 }
 
@@ -79,6 +79,16 @@ pub enum LogDirError {
         .dir.display()
     )]
     InUse {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// There is no such directory. It is not made here: an empty one in the place of a disk
+    /// that is not mounted would be taken for a new one.
+    #[error(
+        "log directory {} does not exist; create it, or mount its disk, or correct log.dirs",
+        .dir.display()
+    )]
+    Missing {
         /// Which directory.
         dir: PathBuf,
     },
@@ -157,7 +167,13 @@ impl LogDir {
         expected: Identity,
         maps: Arc<MapBudget>,
     ) -> Result<LogDir, LogDirError> {
-        let Some(lock) = disk.try_lock(&dir.join(LOCK))? else {
+        let lock = disk.try_lock(&dir.join(LOCK));
+        if lock.as_ref().is_err_and(DiskError::is_not_found) {
+            return Err(LogDirError::Missing {
+                dir: dir.to_owned(),
+            });
+        }
+        let Some(lock) = lock? else {
             return Err(LogDirError::InUse {
                 dir: dir.to_owned(),
             });
@@ -556,5 +572,10 @@ fn check_owner(path: &Path, expected: &Identity, found: &Identity) -> Result<(),
     if found.node_id != expected.node_id {
         return differs("node.id", &expected.node_id, &found.node_id);
     }
-    Ok(())
+    match (&expected.directory_id, &found.directory_id) {
+        (Some(expected), Some(found)) if expected != found => {
+            differs("directory.id", expected, found)
+        }
+        _ => Ok(()),
+    }
 }

@@ -219,6 +219,8 @@ impl DiskError {
                 "raise the limit of open files (ulimit -n, LimitNOFILE, fs.file-max)"
             }
             Some(Errno::IO) => "check the disk and the kernel's log, replace the disk if it fails",
+            Some(Errno::ISDIR) => "a file belongs there: move the directory away",
+            Some(Errno::NOTDIR) => "a directory belongs there: move the file away",
             Some(Errno::NOMEM) if self.op == Op::Map => "raise vm.max_map_count or add memory",
             _ => match self.source.kind() {
                 io::ErrorKind::StorageFull => "free space or lower retention",

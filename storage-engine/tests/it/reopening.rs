@@ -977,7 +977,9 @@ fn an_append_in_an_older_epoch_than_the_logs_is_refused() {
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     append_in(&mut log, batch(&[b"x"], 100, Compression::None), 3);
-    let expected = "batch of leader epoch 2 at offset 1, the log has leader epoch 3 already";
+    let expected = "batch of leader epoch 2 at offset 1, the log has leader epoch 3 already; who \
+                    sent it leads no more: truncate to where the two logs part and fetch from the \
+                    leader of the newest epoch";
     let mut bytes = batch(&[b"x"], 100, Compression::None);
     let checked = CheckedBatches::check(&mut bytes).expect("a batch");
     let error = log.append(checked, 2, 0).expect_err("an older leader");

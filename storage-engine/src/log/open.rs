@@ -145,14 +145,23 @@ impl Log {
         // A clean stop left the end at the recovery point; if it is not there, something
         // happened since, and the log is judged as after a crash.
         let clean = found == Some(recovery_point);
+        let compacted = options.config.compact || env.cleaner_points.get(&partition).is_some();
+        let gaps = match compacted {
+            true => Gaps::Compaction,
+            false => Gaps::Unexplained,
+        };
         let end = if clean {
+            // Each segment has a snapshot where it begins, which goes with it: one without
+            // the other costs a look at where the segments end.
+            let within = segments[0].base_offset()..recovery_point;
+            let has_segment = |offset: &i64| files.contains_key(offset);
+            let mut inside = snapshots.iter().filter(|offset| within.contains(offset));
+            if gaps == Gaps::Unexplained && !inside.all(has_segment) {
+                let missing = gaps_between(&segments, &[], recovery_point)?;
+                report.warnings.extend(missing);
+            }
             recovery_point
         } else {
-            let gaps = match options.config.compact || env.cleaner_points.get(&partition).is_some()
-            {
-                true => Gaps::Compaction,
-                false => Gaps::Unexplained,
-            };
             recover(
                 env,
                 &mut segments,

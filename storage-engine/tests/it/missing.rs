@@ -604,3 +604,34 @@ fn without_recovery_points_what_was_compacted_is_no_damage() {
     assert_eq!((report.cut, report.damage), (None, None));
     assert_eq!((log.log_end(), values(&log).len()), (40, 39));
 }
+
+#[test]
+fn a_middle_segment_that_is_missing_after_a_clean_stop_is_reported_by_name() {
+    for missing in [vec![1], vec![1, 2], vec![2]] {
+        let place = forty_records(Stop::Clean);
+        let files = data_files(place.path());
+        for index in &missing {
+            remove_with_indexes(&files[*index]);
+        }
+        let (log, _, said) = next_start(place.path());
+        assert_eq!((log.log_start(), log.log_end()), (0, 40));
+        let name = |path: &PathBuf| {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            name.into_owned()
+        };
+        let (first, last) = (missing[0], missing[missing.len() - 1]);
+        let offset = |path: &PathBuf| name(path)[..20].parse::<i64>().expect("an offset");
+        assert_eq!(
+            said,
+            [format!(
+                "offsets {}..{} are missing between DIR/t-0/{} and DIR/t-0/{}, and nothing here \
+                 says that the log was ever compacted; if its leader has them, a file was lost: \
+                 restore the partition from a replica or a backup",
+                offset(&files[first]),
+                offset(&files[last + 1]),
+                name(&files[first - 1]),
+                name(&files[last + 1]),
+            )]
+        );
+    }
+}

@@ -1256,6 +1256,16 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "self.log.write_all_at(bytes, self.written)?;",
         "a batch of more than 1 MiB; it fails as the buffered write does",
     ),
+    (
+        "log/truncate.rs",
+        "self.env.disk.remove_file(path)?;",
+        "no room for a name; `exhausted` has it",
+    ),
+    (
+        "log/truncate.rs",
+        "self.env.disk.remove_file(&path)?;",
+        "no room for a name; `exhausted` has it",
+    ),
 ];
 
 #[test]
@@ -1272,14 +1282,26 @@ fn every_line_that_calls_the_disk_fails_and_keeps_every_promise() {
         lines(&tally.seen).len(),
         lines(&tally.hit_by_eio).len(),
     );
-    let spared: Vec<_> = tally.seen.difference(&tally.hit_by_eio).collect();
-    assert!(spared.is_empty(), "seen and never failed: {spared:#?}");
-    let seen = lines(&tally.seen);
     let excused = |text: &str, file: &str| {
         OUT_OF_REACH
             .iter()
             .any(|(in_file, part, _)| file.ends_with(in_file) && text.contains(part))
     };
+    let seen = lines(&tally.seen);
+    // What only another failure leads to is not struck by the one of a run.
+    let spared: Vec<_> = tally
+        .seen
+        .difference(&tally.hit_by_eio)
+        .filter(|site| {
+            let excused = |line: &Line| {
+                in_sources
+                    .get(line)
+                    .is_some_and(|text| excused(text, &line.0))
+            };
+            !lines(&BTreeSet::from([**site])).iter().any(excused)
+        })
+        .collect();
+    assert!(spared.is_empty(), "seen and never failed: {spared:#?}");
     let unseen: Vec<_> = in_sources
         .iter()
         .filter(|((file, line), text)| {

@@ -232,6 +232,15 @@ pub enum OpenError {
         /// Which.
         path: PathBuf,
     },
+    /// It is nowhere, but not everywhere could be looked.
+    #[error(
+        "it is in none of the log directories in use, and may lie in one that is not ({reason}); it \
+         is served when that is back, or removed from log.dirs"
+    )]
+    MayBeElsewhere {
+        /// Why a directory is out of use.
+        reason: String,
+    },
     /// A checkpoint of the partition is malformed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

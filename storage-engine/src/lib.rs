@@ -35,6 +35,7 @@ mod index_file;
 mod living_maps;
 pub mod log;
 pub mod log_dir;
+pub mod log_dirs;
 pub mod map_budget;
 pub mod mapped;
 mod offset_index;

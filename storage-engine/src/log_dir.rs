@@ -167,18 +167,18 @@ impl LogDir {
         expected: Identity,
         maps: Arc<MapBudget>,
     ) -> Result<LogDir, LogDirError> {
-        let lock = disk.try_lock(&dir.join(LOCK));
-        if lock.as_ref().is_err_and(DiskError::is_not_found) {
+        let handle = disk.open_dir(dir);
+        if handle.as_ref().is_err_and(DiskError::is_not_found) {
             return Err(LogDirError::Missing {
                 dir: dir.to_owned(),
             });
         }
-        let Some(lock) = lock? else {
+        let handle = handle?;
+        let Some(lock) = disk.try_lock(&dir.join(LOCK))? else {
             return Err(LogDirError::InUse {
                 dir: dir.to_owned(),
             });
         };
-        let handle = disk.open_dir(dir)?;
         let path = dir.join(META_PROPERTIES);
         let identity = match disk.read_small(&path, META_BYTES_MAX)? {
             Some(content) => {

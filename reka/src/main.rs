@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use command_line::{Command, USAGE};
 use reka_broker::config::{self, Config, LoggingConfig, Sources};
 use reka_broker::loggers::{Level, Loggers};
-use reka_broker::node::{LogDirError, NodeError};
+use reka_broker::node::{LogDirError, LogDirsError, NodeError};
 use reka_broker::{Node, config::SourceFile};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -40,9 +40,13 @@ const EXIT_FOREIGN: u8 = 7;
 fn exit_code(error: &NodeError) -> u8 {
     match error {
         NodeError::Bind(_) => EXIT_ADDRESS,
-        NodeError::LogDir(LogDirError::InUse { .. }) => EXIT_IN_USE,
-        NodeError::LogDir(LogDirError::Foreign { .. }) => EXIT_FOREIGN,
-        NodeError::LogDir(_) | NodeError::CreateDir { .. } => EXIT_DIRECTORY,
+        NodeError::LogDirs(LogDirsError::Dir(LogDirError::InUse { .. })) => EXIT_IN_USE,
+        NodeError::LogDirs(
+            LogDirsError::Dir(LogDirError::Foreign { .. }) | LogDirsError::TwoClusters { .. },
+        ) => EXIT_FOREIGN,
+        NodeError::LogDirs(_) | NodeError::MetadataDir { .. } | NodeError::CreateDir { .. } => {
+            EXIT_DIRECTORY
+        }
         _ => EXIT_START,
     }
 }
@@ -125,7 +129,9 @@ fn run(config: Config) -> ExitCode {
     if let Some(address) = node.http() {
         println!("  http   {address} (/metrics, /health, /ready)");
     }
-    println!("  data   {}", services.log_dir().path().display());
+    for dir in services.log_dirs().dirs() {
+        println!("  data   {}", dir.path().display());
+    }
     let _ = signals.forever().next();
     match node.stop() {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{LogError, OpenError};
 use crate::format::TopicPartition;
-use crate::fs::Disk;
+use crate::fs::{Disk, DiskError};
 use crate::log::Log;
 use crate::log_dir::{Identity, LogDir, LogDirError, Opened, ToOpen};
 use crate::map_budget::MapBudget;
@@ -91,8 +91,18 @@ pub enum LogDirsError {
 pub struct LogDirs {
     dirs: Vec<Arc<LogDir>>,
     failed: Vec<FailedDir>,
+    unknown: Vec<PathBuf>,
     /// Which of `dirs` each partition is in.
     places: Mutex<BTreeMap<TopicPartition, usize>>,
+    /// Renamed away, to be unlinked when their time comes.
+    deleted: Mutex<Vec<Deleted>>,
+}
+
+#[derive(Debug)]
+struct Deleted {
+    dir: Arc<LogDir>,
+    name: String,
+    due_ms: i64,
 }
 
 impl LogDirs {
@@ -147,6 +157,8 @@ impl LogDirs {
         }
         let mut places: BTreeMap<TopicPartition, usize> = BTreeMap::new();
         let mut ids: BTreeMap<String, &Path> = BTreeMap::new();
+        let mut deleted = Vec::new();
+        let mut unknown = Vec::new();
         for (index, dir) in dirs.iter().enumerate() {
             let id = dir.identity().directory_id.clone().unwrap_or_default();
             if let Some(first) = ids.insert(id.clone(), dir.path()) {
@@ -163,6 +175,13 @@ impl LogDirs {
                     continue;
                 }
             };
+            let left = contents.deleted.into_iter().map(|name| Deleted {
+                dir: dir.clone(),
+                name,
+                due_ms: i64::MIN,
+            });
+            deleted.extend(left);
+            unknown.extend(contents.unknown.iter().map(|name| dir.path().join(name)));
             for partition in contents.partitions {
                 if let Some(first) = places.insert(partition.clone(), index) {
                     return Err(LogDirsError::TwoPlaces {
@@ -182,7 +201,9 @@ impl LogDirs {
         Ok(LogDirs {
             dirs,
             failed,
+            unknown,
             places: Mutex::new(places),
+            deleted: Mutex::new(deleted),
         })
     }
 
@@ -194,6 +215,21 @@ impl LogDirs {
     /// Those that could not.
     pub fn failed(&self) -> &[FailedDir] {
         &self.failed
+    }
+
+    /// What lay beside the partitions at start and belongs to nothing known here; it is
+    /// left alone.
+    pub fn unknown(&self) -> &[PathBuf] {
+        &self.unknown
+    }
+
+    /// Directories of partitions that were there at start or were opened since.
+    pub fn partitions(&self) -> Vec<PathBuf> {
+        let places = self.places();
+        let path = |(partition, place): (&TopicPartition, &usize)| {
+            self.dirs[*place].path().join(partition.dir_name())
+        };
+        places.iter().map(path).collect()
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, usize>> {
@@ -269,13 +305,33 @@ impl LogDirs {
         opened
     }
 
-    /// [`LogDir::delete`], in the directory the partition is in; where it waits to be
-    /// unlinked.
-    pub fn delete(&self, log: &Log) -> Result<(Arc<LogDir>, String), LogError> {
+    /// [`LogDir::delete`], in the directory the partition is in. Its files are unlinked
+    /// when `file.delete.delay.ms` is over.
+    pub fn delete(&self, log: &Log, now_ms: i64) -> Result<(), LogError> {
         let dir = self.dir_of(log);
-        let renamed = dir.delete(log)?;
+        let name = dir.delete(log)?;
         self.places().remove(log.partition());
-        Ok((dir.clone(), renamed))
+        self.deleted().push(Deleted {
+            dir: dir.clone(),
+            name,
+            due_ms: now_ms.saturating_add(log.config().file_delete_delay_ms),
+        });
+        Ok(())
+    }
+
+    /// Unlinks the files of partitions whose delay is over, and at first what a crash left
+    /// of earlier ones. What cannot be unlinked is the next start's.
+    pub fn unlink_deleted(&self, now_ms: i64) -> Vec<DiskError> {
+        let due: Vec<Deleted> = self
+            .deleted()
+            .extract_if(.., |deleted| deleted.due_ms <= now_ms)
+            .collect();
+        let unlinked = due.iter().map(|deleted| deleted.dir.unlink(&deleted.name));
+        unlinked.filter_map(Result::err).collect()
+    }
+
+    fn deleted(&self) -> MutexGuard<'_, Vec<Deleted>> {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dir_of(&self, log: &Log) -> &Arc<LogDir> {

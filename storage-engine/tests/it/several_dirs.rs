@@ -106,10 +106,8 @@ fn new_partitions_go_where_the_fewest_are_and_are_found_there_again() {
     assert_eq!(count_in(&dirs, 6..9, "/c"), 3);
     // What is deleted counts no more.
     for log in &more[..2] {
-        let (dir, name) = dirs.delete(log).expect("a deletion");
-        assert_eq!(dir.path(), Path::new("/c"));
+        dirs.delete(log, 0).expect("a deletion");
         assert_eq!(dirs.of(log.partition()).map(|dir| dir.path()), None);
-        dir.unlink(&name).expect("unlinked");
     }
     logs(&dirs, 9..11, true);
     assert_eq!(count_in(&dirs, 9..11, "/c"), 2);
@@ -226,4 +224,60 @@ fn directories_that_do_not_belong_together_are_refused() {
         said(&["/a", "/b"]),
         "partition t-7 is in /a and in /b; move one of the two away"
     );
+}
+
+fn deleted_in(sim: &SimDisk, dir: &str) -> usize {
+    let entries = Disk::new(sim.clone()).read_dir(Path::new(dir));
+    let entries = entries.expect("a directory").into_iter();
+    entries
+        .filter(|entry| entry.name.ends_with("-delete"))
+        .count()
+}
+
+#[test]
+fn a_deleted_partition_waits_for_its_delay_and_a_crash_leaves_none() {
+    let sim = disk(&["/a", "/b"]);
+    let dirs = open(&sim, &["/a", "/b"]);
+    let mut open_now = logs(&dirs, 0..4, true);
+    for (log, delay) in open_now.iter_mut().zip([500, 0, 2_000, 2_000]) {
+        log.set_config(LogConfig {
+            file_delete_delay_ms: delay,
+            ..LogConfig::default()
+        });
+        dirs.delete(log, 1_000).expect("a deletion");
+    }
+    let count = || deleted_in(&sim, "/a") + deleted_in(&sim, "/b");
+    assert_eq!(count(), 4);
+    assert_eq!(dirs.unlink_deleted(999).len(), 0);
+    assert_eq!(count(), 4);
+    assert_eq!(dirs.unlink_deleted(1_499).len(), 0);
+    assert_eq!(count(), 3);
+    assert_eq!(dirs.unlink_deleted(1_500).len(), 0);
+    assert_eq!(count(), 2);
+    // A name is free at once.
+    logs(&dirs, 0..1, true);
+    drop((open_now, dirs));
+    let dirs = open(&sim, &["/a", "/b"]);
+    assert_eq!(count(), 2);
+    assert_eq!(dirs.unlink_deleted(0).len(), 0);
+    assert_eq!(count(), 0);
+    assert!(dirs.of(&partition(0)).is_some());
+}
+
+#[test]
+fn what_cannot_be_unlinked_is_told_of_once_and_left_for_the_next_start() {
+    let sim = disk(&["/a"]);
+    let fault = FaultDisk::new(sim.clone());
+    let dirs = try_open(Disk::new(fault.clone()), &["/a"]).expect("a directory of ours");
+    let open_now = logs(&dirs, 0..1, true);
+    dirs.delete(&open_now[0], 0).expect("a deletion");
+    fault.plan(When::Every(Op::RemoveFile), Fault::Errno(5));
+    let [error] = dirs.unlink_deleted(i64::MAX).try_into().expect("one error");
+    assert!(error.to_string().contains("-delete/"), "{error}");
+    assert_eq!(dirs.unlink_deleted(i64::MAX).len(), 0, "told of once");
+    fault.heal();
+    assert_eq!(deleted_in(&sim, "/a"), 1);
+    drop((open_now, dirs));
+    assert_eq!(open(&sim, &["/a"]).unlink_deleted(0).len(), 0);
+    assert_eq!(deleted_in(&sim, "/a"), 0);
 }

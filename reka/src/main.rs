@@ -3,7 +3,7 @@
 //! | Exit code | Means |
 //! |---|---|
 //! | 0 | stopped cleanly |
-//! | 1 | the node did not start, for another reason than those below; standard error says why |
+//! | 1 | the node did not start, or a tool did not do its work, for another reason than those below; standard error says why |
 //! | 2 | the command line or the configuration is wrong |
 //! | 3 | the node ran, and could not leave its data as a clean stop does |
 //! | 4 | an address cannot be listened on: another process has the port |
@@ -13,6 +13,8 @@
 //! | 8 | a part of a data file could not be read, and there was no memory to go on without it |
 
 mod command_line;
+mod dump;
+mod format;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -57,6 +59,19 @@ fn main() -> ExitCode {
             println!("{USAGE}");
             ExitCode::SUCCESS
         }
+        Ok(Command::DumpLog(None)) => {
+            println!("{}", dump::USAGE);
+            ExitCode::SUCCESS
+        }
+        Ok(Command::DumpLog(Some(options))) => dump_log(&options),
+        Ok(Command::Format(None)) => {
+            println!("{}", format::USAGE);
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Format(Some(options))) => match load(Some(&options.config), Vec::new()) {
+            Ok(config) => format_dirs(&options, &config),
+            Err(problem) => usage(&problem),
+        },
         Ok(Command::ListKeys) => {
             print!("{}", config::documentation::page());
             ExitCode::SUCCESS
@@ -73,6 +88,31 @@ fn main() -> ExitCode {
             Err(problem) => usage(&problem),
         },
         Err(problem) => usage(&format!("{problem}\n\n{USAGE}")),
+    }
+}
+
+fn dump_log(options: &dump::Options) -> ExitCode {
+    let out = std::io::stdout().lock();
+    let mut out = std::io::BufWriter::new(out);
+    match dump::run(options, &mut out, &mut std::io::stderr().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_START),
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reka: cannot write the output: {error}");
+            ExitCode::from(EXIT_START)
+        }
+    }
+}
+
+fn format_dirs(options: &format::Options, config: &Config) -> ExitCode {
+    match format::run(options, config, &mut std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reka: {error}");
+            ExitCode::from(EXIT_START)
+        }
     }
 }
 

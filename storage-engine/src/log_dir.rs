@@ -60,12 +60,12 @@ impl Identity {
 
     /// The directory's id as a number, if it has one of the form we write.
     pub fn directory_uuid(&self) -> Option<uuid::Uuid> {
-        use base64::Engine as _;
-        let text = self.directory_id.as_ref()?;
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(text)
-            .ok()?;
-        uuid::Uuid::from_slice(&bytes).ok()
+        id_from_text(self.directory_id.as_ref()?)
+    }
+
+    /// Makes `dir` this one's. The caller has looked whose it is.
+    pub fn write(&self, disk: &Disk, dir: &Path) -> Result<(), DiskError> {
+        disk.replace_small(&dir.join(META_PROPERTIES), render_meta(self).as_bytes())
     }
 }
 
@@ -195,7 +195,7 @@ impl LogDir {
                     directory_id: Some(directory_id),
                     ..expected
                 };
-                disk.replace_small(&path, render_meta(&identity).as_bytes())?;
+                identity.write(&disk, dir)?;
                 identity
             }
         };
@@ -510,6 +510,15 @@ pub struct Contents {
 pub fn random_id() -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())
+}
+
+/// An id as Kafka writes them, as a number.
+pub fn id_from_text(text: &str) -> Option<uuid::Uuid> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()?;
+    uuid::Uuid::from_slice(&bytes).ok()
 }
 
 fn render_meta(identity: &Identity) -> String {

@@ -47,6 +47,12 @@ pub enum LogDirsError {
         /// The id of both.
         id: String,
     },
+    /// One directory by one name.
+    #[error("log.dirs names {} twice; name each directory once", .dir.display())]
+    Twice {
+        /// Which.
+        dir: PathBuf,
+    },
     /// A partition is in two directories.
     #[error(
         "partition {partition} is in {} and in {}; move one of the two away",
@@ -145,6 +151,10 @@ impl LogDirs {
     ) -> Result<LogDirs, LogDirsError> {
         let mut dirs: Vec<Arc<LogDir>> = Vec::new();
         let mut failed = Vec::new();
+        let mut named = BTreeSet::new();
+        if let Some(dir) = paths.iter().find(|path| !named.insert(*path)) {
+            return Err(LogDirsError::Twice { dir: dir.clone() });
+        }
         for path in paths {
             match LogDir::open(disk.clone(), path, expected.clone(), maps.clone()) {
                 Ok(dir) => dirs.push(Arc::new(dir)),
@@ -267,8 +277,8 @@ impl LogDirs {
         Some(place)
     }
 
-    /// Opens many partitions on as many threads as `parallelism`, in any order. Those that
-    /// are nowhere begin in one of the directories; while one of these is out of use, only
+    /// Opens many partitions, those of each directory on as many threads as `parallelism`,
+    /// in any order. Those that are nowhere begin in one of the directories; while one of these is out of use, only
     /// if they are among the `new`.
     pub fn open_logs(
         &self,
@@ -299,9 +309,20 @@ impl LogDirs {
                 Err(error) => opened.push((wanted.partition, Err(error))),
             }
         }
-        for (place, wanted) in by_dir {
-            opened.extend(self.dirs[place].open_logs(wanted, parallelism, now_ms));
-        }
+        // Each directory is a disk of its own, so none waits for another.
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = by_dir
+                .into_iter()
+                .map(|(place, wanted)| {
+                    let dir = &self.dirs[place];
+                    scope.spawn(move || dir.open_logs(wanted, parallelism, now_ms))
+                })
+                .collect();
+            for thread in threads {
+                let result = thread.join();
+                opened.extend(result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+        });
         opened
     }
 

@@ -305,3 +305,38 @@ fn files_of_a_deleted_partition_stay_for_the_delay_and_no_longer() {
     assert_eq!(seen, [(0, "new".to_owned())]);
     node.stop().expect("a clean stop");
 }
+
+#[test]
+fn the_metadata_is_not_begun_anew_while_the_directory_it_may_be_in_is_out_of_use() {
+    let place = Place::new();
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 2, &[]);
+    node.stop().expect("a clean stop");
+    std::fs::rename(place.dir("a"), place.dir("unmounted")).expect("renamed");
+    std::fs::write(place.dir("a"), b"").expect("a file");
+    let dirs = format!(
+        "log.dirs={},{}",
+        place.dir("b").display(),
+        place.dir("a").display()
+    );
+    let refused = Node::start(config(&place.dir("unused"), &[&dirs]), loggers());
+    let said = refused
+        .expect_err("the metadata is in the other")
+        .to_string();
+    assert!(
+        said.starts_with(
+            "the metadata is in none of the log directories in use, and may be in one that is not: "
+        ) && said.ends_with("a directory belongs there: move the file away"),
+        "{said}"
+    );
+    assert!(!place.dir("b").join("reka-metadata").exists());
+    std::fs::remove_file(place.dir("a")).expect("removed");
+    std::fs::rename(place.dir("unmounted"), place.dir("a")).expect("mounted");
+    let node = place.start(&["b", "a"], &[]);
+    let mut client = Client::connect(&node);
+    for index in 0..2 {
+        assert_eq!(produce(&mut client, index, "x"), 0);
+    }
+    node.stop().expect("a clean stop");
+}

@@ -358,7 +358,9 @@ impl Node {
             .map(|dir| (dir.path().to_owned(), self::directory_id(dir)))
             .collect();
         let image = quorum.image();
-        if let Some(known) = image.brokers().get(config.node.id) {
+        let registered = image.brokers().get(config.node.id);
+        let knows_all = registered.is_some();
+        if let Some(known) = registered {
             for remark in unfamiliar(&known.registration.directories, &directories) {
                 tracing::warn!("{remark}");
             }
@@ -384,6 +386,7 @@ impl Node {
             partitions.clone(),
             names.clone(),
             clock,
+            knows_all,
         );
         follower.follow(&quorum.image());
         for remark in left_alone(&log_dirs, &partitions) {

@@ -395,12 +395,7 @@ impl LogDir {
         for segment in log.segments().iter() {
             segment.open_for_good()?;
         }
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        // Kafka keeps the whole name within what a file system takes.
-        let TopicPartition { topic, partition } = log.partition();
-        let suffix = format!("-{partition}.{id}{DELETED_DIR_SUFFIX}");
-        let kept: String = topic.chars().take(255 - suffix.len()).collect();
-        let renamed = format!("{kept}{suffix}");
+        let renamed = name_out_of_use(log.partition(), DELETED_DIR_SUFFIX);
         log.set_gone();
         let result = self
             .env
@@ -412,6 +407,27 @@ impl LogDir {
             Err(error) if error.is_full() => {}
             forgotten => forgotten.inspect_err(|error| self.env.health.fail(error))?,
         }
+        Ok(renamed)
+    }
+
+    /// Renames the directory of a partition that is not open and is not served any more;
+    /// the new name. The directory's checkpoints forget it.
+    pub fn set_aside(&self, partition: &TopicPartition) -> Result<String, LogError> {
+        self.env.health.check()?;
+        let renamed = name_out_of_use(partition, STRAY_DIR_SUFFIX);
+        let dir = self.path().join(partition.dir_name());
+        let result = self
+            .env
+            .disk
+            .rename(&dir, &self.path().join(&renamed))
+            .and_then(|()| self.env.disk.sync_dir(self.path()))
+            .and_then(|()| self.env.forget(partition));
+        result.inspect_err(|error| {
+            // On a full disk the checkpoints forget it before its name is another's.
+            if !error.is_full() {
+                self.env.health.fail(error);
+            }
+        })?;
         Ok(renamed)
     }
 
@@ -482,6 +498,15 @@ const KNOWN_FILES: [&str; 8] = [
     CLEANER_CHECKPOINT,
     "bootstrap.checkpoint",
 ];
+
+/// `<topic>-<partition>.<id><suffix>`. As Kafka does it, within what a file system takes.
+fn name_out_of_use(partition: &TopicPartition, suffix: &str) -> String {
+    let TopicPartition { topic, partition } = partition;
+    let id = uuid::Uuid::new_v4().simple();
+    let behind = format!("-{partition}.{id}{suffix}");
+    let kept: String = topic.chars().take(255 - behind.len()).collect();
+    kept + &behind
+}
 
 /// Whether a name is one that [`LogDir::delete`], or Kafka, gives a deleted partition.
 fn is_deleted(name: &str) -> bool {

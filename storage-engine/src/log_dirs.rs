@@ -16,6 +16,7 @@ use crate::fs::{Disk, DiskError};
 use crate::log::Log;
 use crate::log_dir::{Identity, LogDir, LogDirError, Opened, ToOpen};
 use crate::map_budget::MapBudget;
+use crate::partition_metadata;
 
 /// A directory that could not be used at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -338,6 +339,30 @@ impl LogDirs {
             due_ms: now_ms.saturating_add(log.config().file_delete_delay_ms),
         });
         Ok(())
+    }
+
+    /// The partitions that are in a directory in use, with the topic that each says it is of.
+    /// One whose `partition.metadata` cannot be read says none: opening it says why.
+    pub fn found(&self) -> Vec<(TopicPartition, Option<uuid::Uuid>)> {
+        let places = self.places();
+        let of = |(partition, place): (&TopicPartition, &usize)| {
+            let dir = &self.dirs[*place];
+            let path = dir.path().join(partition.dir_name());
+            let topic_id = partition_metadata::read(&dir.env().disk, &path);
+            (partition.clone(), topic_id.ok().flatten())
+        };
+        places.iter().map(of).collect()
+    }
+
+    /// Gives a partition that is not served any more another name, so that its own is free;
+    /// which. Its files stay until a person removes them.
+    pub fn set_aside(&self, partition: &TopicPartition) -> Result<Option<PathBuf>, LogError> {
+        let Some(dir) = self.of(partition) else {
+            return Ok(None);
+        };
+        let name = dir.set_aside(partition)?;
+        self.places().remove(partition);
+        Ok(Some(dir.path().join(name)))
     }
 
     /// Unlinks the files of partitions whose delay is over, and at first what a crash left

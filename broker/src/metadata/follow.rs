@@ -35,6 +35,8 @@ pub struct Follower {
     image: Arc<MetadataImage>,
     /// What the first image brings was there before this process.
     started: bool,
+    /// The metadata knew this broker before, so what it does not know was deleted.
+    knows_all: bool,
     followed: watch::Sender<u64>,
 }
 
@@ -78,6 +80,7 @@ impl Follower {
         partitions: Arc<PartitionTable>,
         names: Arc<TopicNames>,
         clock: Clock,
+        knows_all: bool,
     ) -> (Follower, watch::Receiver<u64>) {
         let (followed, receiver) = watch::channel(0);
         let follower = Follower {
@@ -89,6 +92,7 @@ impl Follower {
             names,
             image: Arc::default(),
             started: false,
+            knows_all,
             followed,
         };
         (follower, receiver)
@@ -99,6 +103,9 @@ impl Follower {
     pub fn follow(&mut self, image: &Arc<MetadataImage>) {
         let before = std::mem::replace(&mut self.image, image.clone());
         let reconfigured = self.follow_broker_config(&before);
+        if !self.started && self.knows_all {
+            self.set_strays_aside();
+        }
         let mut wanted = Vec::new();
         for change in image.topics().changed_since(before.topics()) {
             match change {
@@ -188,6 +195,29 @@ impl Follower {
             tracing::error!("the configuration of topic {topic} is left aside: {error}");
             config.topic_defaults.clone()
         }))
+    }
+
+    /// Partitions of topics that were deleted, and whose files a crash left: were they in the way,
+    /// the next topic of the name could not be served. One that does not say which topic it is of is
+    /// left alone.
+    fn set_strays_aside(&self) {
+        for (partition, topic_id) in self.log_dirs.found() {
+            let Some(topic_id) = topic_id else { continue };
+            let topic = self.image.topics().by_id(topic_id);
+            let known = topic.is_some_and(|topic| topic.partition(partition.partition).is_some());
+            if known {
+                continue;
+            }
+            match self.log_dirs.set_aside(&partition) {
+                Ok(Some(aside)) => tracing::warn!(
+                    "{partition} was of topic {topic_id}, which is deleted; its files are in {} now, \
+                     remove them once nobody needs them",
+                    aside.display()
+                ),
+                Ok(None) => {}
+                Err(error) => tracing::error!("{partition} is in the way: {error}"),
+            }
+        }
     }
 
     fn open(&self, wanted: &[(Arc<TopicImage>, i32)]) {

@@ -340,3 +340,62 @@ fn the_metadata_is_not_begun_anew_while_the_directory_it_may_be_in_is_out_of_use
     }
     node.stop().expect("a clean stop");
 }
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+    }
+}
+
+/// A crash between the deletion of a topic and that of its files leaves this.
+#[test]
+fn a_partition_of_a_topic_that_was_deleted_is_set_aside_and_its_name_is_free() {
+    let place = Place::new();
+    let node = place.start(&["a"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 1, &[("file.delete.delay.ms", "0")]);
+    assert_eq!(produce(&mut client, 0, "old"), 0);
+    node.stop().expect("a clean stop");
+    copy_dir(&place.dir("a").join("t-0"), &place.dir("copy"));
+    let node = place.start(&["a"], &[]);
+    let mut client = Client::connect(&node);
+    delete(&mut client, "t");
+    wait_for(|| place.names("a").is_empty());
+    node.stop().expect("a clean stop");
+    copy_dir(&place.dir("copy"), &place.dir("a").join("t-0"));
+
+    let node = place.start(&["a"], &[]);
+    let names = place.names("a");
+    let [aside] = names.as_slice() else {
+        panic!("{names:?}")
+    };
+    assert!(
+        aside.starts_with("t-0.") && aside.ends_with("-stray"),
+        "{aside}"
+    );
+    let kept = place.dir("a").join(aside).join("00000000000000000000.log");
+    assert!(std::fs::metadata(kept).expect("a segment").len() > 0);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 1, &[]);
+    assert_eq!(produce(&mut client, 0, "new"), 0);
+    let seen = values(&client.fetch(11, "t", 0, 0));
+    assert_eq!(seen, [(0, "new".to_owned())]);
+    node.stop().expect("a clean stop");
+}
+
+/// Metadata that knows nothing yet says nothing about what is there.
+#[test]
+fn without_its_metadata_a_directory_is_left_as_it_is() {
+    let place = Place::new();
+    let node = place.start(&["a"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 2, &[]);
+    node.stop().expect("a clean stop");
+    std::fs::remove_dir_all(place.dir("a").join("reka-metadata")).expect("removed");
+    let node = place.start(&["a"], &[]);
+    assert_eq!(place.names("a"), ["t-0", "t-1"]);
+    node.stop().expect("a clean stop");
+    assert_eq!(place.names("a"), ["t-0", "t-1"]);
+}

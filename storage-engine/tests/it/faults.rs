@@ -69,6 +69,8 @@ enum Step {
     /// The process dies and comes back.
     Restart,
     Delete,
+    /// The partition is not served any more, as a restart finds out.
+    SetAside,
     List,
     /// From now on the disk has this many bytes left.
     LeaveFree(u64),
@@ -78,7 +80,7 @@ enum Step {
 use Step::{
     Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, CloseTogether, Commit, Compact,
     CompactInVain, Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, NewEpoch, RaiseStart,
-    Read, Replicate, Restart, Roll, StartAnew, Truncate, Txn, Unlink, Untimed,
+    Read, Replicate, Restart, Roll, SetAside, StartAnew, Truncate, Txn, Unlink, Untimed,
 };
 
 struct Script {
@@ -367,6 +369,12 @@ const SCRIPTS: &[Script] = &[
         before: &[],
         damage: None,
         steps: &[LARGE, Txn, Abort, Flush, Delete, SMALL, List, Flush],
+    },
+    Script {
+        name: "a partition set aside",
+        before: &[LARGE, Txn, Abort, Flush, Checkpoint],
+        damage: None,
+        steps: &[Read, SetAside, SMALL, List, Flush],
     },
     Script {
         name: "a full disk",
@@ -999,6 +1007,17 @@ impl World {
                 self.shadow.visible.clear();
                 self.shadow.possible.clear();
                 dir.unlink(&renamed).map_err(refused)
+            }
+            SetAside => {
+                self.shadow.promised.clear();
+                let (Some(dir), Some(log)) = (&self.dir, self.log.take()) else {
+                    return Ok(());
+                };
+                drop(log);
+                dir.set_aside(&partition()).map_err(refused)?;
+                self.shadow.visible.clear();
+                self.shadow.possible.clear();
+                Ok(())
             }
             List => {
                 let contents = self.dir.as_ref().map(|dir| dir.list().map_err(refused));

@@ -229,6 +229,41 @@ fn directories_that_do_not_belong_together_are_refused() {
     );
 }
 
+#[test]
+fn a_partition_that_is_set_aside_frees_its_name_and_loses_nothing() {
+    let sim = disk(&["/a"]);
+    let dirs = open(&sim, &["/a"]);
+    let topic_id = uuid::Uuid::from_u128(7);
+    let wanted = ToOpen {
+        partition: partition(0),
+        topic_id: Some(topic_id),
+        config: LogConfig::default(),
+    };
+    let opened = dirs.open_logs(vec![wanted], &BTreeSet::from([partition(0)]), 1, 0);
+    let (_, opened) = opened.into_iter().next().expect("one");
+    let (mut log, _) = opened.expect("a log");
+    append(&mut log, batch(&[b"x"], 1, Compression::None));
+    dirs.stop(&mut [&mut log], 1).expect("a clean stop");
+    drop((log, dirs));
+    let content = sim.contents(Path::new("/a/t-0"));
+
+    let dirs = open(&sim, &["/a"]);
+    assert_eq!(dirs.found(), [(partition(0), Some(topic_id))]);
+    let aside = dirs.set_aside(&partition(0)).expect("a disk that works");
+    let aside = aside.expect("it was there");
+    assert_eq!(sim.contents(&aside), content);
+    assert_eq!(dirs.found(), []);
+    assert_eq!(dirs.set_aside(&partition(0)).expect("a look"), None);
+    // The next one of the name begins anew, and its checkpoints with it.
+    let new = logs(&dirs, 0..1, true);
+    assert_eq!((new[0].log_end(), new[0].recovery_point()), (0, 0));
+    assert_eq!(sim.contents(&aside), content);
+    drop((new, dirs));
+    let dirs = open(&sim, &["/a"]);
+    assert_eq!(dirs.unknown(), [] as [PathBuf; 0]);
+    assert_eq!(dirs.found().len(), 1);
+}
+
 fn deleted_in(sim: &SimDisk, dir: &str) -> usize {
     let entries = Disk::new(sim.clone()).read_dir(Path::new(dir));
     let entries = entries.expect("a directory").into_iter();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | new image | the partitions here follow the metadata |
 //! | `reka.flush.group.ms` | logs that were appended to are synced, all in one round |
+//! | second | files of partitions that were deleted are unlinked when their delay is over |
 //! | `log.flush.offset.checkpoint.interval.ms` | checkpoints are stored |
 //! | `log.retention.check.interval.ms` | retention, unlinking of what was deleted |
 //! | `producer.id.expiration.check.interval.ms` | producers that were silent for too long are forgotten |
@@ -25,6 +26,9 @@ use crate::node::Services;
 
 /// Between two looks for logs to compact, at least.
 const CLEANER_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Between two looks for deleted partitions whose files may go.
+const UNLINK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The tasks.
 #[derive(Debug)]
@@ -56,6 +60,7 @@ impl Background {
                 logs.recovery_checkpoint_interval,
                 checkpoint as fn(&Services),
             ),
+            spawn(at_once, UNLINK_PERIOD, unlink),
             spawn(upkeep, logs.retention_check_interval, expire),
             spawn(upkeep, logs.producer_id_check_interval, forget_producers),
         ];
@@ -166,8 +171,16 @@ fn flush(services: &Services) {
 
 fn checkpoint(services: &Services) {
     services.note_high_watermarks();
-    if let Err(error) = services.log_dir().checkpoint() {
-        tracing::error!("checkpoints were not stored: {error}");
+    for dir in services.log_dirs().dirs() {
+        if let Err(error) = dir.checkpoint() {
+            tracing::error!("checkpoints were not stored: {error}");
+        }
+    }
+}
+
+fn unlink(services: &Services) {
+    for error in services.log_dirs().unlink_deleted(services.clock.now_ms()) {
+        tracing::warn!("a deleted partition's files stay until the next start: {error}");
     }
 }
 

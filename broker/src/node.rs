@@ -4,8 +4,9 @@
 //! metadata quorum leads, this broker registers, its partitions are opened, and only then sockets
 //! are bound: a client that gets in is served.
 
+use std::collections::HashSet;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use reka_records::validate::Rules;
 use reka_storage::fs::Disk;
 use reka_storage::log_dir::Identity;
 pub use reka_storage::log_dir::LogDirError;
+use reka_storage::log_dirs::LogDirs;
+pub use reka_storage::log_dirs::LogDirsError;
 use reka_storage::map_budget::{MAPS_MAX, MapBudget};
 use reka_storage::{LogDir, LogError, TopicPartition};
 use tokio::runtime::Runtime;
@@ -88,7 +91,7 @@ pub struct Services {
     pub groups: Coordinators,
     /// How much is told.
     pub loggers: Loggers,
-    log_dir: Arc<LogDir>,
+    log_dirs: Arc<LogDirs>,
     names: Arc<TopicNames>,
     broker_epoch: i64,
     directory_id: Uuid,
@@ -198,7 +201,7 @@ impl Services {
             draft.image(),
             topic,
             self.broker_id,
-            self.directory_id,
+            self.directory_of_new(),
             &self.config().topics,
         )?;
         let partitions = records
@@ -232,32 +235,35 @@ impl Services {
     pub fn note_high_watermarks(&self) {
         for partition in self.partitions.all() {
             let name = TopicPartition::new(partition.topic.clone(), partition.index);
-            self.log_dir
-                .env()
-                .high_watermarks
-                .set(&name, partition.high_watermark());
+            if let Some(dir) = self.log_dirs.of(&name) {
+                let high_watermarks = &dir.env().high_watermarks;
+                high_watermarks.set(&name, partition.high_watermark());
+            }
         }
     }
 
     /// What is wrong and needs a person.
     pub fn troubles(&self) -> Vec<String> {
-        let offline = self.log_dir.env().health.check().err();
         let stopped = self.quorum.status().stopped;
-        offline
-            .map(|offline| offline.to_string())
+        self.log_dirs
+            .out_of_use()
             .into_iter()
             .chain(stopped.map(|why| format!("the metadata quorum stopped: {why}")))
             .collect()
     }
 
-    /// The data directory's id.
-    pub fn directory_id(&self) -> Uuid {
-        self.directory_id
+    /// The data directory's id, for the metadata of a new partition. Of several it is chosen
+    /// when the partition is opened, and until then, as in Apache Kafka, unassigned.
+    pub fn directory_of_new(&self) -> Uuid {
+        match (self.log_dirs.dirs(), self.log_dirs.failed()) {
+            ([_], []) => self.directory_id,
+            _ => Uuid::nil(),
+        }
     }
 
-    /// The data directory.
-    pub fn log_dir(&self) -> &Arc<LogDir> {
-        &self.log_dir
+    /// The data directories.
+    pub fn log_dirs(&self) -> &Arc<LogDirs> {
+        &self.log_dirs
     }
 }
 
@@ -272,9 +278,17 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
-    /// The data directory cannot be used.
+    /// The data directories cannot be used.
     #[error(transparent)]
-    LogDir(#[from] LogDirError),
+    LogDirs(#[from] LogDirsError),
+    /// The one with the metadata cannot be used, or may be one that cannot.
+    #[error(
+        "the metadata is in none of the log directories in use, and may be in one that is not: {reason}"
+    )]
+    MetadataDir {
+        /// Why.
+        reason: String,
+    },
     /// The metadata quorum did not start.
     #[error(transparent)]
     Quorum(#[from] StartError),
@@ -319,15 +333,16 @@ impl Node {
             .enable_all()
             .build()
             .map_err(NodeError::Threads)?;
-        let dir = served_by_one_node(&config)?.clone();
-        std::fs::create_dir_all(&dir).map_err(|source| NodeError::CreateDir {
-            dir: dir.clone(),
-            source,
-        })?;
+        served_by_one_node(&config)?;
         let disk = Disk::real();
-        let log_dir = Arc::new(take_log_dir(&disk, &dir, &config)?);
-        let cluster_id = log_dir.identity().cluster_id.clone();
-        let directory_id = directory_id(&log_dir);
+        let log_dirs = Arc::new(take_log_dirs(&disk, &config)?);
+        for failed in log_dirs.failed() {
+            tracing::error!("its partitions are not served: {}", failed.reason);
+        }
+        let metadata_dir = metadata_dir(&log_dirs, &config)?.clone();
+        let dir = metadata_dir.path();
+        let cluster_id = metadata_dir.identity().cluster_id.clone();
+        let directory_id = directory_id(&metadata_dir);
         let mut sockets = Vec::new();
         for listener in &config.listeners.broker {
             sockets.push(open_listener(listener)?);
@@ -349,7 +364,20 @@ impl Node {
         let options =
             QuorumOptions::single(disk, dir.join(METADATA_DIR), cluster_id.clone(), voter);
         let quorum = runtime.block_on(MetadataQuorum::start(options))?;
-        let registration = registration(&config, directory_id, &listeners);
+        let directories = log_dirs.dirs().iter();
+        let directories: Vec<(PathBuf, Uuid)> = directories
+            .map(|dir| (dir.path().to_owned(), self::directory_id(dir)))
+            .collect();
+        let image = quorum.image();
+        let registered = image.brokers().get(config.node.id);
+        let knows_all = registered.is_some();
+        if let Some(known) = registered {
+            for remark in unfamiliar(&known.registration.directories, &directories) {
+                tracing::warn!("{remark}");
+            }
+        }
+        let ids = directories.iter().map(|(_, id)| *id).collect();
+        let registration = registration(&config, ids, &listeners);
         let broker_epoch = runtime.block_on(register(&quorum, registration))?;
 
         let memory = config
@@ -365,12 +393,16 @@ impl Node {
         let (mut follower, followed) = Follower::new(
             broker_id,
             config.clone(),
-            log_dir.clone(),
+            log_dirs.clone(),
             partitions.clone(),
             names.clone(),
             clock,
+            knows_all,
         );
         follower.follow(&quorum.image());
+        for remark in left_alone(&log_dirs, &partitions) {
+            tracing::warn!("{remark}");
+        }
         let services = Arc::new(Services {
             memory: Budget::new(usize::try_from(memory).unwrap_or(usize::MAX)),
             broker_id,
@@ -382,7 +414,7 @@ impl Node {
             clock,
             groups: Coordinators::default(),
             loggers,
-            log_dir,
+            log_dirs,
             names,
             broker_epoch,
             directory_id,
@@ -446,10 +478,9 @@ impl Node {
         let partitions = services.partitions.all();
         let mut guards: Vec<_> = partitions.iter().map(|partition| partition.log()).collect();
         let mut logs: Vec<_> = guards.iter_mut().map(|log| &mut **log).collect();
-        let closed = services.log_dir.close_logs(&mut logs);
+        let marked = services.log_dirs.stop(&mut logs, services.broker_epoch);
         drop(logs);
         drop(guards);
-        let marked = closed.and_then(|()| services.log_dir.mark_clean(services.broker_epoch));
         runtime.block_on(services.quorum.shutdown());
         runtime.shutdown_timeout(Duration::from_secs(1));
         marked
@@ -465,8 +496,8 @@ fn serve(
     Front::start(services, sockets, shards).map_err(NodeError::Threads)
 }
 
-/// What this release cannot be yet is refused by name; the one data directory otherwise.
-fn served_by_one_node(config: &Config) -> Result<&PathBuf, NodeError> {
+/// What this release cannot be yet is refused by name.
+fn served_by_one_node(config: &Config) -> Result<(), NodeError> {
     let refused = |what: String| Err(NodeError::NotYet { what });
     if !config.node.is_broker || !config.node.is_controller {
         return refused("process.roles other than broker,controller".to_owned());
@@ -485,10 +516,7 @@ fn served_by_one_node(config: &Config) -> Result<&PathBuf, NodeError> {
             ));
         }
     }
-    match config.logs.dirs.as_slice() {
-        [dir] => Ok(dir),
-        dirs => refused(format!("{} directories in log.dirs", dirs.len())),
-    }
+    Ok(())
 }
 
 fn open_listener(listener: &ListenerConfig) -> Result<(Arc<Listener>, TcpListener), NodeError> {
@@ -512,25 +540,117 @@ fn quarter_of_memory() -> u64 {
     (total / 4).clamp(64 << 20, 512 << 20)
 }
 
-/// Locks the data directory. A new one gets the cluster id that was asked for, or a new one.
-fn take_log_dir(disk: &Disk, dir: &Path, config: &Config) -> Result<LogDir, LogDirError> {
+/// Locks the data directories. New ones get the cluster id that was asked for, or that of the
+/// others, or a new one. A disk that fails takes its own partitions along, and no more.
+fn take_log_dirs(disk: &Disk, config: &Config) -> Result<LogDirs, NodeError> {
+    let dirs = config.logs.dirs.as_slice();
+    for dir in dirs {
+        match std::fs::create_dir_all(dir) {
+            Ok(()) => {}
+            Err(source) if dirs.len() == 1 => {
+                let dir = dir.clone();
+                return Err(NodeError::CreateDir { dir, source });
+            }
+            Err(error) => {
+                tracing::error!(
+                    "cannot create the data directory {}: {error}",
+                    dir.display()
+                );
+            }
+        }
+    }
     let maps = Arc::new(MapBudget::new(MAPS_MAX));
-    let known = Identity::read(disk, dir)?.map(|identity| identity.cluster_id);
+    let known = LogDirs::cluster_id(disk, dirs)?;
     let cluster_id = match (&config.node.cluster_id, known) {
         (Some(asked), _) => asked.clone(),
         (None, Some(known)) => known,
         (None, None) => reka_storage::log_dir::random_id(),
     };
-    LogDir::open(
-        disk.clone(),
-        dir,
-        Identity {
-            cluster_id,
-            node_id: config.node.id,
-            directory_id: None,
-        },
-        maps,
-    )
+    let identity = Identity {
+        cluster_id,
+        node_id: config.node.id,
+        directory_id: None,
+    };
+    Ok(LogDirs::open(disk, dirs, &identity, &maps)?)
+}
+
+/// The directory with the metadata, whatever their order is now; at the first start the first of
+/// them. It is needed: one that is out of use may be the one.
+fn metadata_dir<'a>(log_dirs: &'a LogDirs, config: &Config) -> Result<&'a Arc<LogDir>, NodeError> {
+    let mut dirs = log_dirs.dirs().iter();
+    let holds = |dir: &&Arc<LogDir>| dir.path().join(METADATA_DIR).is_dir();
+    match (dirs.find(holds), log_dirs.failed()) {
+        (Some(dir), _) => Ok(dir),
+        (None, [failed, ..]) => Err(NodeError::MetadataDir {
+            reason: failed.reason.clone(),
+        }),
+        (None, []) => {
+            let first =
+                |dir: &&Arc<LogDir>| Some(dir.path()) == config.logs.dirs.first().map(|dir| &**dir);
+            let found = log_dirs.dirs().iter().find(first);
+            Ok(found.unwrap_or(&log_dirs.dirs()[0]))
+        }
+    }
+}
+
+/// What lies in the data directories and nobody serves.
+fn left_alone(log_dirs: &LogDirs, partitions: &PartitionTable) -> Vec<String> {
+    let name = |path: &PathBuf| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let served: HashSet<String> = partitions.all().iter().map(ToString::to_string).collect();
+    let strays = log_dirs.partitions().into_iter();
+    let strays = strays.filter(|path| !name(path).is_some_and(|name| served.contains(&name)));
+    let unknown = log_dirs.unknown().iter().cloned();
+    let unknown = unknown.filter(|path| name(path).as_deref() != Some(METADATA_DIR));
+    let remark = |found: Vec<PathBuf>, what: &str| {
+        let shown: Vec<String> = found
+            .iter()
+            .take(LEFT_ALONE_SHOWN)
+            .map(|path| path.display().to_string())
+            .collect();
+        (!found.is_empty()).then(|| {
+            format!(
+                "{} {what} and were left alone ({}); move them away once they are explained",
+                found.len(),
+                shown.join(", ")
+            )
+        })
+    };
+    let strays = remark(
+        strays.collect(),
+        "directories are of partitions that are not served here",
+    );
+    let unknown = remark(
+        unknown.collect(),
+        "names in the log directories belong to nothing",
+    );
+    strays.into_iter().chain(unknown).collect()
+}
+
+/// A directory may hold any number of them; these are enough to find the others.
+const LEFT_ALONE_SHOWN: usize = 10;
+
+/// What a person should know of directories that are not those the metadata knows this broker by.
+fn unfamiliar(known: &[Uuid], found: &[(PathBuf, Uuid)]) -> Vec<String> {
+    let missing = known
+        .iter()
+        .filter(|id| found.iter().all(|(_, found)| found != *id));
+    let missing = missing.count();
+    let new = found.iter().filter(|(_, id)| !known.contains(id));
+    new.map(|(dir, id)| {
+        let dir = dir.display();
+        match missing {
+            0 => format!("log directory {dir} (directory.id {id}) is new to this broker"),
+            missing => format!(
+                "log directory {dir} has directory.id {id}, which the metadata does not know, and \
+                 {missing} that it knows are missing: if a disk was replaced, or its meta.properties \
+                 removed, what was on it has to come from replicas or a backup"
+            ),
+        }
+    })
+    .collect()
 }
 
 /// The directory's id as sixteen bytes.
@@ -543,7 +663,7 @@ fn directory_id(log_dir: &LogDir) -> Uuid {
 
 fn registration(
     config: &Config,
-    directory_id: Uuid,
+    directories: Vec<Uuid>,
     listeners: &[Arc<Listener>],
 ) -> RegisterBroker {
     let endpoint = |listener: &Arc<Listener>| {
@@ -571,7 +691,7 @@ fn registration(
                 max: feature.max,
             })
             .collect(),
-        directories: vec![directory_id],
+        directories,
         fenced: false,
         in_controlled_shutdown: false,
     }
@@ -593,4 +713,67 @@ async fn register(quorum: &MetadataQuorum, broker: RegisterBroker) -> Result<i64
         .chain(missing)
         .collect();
     Ok(quorum.propose(records).await?.offset as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_in_a_directory_and_is_not_served_is_told_of() {
+        let place = tempfile::tempdir().expect("a folder");
+        for name in ["t-0", "t-1", "reka-metadata", "lost+found"] {
+            std::fs::create_dir(place.path().join(name)).expect("a directory");
+        }
+        let identity = Identity {
+            cluster_id: "c".into(),
+            node_id: 1,
+            directory_id: None,
+        };
+        let maps = Arc::new(MapBudget::new(10));
+        let paths = [place.path().to_owned()];
+        let dirs = LogDirs::open(&Disk::real(), &paths, &identity, &maps).expect("a directory");
+        let root = place.path().display();
+        assert_eq!(
+            left_alone(&dirs, &PartitionTable::default()),
+            [
+                format!(
+                    "2 directories are of partitions that are not served here and were left alone \
+                     ({root}/t-0, {root}/t-1); move them away once they are explained"
+                ),
+                format!(
+                    "1 names in the log directories belong to nothing and were left alone \
+                     ({root}/lost+found); move them away once they are explained"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_directory_the_metadata_does_not_know_is_told_of() {
+        let id = Uuid::from_u128;
+        let found = |ids: &[u128]| -> Vec<(PathBuf, Uuid)> {
+            let found = ids
+                .iter()
+                .map(|number| (format!("/{number}").into(), id(*number)));
+            found.collect()
+        };
+        assert_eq!(unfamiliar(&[id(1), id(2)], &found(&[2, 1])), [""; 0]);
+        assert_eq!(unfamiliar(&[id(1), id(2)], &found(&[1])), [""; 0]);
+        assert_eq!(
+            unfamiliar(&[id(1)], &found(&[1, 3])),
+            [
+                "log directory /3 (directory.id 00000000-0000-0000-0000-000000000003) is new to this \
+              broker"
+            ]
+        );
+        assert_eq!(
+            unfamiliar(&[id(1), id(2)], &found(&[1, 3])),
+            [
+                "log directory /3 has directory.id 00000000-0000-0000-0000-000000000003, which the \
+              metadata does not know, and 1 that it knows are missing: if a disk was replaced, or its \
+              meta.properties removed, what was on it has to come from replicas or a backup"
+            ]
+        );
+    }
 }

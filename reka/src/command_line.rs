@@ -1,9 +1,13 @@
 //! What the command line asks for.
 
+use crate::{dump, format};
+
 /// What can be asked for.
 pub(crate) const USAGE: &str = "usage: reka [FILE | --config FILE] [--override KEY=VALUE]...
        reka config check [FILE | --config FILE] [--override KEY=VALUE]...
        reka config list
+       reka format --config FILE --cluster-id ID [--ignore-formatted]
+       reka dump-log --files FILE[,FILE]... [OPTION]...
 
 Without a file: a broker of one node, clients on port 9092, data in ./reka-data.
 FILE is a server.properties of Apache Kafka, or TOML with the same keys if its name ends in .toml.
@@ -22,6 +26,10 @@ pub(crate) enum Command {
         file: Option<String>,
         overrides: Vec<String>,
     },
+    /// Make data directories ready; without options, say how.
+    Format(Option<format::Options>),
+    /// Say what is in files; without options, say how.
+    DumpLog(Option<dump::Options>),
     /// Say which keys there are.
     ListKeys,
     /// Say how to use it.
@@ -31,6 +39,12 @@ pub(crate) enum Command {
 /// Reads the words behind the program's name.
 pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Command, String> {
     let mut words = words.peekable();
+    if words.next_if_eq("dump-log").is_some() {
+        return Ok(Command::DumpLog(dump::parse(words)?));
+    }
+    if words.next_if_eq("format").is_some() {
+        return Ok(Command::Format(format::parse(words)?));
+    }
     let mut check = false;
     if words.next_if_eq("config").is_some() {
         match words.next().as_deref() {

@@ -3,15 +3,18 @@
 //! | Exit code | Means |
 //! |---|---|
 //! | 0 | stopped cleanly |
-//! | 1 | the node did not start, for another reason than those below; standard error says why |
+//! | 1 | the node did not start, or a tool did not do its work, for another reason than those below; standard error says why |
 //! | 2 | the command line or the configuration is wrong |
 //! | 3 | the node ran, and could not leave its data as a clean stop does |
 //! | 4 | an address cannot be listened on: another process has the port |
 //! | 5 | the data directory cannot be used: missing rights, a damaged file, a failing disk |
 //! | 6 | the data directory is in use by another process |
 //! | 7 | the data directory belongs to another broker or another cluster |
+//! | 8 | a part of a data file could not be read, and there was no memory to go on without it |
 
 mod command_line;
+mod dump;
+mod format;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -19,7 +22,7 @@ use std::process::ExitCode;
 use command_line::{Command, USAGE};
 use reka_broker::config::{self, Config, LoggingConfig, Sources};
 use reka_broker::loggers::{Level, Loggers};
-use reka_broker::node::{LogDirError, NodeError};
+use reka_broker::node::{LogDirError, LogDirsError, NodeError};
 use reka_broker::{Node, config::SourceFile};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -39,9 +42,13 @@ const EXIT_FOREIGN: u8 = 7;
 fn exit_code(error: &NodeError) -> u8 {
     match error {
         NodeError::Bind(_) => EXIT_ADDRESS,
-        NodeError::LogDir(LogDirError::InUse { .. }) => EXIT_IN_USE,
-        NodeError::LogDir(LogDirError::Foreign { .. }) => EXIT_FOREIGN,
-        NodeError::LogDir(_) | NodeError::CreateDir { .. } => EXIT_DIRECTORY,
+        NodeError::LogDirs(LogDirsError::Dir(LogDirError::InUse { .. })) => EXIT_IN_USE,
+        NodeError::LogDirs(
+            LogDirsError::Dir(LogDirError::Foreign { .. }) | LogDirsError::TwoClusters { .. },
+        ) => EXIT_FOREIGN,
+        NodeError::LogDirs(_) | NodeError::MetadataDir { .. } | NodeError::CreateDir { .. } => {
+            EXIT_DIRECTORY
+        }
         _ => EXIT_START,
     }
 }
@@ -52,6 +59,19 @@ fn main() -> ExitCode {
             println!("{USAGE}");
             ExitCode::SUCCESS
         }
+        Ok(Command::DumpLog(None)) => {
+            println!("{}", dump::USAGE);
+            ExitCode::SUCCESS
+        }
+        Ok(Command::DumpLog(Some(options))) => dump_log(&options),
+        Ok(Command::Format(None)) => {
+            println!("{}", format::USAGE);
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Format(Some(options))) => match load(Some(&options.config), Vec::new()) {
+            Ok(config) => format_dirs(&options, &config),
+            Err(problem) => usage(&problem),
+        },
         Ok(Command::ListKeys) => {
             print!("{}", config::documentation::page());
             ExitCode::SUCCESS
@@ -68,6 +88,31 @@ fn main() -> ExitCode {
             Err(problem) => usage(&problem),
         },
         Err(problem) => usage(&format!("{problem}\n\n{USAGE}")),
+    }
+}
+
+fn dump_log(options: &dump::Options) -> ExitCode {
+    let out = std::io::stdout().lock();
+    let mut out = std::io::BufWriter::new(out);
+    match dump::run(options, &mut out, &mut std::io::stderr().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_START),
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reka: cannot write the output: {error}");
+            ExitCode::from(EXIT_START)
+        }
+    }
+}
+
+fn format_dirs(options: &format::Options, config: &Config) -> ExitCode {
+    match format::run(options, config, &mut std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reka: {error}");
+            ExitCode::from(EXIT_START)
+        }
     }
 }
 
@@ -124,7 +169,9 @@ fn run(config: Config) -> ExitCode {
     if let Some(address) = node.http() {
         println!("  http   {address} (/metrics, /health, /ready)");
     }
-    println!("  data   {}", services.log_dir().path().display());
+    for dir in services.log_dirs().dirs() {
+        println!("  data   {}", dir.path().display());
+    }
     let _ = signals.forever().next();
     match node.stop() {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use reka_records::{BatchBuilder, BatchView};
 use reka_storage::fs::sim::SimDisk;
 use reka_storage::fs::{Backend as _, Disk, OpenMode};
-use reka_storage::log_dir::Identity;
+use reka_storage::log_dir::{Identity, ToOpen};
 use reka_storage::map_budget::MapBudget;
 use reka_storage::{Appended, CheckedBatches, Log, LogConfig, LogDir, TopicPartition};
 
@@ -22,7 +22,7 @@ use reka_storage::{Appended, CheckedBatches, Log, LogConfig, LogDir, TopicPartit
 pub type Body = fn(&[u8]);
 
 /// Every target by the name of its corpus folder.
-pub const TARGETS: [(&str, Body); 10] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("log", fuzz_log),
     ("offset_index", fuzz_offset_index),
     ("time_index", fuzz_time_index),
@@ -32,10 +32,12 @@ pub const TARGETS: [(&str, Body); 10] = [
     ("recovery_points", fuzz_recovery_points),
     ("log_starts", fuzz_log_starts),
     ("meta", fuzz_meta),
+    ("partition_metadata", fuzz_partition_metadata),
     ("names", fuzz_names),
 ];
 
 const ROOT: &str = "/";
+const TOPIC_ID: uuid::Uuid = uuid::Uuid::from_u128(7);
 /// Where the second, active segment begins.
 const SECOND: i64 = 12;
 
@@ -89,6 +91,11 @@ pub fn fuzz_meta(bytes: &[u8]) {
     open_with("meta.properties", bytes);
 }
 
+/// Which topic a partition belongs to; opened with the id that the corpus has.
+pub fn fuzz_partition_metadata(bytes: &[u8]) {
+    open_with_id("t-0/partition.metadata", bytes, Some(TOPIC_ID));
+}
+
 /// Names of files in a partition's directory, one a line, each with its line as content.
 pub fn fuzz_names(bytes: &[u8]) {
     for original in originals() {
@@ -129,17 +136,30 @@ fn open_dir(disk: &SimDisk) -> Option<LogDir> {
 }
 
 fn open_log(dir: &LogDir) -> Option<Log> {
+    open_log_of(dir, None)
+}
+
+fn open_log_of(dir: &LogDir, topic_id: Option<uuid::Uuid>) -> Option<Log> {
     let config = LogConfig {
         segment_bytes: 1 << 20,
         segment_index_bytes: 4_096,
         index_interval_bytes: 100,
         ..LogConfig::default()
     };
-    let partition = TopicPartition::new("t", 0);
-    Some(dir.open_log(partition, config, 0).ok()?.0)
+    let wanted = ToOpen {
+        partition: TopicPartition::new("t", 0),
+        topic_id,
+        config,
+    };
+    let opened = dir.open_logs(vec![wanted], 1, 0).pop()?.1;
+    Some(opened.ok()?.0)
 }
 
 fn open_with(name: &str, bytes: &[u8]) {
+    open_with_id(name, bytes, None);
+}
+
+fn open_with_id(name: &str, bytes: &[u8], topic_id: Option<uuid::Uuid>) {
     for original in originals() {
         let disk = original.snapshot();
         let file = disk
@@ -147,7 +167,9 @@ fn open_with(name: &str, bytes: &[u8]) {
             .expect("a disk in memory");
         file.write_at(bytes, 0).expect("a disk in memory");
         let Some(dir) = open_dir(&disk) else { continue };
-        let Some(log) = open_log(&dir) else { continue };
+        let Some(log) = open_log_of(&dir, topic_id) else {
+            continue;
+        };
         use_all(log, dir);
     }
 }

@@ -14,6 +14,12 @@ use crate::fs::{Disk, DiskResult};
 use crate::health::DirHealth;
 use crate::map_budget::{MAPS_MAX, MapBudget};
 
+/// The recovery point of a log of which nobody knows how much was on disk: its line in
+/// the checkpoint was lost. All of it may have been, so nothing of it is a torn tail.
+/// Stored like any other, the next start knows it too; Apache Kafka takes a recovery
+/// point behind the end of a log for its end.
+pub const RECOVERY_POINT_UNKNOWN: i64 = i64::MAX;
+
 /// The disk, the budget of mappings, the directory's health and its checkpoints.
 #[derive(Debug)]
 pub struct Env {

@@ -102,7 +102,9 @@ pub enum AppendError {
     },
     /// The log has batches of a newer leader: epochs never go back within a log.
     #[error(
-        "batch of leader epoch {found} at offset {offset}, the log has leader epoch {latest} already"
+        "batch of leader epoch {found} at offset {offset}, the log has leader epoch {latest} already; \
+         who sent it leads no more: truncate to where the two logs part and fetch from the leader of \
+         the newest epoch"
     )]
     OlderEpoch {
         /// Where the batch would be.
@@ -229,6 +231,15 @@ pub enum OpenError {
     NotAFile {
         /// Which.
         path: PathBuf,
+    },
+    /// It is nowhere, but not everywhere could be looked.
+    #[error(
+        "it is in none of the log directories in use, and may lie in one that is not ({reason}); it \
+         is served when that is back, or removed from log.dirs"
+    )]
+    MayBeElsewhere {
+        /// Why a directory is out of use.
+        reason: String,
     },
     /// A checkpoint of the partition is malformed.
     #[error(transparent)]

@@ -90,6 +90,12 @@ impl Active {
     }
 }
 
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.passes.set_closed();
+    }
+}
+
 #[derive(Debug)]
 struct Deleted {
     due_ms: i64,

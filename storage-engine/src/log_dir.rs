@@ -22,14 +22,14 @@ use std::sync::Arc;
 
 use crate::checkpoint::CheckpointError;
 use crate::config::LogConfig;
-use crate::env::Env;
+use crate::env::{Env, RECOVERY_POINT_UNKNOWN};
 use crate::error::{LogError, OpenError};
 use crate::format::{
     CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DELETED_DIR_SUFFIX, FUTURE_DIR_SUFFIX, LOCK,
     LOG_START_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
     STRAY_DIR_SUFFIX, TopicPartition,
 };
-use crate::fs::{Disk, DiskError, Op, TEMPORARY_SUFFIX};
+use crate::fs::{Dir, Disk, DiskError, Op, TEMPORARY_SUFFIX};
 use crate::log::{Log, OpenOptions};
 use crate::map_budget::MapBudget;
 use crate::recovery::RecoveryReport;
@@ -44,7 +44,7 @@ pub struct Identity {
     pub cluster_id: String,
     /// The broker's id.
     pub node_id: i32,
-    /// The directory's own id.
+    /// The directory's own id; `None` in what is expected takes any.
     pub directory_id: Option<String>,
 }
 
@@ -60,12 +60,12 @@ impl Identity {
 
     /// The directory's id as a number, if it has one of the form we write.
     pub fn directory_uuid(&self) -> Option<uuid::Uuid> {
-        use base64::Engine as _;
-        let text = self.directory_id.as_ref()?;
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(text)
-            .ok()?;
-        uuid::Uuid::from_slice(&bytes).ok()
+        id_from_text(self.directory_id.as_ref()?)
+    }
+
+    /// Makes `dir` this one's. The caller has looked whose it is.
+    pub fn write(&self, disk: &Disk, dir: &Path) -> Result<(), DiskError> {
+        disk.replace_small(&dir.join(META_PROPERTIES), render_meta(self).as_bytes())
     }
 }
 
@@ -79,6 +79,16 @@ pub enum LogDirError {
         .dir.display()
     )]
     InUse {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// There is no such directory. It is not made here: an empty one in the place of a disk
+    /// that is not mounted would be taken for a new one.
+    #[error(
+        "log directory {} does not exist; create it, or mount its disk, or correct log.dirs",
+        .dir.display()
+    )]
+    Missing {
         /// Which directory.
         dir: PathBuf,
     },
@@ -135,6 +145,8 @@ pub struct LogDir {
     identity: Identity,
     /// Whether the last owner stopped cleanly.
     clean: bool,
+    /// From before the first write: it is told of all that is not written back.
+    handle: Dir,
     _lock: Lock,
 }
 
@@ -155,6 +167,13 @@ impl LogDir {
         expected: Identity,
         maps: Arc<MapBudget>,
     ) -> Result<LogDir, LogDirError> {
+        let handle = disk.open_dir(dir);
+        if handle.as_ref().is_err_and(DiskError::is_not_found) {
+            return Err(LogDirError::Missing {
+                dir: dir.to_owned(),
+            });
+        }
+        let handle = handle?;
         let Some(lock) = disk.try_lock(&dir.join(LOCK))? else {
             return Err(LogDirError::InUse {
                 dir: dir.to_owned(),
@@ -176,24 +195,54 @@ impl LogDir {
                     directory_id: Some(directory_id),
                     ..expected
                 };
-                disk.replace_small(&path, render_meta(&identity).as_bytes())?;
+                identity.write(&disk, dir)?;
                 identity
             }
         };
         let env = Env::load(disk, dir, maps)?;
         let mark = dir.join(CLEAN_SHUTDOWN);
         let clean = env.disk.open_if_exists(&mark)?.is_some();
-        if clean {
-            // Gone before the first append: the next stop must earn it again.
-            env.disk.remove_file(&mark)?;
-            env.disk.sync_dir(dir)?;
-        }
-        Ok(LogDir {
+        let log_dir = LogDir {
             env,
             identity,
             clean,
+            handle,
             _lock: Lock(lock),
-        })
+        };
+        log_dir.find_lost_recovery_points()?;
+        if clean {
+            // Gone before the first append: the next stop must earn it again.
+            let disk = &log_dir.env.disk;
+            disk.remove_file(&mark)?;
+            disk.sync_dir(dir)?;
+        }
+        Ok(log_dir)
+    }
+
+    /// Partitions that a directory holds before anything is opened are known to its
+    /// recovery points: the file is there before the first partition is, and a clean stop
+    /// has a line for each. Where file or line is missing it was lost, and all of the
+    /// log may have been on disk. Stored before the mark of the clean stop is forgotten:
+    /// a process that dies now must not leave less to know.
+    fn find_lost_recovery_points(&self) -> Result<(), LogDirError> {
+        let disk = &self.env.disk;
+        let stored = disk.open_if_exists(&self.path().join(RECOVERY_POINT_CHECKPOINT))?;
+        if stored.is_some() && !self.clean {
+            return Ok(());
+        }
+        let mut lost = stored.is_none();
+        for partition in self.list()?.partitions {
+            if self.env.recovery_points.get(&partition).is_none() {
+                self.env
+                    .recovery_points
+                    .set(&partition, RECOVERY_POINT_UNKNOWN);
+                lost = true;
+            }
+        }
+        if lost {
+            self.env.recovery_points.store(disk)?;
+        }
+        Ok(())
     }
 
     /// What the logs of this directory share.
@@ -263,9 +312,9 @@ impl LogDir {
             topic_id,
             config,
         } = wanted;
-        // A partition without a checkpoint is new, or its checkpoint was lost: it is
-        // scanned whole, which is free for a new one.
-        let clean = self.clean && self.env.recovery_points.get(&partition).is_some();
+        // A partition without a checkpoint is new: it is scanned whole, which is free.
+        let known = self.env.recovery_points.get(&partition);
+        let clean = self.clean && known.is_some_and(|offset| offset != RECOVERY_POINT_UNKNOWN);
         Log::open(
             &self.env,
             partition,
@@ -326,7 +375,7 @@ impl LogDir {
             }
         }
         if !changed.is_empty() {
-            let synced = self.env.disk.sync_file_system(self.path());
+            let synced = self.handle.sync_file_system();
             synced.inspect_err(|error| self.env.health.fail(error))?;
         }
         for log in changed {
@@ -346,12 +395,7 @@ impl LogDir {
         for segment in log.segments().iter() {
             segment.open_for_good()?;
         }
-        let id = uuid::Uuid::new_v4().simple().to_string();
-        // Kafka keeps the whole name within what a file system takes.
-        let TopicPartition { topic, partition } = log.partition();
-        let suffix = format!("-{partition}.{id}{DELETED_DIR_SUFFIX}");
-        let kept: String = topic.chars().take(255 - suffix.len()).collect();
-        let renamed = format!("{kept}{suffix}");
+        let renamed = name_out_of_use(log.partition(), DELETED_DIR_SUFFIX);
         log.set_gone();
         let result = self
             .env
@@ -363,6 +407,27 @@ impl LogDir {
             Err(error) if error.is_full() => {}
             forgotten => forgotten.inspect_err(|error| self.env.health.fail(error))?,
         }
+        Ok(renamed)
+    }
+
+    /// Renames the directory of a partition that is not open and is not served any more;
+    /// the new name. The directory's checkpoints forget it.
+    pub fn set_aside(&self, partition: &TopicPartition) -> Result<String, LogError> {
+        self.env.health.check()?;
+        let renamed = name_out_of_use(partition, STRAY_DIR_SUFFIX);
+        let dir = self.path().join(partition.dir_name());
+        let result = self
+            .env
+            .disk
+            .rename(&dir, &self.path().join(&renamed))
+            .and_then(|()| self.env.disk.sync_dir(self.path()))
+            .and_then(|()| self.env.forget(partition));
+        result.inspect_err(|error| {
+            // On a full disk the checkpoints forget it before its name is another's.
+            if !error.is_full() {
+                self.env.health.fail(error);
+            }
+        })?;
         Ok(renamed)
     }
 
@@ -434,6 +499,15 @@ const KNOWN_FILES: [&str; 8] = [
     "bootstrap.checkpoint",
 ];
 
+/// `<topic>-<partition>.<id><suffix>`. As Kafka does it, within what a file system takes.
+fn name_out_of_use(partition: &TopicPartition, suffix: &str) -> String {
+    let TopicPartition { topic, partition } = partition;
+    let id = uuid::Uuid::new_v4().simple();
+    let behind = format!("-{partition}.{id}{suffix}");
+    let kept: String = topic.chars().take(255 - behind.len()).collect();
+    kept + &behind
+}
+
 /// Whether a name is one that [`LogDir::delete`], or Kafka, gives a deleted partition.
 fn is_deleted(name: &str) -> bool {
     let Some((partition, id)) = name
@@ -461,6 +535,15 @@ pub struct Contents {
 pub fn random_id() -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())
+}
+
+/// An id as Kafka writes them, as a number.
+pub fn id_from_text(text: &str) -> Option<uuid::Uuid> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()?;
+    uuid::Uuid::from_slice(&bytes).ok()
 }
 
 fn render_meta(identity: &Identity) -> String {
@@ -523,5 +606,10 @@ fn check_owner(path: &Path, expected: &Identity, found: &Identity) -> Result<(),
     if found.node_id != expected.node_id {
         return differs("node.id", &expected.node_id, &found.node_id);
     }
-    Ok(())
+    match (&expected.directory_id, &found.directory_id) {
+        (Some(expected), Some(found)) if expected != found => {
+            differs("directory.id", expected, found)
+        }
+        _ => Ok(()),
+    }
 }

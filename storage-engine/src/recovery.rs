@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use reka_records::{BatchHeader, BatchView, HEADER_BYTES};
 
+use crate::env::RECOVERY_POINT_UNKNOWN;
 use crate::error::ReadError;
+use crate::format::RECOVERY_POINT_CHECKPOINT;
 use crate::fs::{DiskResult, File};
 use crate::offset_index::OffsetEntry;
 use crate::segment::Segment;
@@ -35,7 +37,8 @@ pub struct Damage {
     pub position: u64,
     /// The offset that should be there.
     pub offset: i64,
-    /// Everything below this offset was once on disk.
+    /// Everything below this offset was once on disk; [`RECOVERY_POINT_UNKNOWN`] when that
+    /// was forgotten.
     pub recovery_point: i64,
     /// What was found.
     pub found: String,
@@ -43,15 +46,29 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage {
+            path,
+            position,
+            offset,
+            recovery_point,
+            found,
+        } = self;
+        let path = path.display();
+        if *recovery_point == RECOVERY_POINT_UNKNOWN {
+            return write!(
+                f,
+                "{path} is damaged at position {position}: found {found} where offset {offset} \
+                 belongs, and the checkpoint of recovery points was lost, which said whether that \
+                 was ever on disk; nothing was cut; restore the partition from a replica or a \
+                 backup, or, to go on without what follows, stop the broker and set its recovery \
+                 point to {offset} in {RECOVERY_POINT_CHECKPOINT}",
+            );
+        }
         write!(
             f,
-            "{} is damaged at position {}: offset {} was on disk (recovery point {}), found {}; \
-             nothing was cut; restore the partition from a replica or a backup",
-            self.path.display(),
-            self.position,
-            self.offset,
-            self.recovery_point,
-            self.found,
+            "{path} is damaged at position {position}: offset {offset} was on disk (recovery point \
+             {recovery_point}), found {found}; nothing was cut; restore the partition from a \
+             replica or a backup",
         )
     }
 }
@@ -185,13 +202,19 @@ impl fmt::Display for Warning {
             Warning::MissingDirectory {
                 dir,
                 recovery_point,
-            } => write!(
-                f,
-                "{} is missing, and offsets below {recovery_point} were in it; the partition \
-                 begins anew, empty; unless its topic was deleted and made again, restore the \
-                 directory from a replica or a backup with the broker stopped",
-                dir.display()
-            ),
+            } => {
+                let held = match *recovery_point {
+                    RECOVERY_POINT_UNKNOWN => "records".to_owned(),
+                    known => format!("offsets below {known}"),
+                };
+                write!(
+                    f,
+                    "{} is missing, and {held} were in it; the partition begins anew, empty; \
+                     unless its topic was deleted and made again, restore the directory from a \
+                     replica or a backup with the broker stopped",
+                    dir.display()
+                )
+            }
             Warning::GrownSinceCleanStop {
                 dir,
                 end,
@@ -565,10 +588,12 @@ pub(crate) fn verify(
 
 /// Reads a segment from a place its index confirms, at or before `from_offset`, to
 /// the end of its file, and rebuilds the indexes from there. No batch may have a leader
-/// epoch below `epoch`, which is raised to the last one found.
+/// epoch below `epoch`, which is raised to the last one found. What ends below
+/// `recovery_point` is borne out by it.
 pub(crate) fn scan(
     segment: &Arc<Segment>,
     from_offset: i64,
+    recovery_point: i64,
     index_interval: u64,
     epoch: &mut i32,
     scanned_bytes: &mut u64,
@@ -623,7 +648,7 @@ pub(crate) fn scan(
         before_gap = leaves_gap.then_some((position, end_offset));
         // What ends below the recovery point is borne out by it.
         before_gaps = before_gap
-            .filter(|_| header.next_offset() > from_offset)
+            .filter(|_| header.next_offset() > recovery_point)
             .map(|gap| before_gaps.unwrap_or(gap));
     };
     *scanned_bytes += reader.read_bytes;

@@ -1,5 +1,8 @@
-//! AlterReplicaLogDirs (34), versions 1-2. There is one data directory, so a replica is where it
-//! is asked to be, or is asked to be where nothing is.
+//! AlterReplicaLogDirs (34), versions 1-2.
+//!
+//! A replica stays where it is: asked to be there, that is the answer; asked to be in another
+//! directory, it is refused. What is wrong with the request is told as Apache Kafka does, first the
+//! directory, then the partition.
 //!
 //! | version | adds |
 //! |---|---|
@@ -8,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::alter_replica_log_dirs_response::{
@@ -17,10 +21,13 @@ use reka_protocol::kafka_protocol::messages::{
     AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse,
 };
 
+use reka_storage::TopicPartition;
+
 use super::text::topic_name;
 use super::{Call, Context, Handler};
+use crate::node::Services;
 
-/// Moves replicas between data directories.
+/// Says whether replicas are in these data directories.
 #[derive(Debug)]
 pub struct AlterReplicaLogDirs;
 
@@ -35,18 +42,9 @@ impl Handler for AlterReplicaLogDirs {
         let services = &context.services;
         let mut topics: BTreeMap<String, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
         for dir in &request.dirs {
-            let is_ours = Path::new(dir.path.as_str()) == services.log_dir().path();
             for topic in &dir.topics {
                 for index in &topic.partitions {
-                    let is_here = services
-                        .partitions
-                        .get(topic.name.as_str(), *index)
-                        .is_some();
-                    let error_code = match (is_ours, is_here) {
-                        (false, _) => ErrorCode::LogDirNotFound,
-                        (true, false) => ErrorCode::UnknownTopicOrPartition,
-                        (true, true) => ErrorCode::None,
-                    };
+                    let error_code = judge(services, dir.path.as_str(), &topic.name, *index);
                     let result = AlterReplicaLogDirPartitionResult::default()
                         .with_partition_index(*index)
                         .with_error_code(error_code.code());
@@ -63,5 +61,28 @@ impl Handler for AlterReplicaLogDirs {
                 .with_partitions(partitions)
         });
         AlterReplicaLogDirsResponse::default().with_results(results.collect())
+    }
+}
+
+fn judge(services: &Services, path: &str, topic: &str, index: i32) -> ErrorCode {
+    let log_dirs = services.log_dirs();
+    let path = Path::new(path);
+    let Some(dir) = log_dirs.dirs().iter().find(|dir| dir.path() == path) else {
+        return match log_dirs.failed().iter().any(|failed| failed.dir == path) {
+            true => ErrorCode::KafkaStorageError,
+            false => ErrorCode::LogDirNotFound,
+        };
+    };
+    if dir.env().health.check().is_err() {
+        return ErrorCode::KafkaStorageError;
+    }
+    if services.partitions.get(topic, index).is_none() {
+        return ErrorCode::UnknownTopicOrPartition;
+    }
+    match log_dirs.of(&TopicPartition::new(topic, index)) {
+        Some(present) if Arc::ptr_eq(present, dir) => ErrorCode::None,
+        // As in Apache Kafka, nothing is moved while a directory is out of use.
+        _ if log_dirs.out_of_use().is_some() => ErrorCode::KafkaStorageError,
+        _ => ErrorCode::InvalidRequest,
     }
 }

@@ -78,6 +78,6 @@ fn grow(
         topic.count,
         assignments.as_deref(),
         context.services.broker_id,
-        context.services.directory_id(),
+        context.services.directory_of_new(),
     )
 }

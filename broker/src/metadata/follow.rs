@@ -5,14 +5,15 @@
 //! in force. Then it says up to which offset it has followed. Whoever changed the metadata waits for
 //! that before answering, so that a topic that was created can be written to at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use reka_raft::MetadataImage;
 use reka_raft::image::{BROKER, TOPIC, TopicChange, TopicImage};
+use reka_storage::TopicPartition;
 use reka_storage::log_dir::ToOpen;
+use reka_storage::log_dirs::LogDirs;
 use reka_storage::recovery::RecoveryReport;
-use reka_storage::{LogDir, TopicPartition};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -26,12 +27,16 @@ use crate::partition::table::PartitionTable;
 pub struct Follower {
     broker_id: i32,
     config: Arc<CurrentConfig>,
-    log_dir: Arc<LogDir>,
+    log_dirs: Arc<LogDirs>,
     partitions: Arc<PartitionTable>,
     clock: Clock,
     names: Arc<TopicNames>,
     /// What was followed last.
     image: Arc<MetadataImage>,
+    /// What the first image brings was there before this process.
+    started: bool,
+    /// The metadata knew this broker before, so what it does not know was deleted.
+    knows_all: bool,
     followed: watch::Sender<u64>,
 }
 
@@ -71,20 +76,23 @@ impl Follower {
     pub fn new(
         broker_id: i32,
         config: Arc<CurrentConfig>,
-        log_dir: Arc<LogDir>,
+        log_dirs: Arc<LogDirs>,
         partitions: Arc<PartitionTable>,
         names: Arc<TopicNames>,
         clock: Clock,
+        knows_all: bool,
     ) -> (Follower, watch::Receiver<u64>) {
         let (followed, receiver) = watch::channel(0);
         let follower = Follower {
             broker_id,
             config,
-            log_dir,
+            log_dirs,
             partitions,
             clock,
             names,
             image: Arc::default(),
+            started: false,
+            knows_all,
             followed,
         };
         (follower, receiver)
@@ -95,6 +103,9 @@ impl Follower {
     pub fn follow(&mut self, image: &Arc<MetadataImage>) {
         let before = std::mem::replace(&mut self.image, image.clone());
         let reconfigured = self.follow_broker_config(&before);
+        if !self.started && self.knows_all {
+            self.set_strays_aside();
+        }
         let mut wanted = Vec::new();
         for change in image.topics().changed_since(before.topics()) {
             match change {
@@ -111,6 +122,7 @@ impl Follower {
             }
         }
         self.open(&wanted);
+        self.started = true;
         match reconfigured {
             true => {
                 for topic in image.topics().iter() {
@@ -185,6 +197,29 @@ impl Follower {
         }))
     }
 
+    /// Partitions of topics that were deleted, and whose files a crash left: were they in the way,
+    /// the next topic of the name could not be served. One that does not say which topic it is of is
+    /// left alone.
+    fn set_strays_aside(&self) {
+        for (partition, topic_id) in self.log_dirs.found() {
+            let Some(topic_id) = topic_id else { continue };
+            let topic = self.image.topics().by_id(topic_id);
+            let known = topic.is_some_and(|topic| topic.partition(partition.partition).is_some());
+            if known {
+                continue;
+            }
+            match self.log_dirs.set_aside(&partition) {
+                Ok(Some(aside)) => tracing::warn!(
+                    "{partition} was of topic {topic_id}, which is deleted; its files are in {} now, \
+                     remove them once nobody needs them",
+                    aside.display()
+                ),
+                Ok(None) => {}
+                Err(error) => tracing::error!("{partition} is in the way: {error}"),
+            }
+        }
+    }
+
     fn open(&self, wanted: &[(Arc<TopicImage>, i32)]) {
         let config = self.config.get();
         let mut settings: HashMap<Uuid, Arc<TopicConfig>> = HashMap::new();
@@ -194,6 +229,13 @@ impl Follower {
             self.names.set(topic.id(), topic.name());
         }
         let expiration = config.logs.producer_id_expiration;
+        let new: BTreeSet<TopicPartition> = match self.started {
+            true => wanted
+                .iter()
+                .map(|(topic, index)| TopicPartition::new(topic.name(), *index))
+                .collect(),
+            false => BTreeSet::new(),
+        };
         let logs = wanted
             .iter()
             .map(|(topic, index)| ToOpen {
@@ -203,8 +245,13 @@ impl Follower {
             })
             .collect();
         let mut opened: HashMap<TopicPartition, _> = self
-            .log_dir
-            .open_logs(logs, config.logs.recovery_threads, self.clock.now_ms())
+            .log_dirs
+            .open_logs(
+                logs,
+                &new,
+                config.logs.recovery_threads,
+                self.clock.now_ms(),
+            )
             .into_iter()
             .collect();
         for (topic, index) in wanted {
@@ -240,20 +287,13 @@ impl Follower {
 
     fn remove(&self, topic: &TopicImage) {
         self.names.remove(topic.id());
+        let now_ms = self.clock.now_ms();
         for partition in self.partitions.remove_topic(topic.name()) {
-            let deleted = partition.delete(|log| self.log_dir.delete(log));
+            let deleted = partition.delete(|log| self.log_dirs.delete(log, now_ms));
             // Fetches that wait for it find out that it is gone.
             partition.waiters().wake();
-            match deleted.map(|name| self.log_dir.unlink(&name)) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!("a deleted partition's files stay behind: {error}");
-                }
-                Err(error) => tracing::error!(
-                    "{}-{} is not deleted: {error}",
-                    partition.topic,
-                    partition.index
-                ),
+            if let Err(error) = deleted {
+                tracing::error!("{partition} is not deleted: {error}");
             }
         }
     }

@@ -121,10 +121,10 @@ impl State {
             segments as f64,
         )?;
         told.gauge("reka_log_bytes", "Bytes of all logs here", bytes as f64)?;
-        let online = services.log_dir().env().health.check().is_ok();
+        let online = services.log_dirs().out_of_use().is_none();
         told.gauge(
             "reka_log_directory_online",
-            "1 until a sync or a write of the data directory failed",
+            "1 while every data directory is in use; 0 once one failed",
             f64::from(u8::from(online)),
         )?;
         let (sessions, remembered) = services.fetch_sessions.size();

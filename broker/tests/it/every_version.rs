@@ -486,7 +486,8 @@ fn incremental_alter_configs(scene: &mut Scene<'_>) {
 }
 
 fn alter_replica_log_dirs(scene: &mut Scene<'_>) {
-    let ours = scene.node.services().log_dir().path().display().to_string();
+    let ours = scene.node.services().log_dirs().dirs()[0].path();
+    let ours = ours.display().to_string();
     let topic = scene.topic.clone();
     let mut ask = |path: &str, topic: &str| {
         let topic = move_dirs::AlterReplicaLogDirTopic::default()
@@ -516,7 +517,10 @@ fn describe_log_dirs(scene: &mut Scene<'_>) {
     assert_eq!(dir.error_code, 0);
     assert_eq!(
         dir.log_dir.as_str(),
-        scene.node.services().log_dir().path().display().to_string()
+        scene.node.services().log_dirs().dirs()[0]
+            .path()
+            .display()
+            .to_string()
     );
     assert_eq!(dir.topics.len(), 1);
     let size = batch(&["a", "b"], None).len() as i64;

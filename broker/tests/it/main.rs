@@ -4,6 +4,7 @@ mod bad_input;
 mod every_version;
 mod groups;
 mod http;
+mod log_dirs;
 mod restart;
 mod support;
 mod topics_and_records;

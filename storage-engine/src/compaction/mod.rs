@@ -95,6 +95,7 @@ struct LastOfProducer {
 #[must_use = "hand it back to the log"]
 pub struct Compacted {
     pass: Pass,
+    env: Arc<Env>,
     groups: Vec<Group>,
     cleaned_to: i64,
     truncations: u64,
@@ -102,6 +103,24 @@ pub struct Compacted {
     pub bytes_before: u64,
     /// Bytes of those that replace them.
     pub bytes_after: u64,
+}
+
+impl Drop for Compacted {
+    /// Nobody wants it: what was written goes, or at the latest with the next start.
+    fn drop(&mut self) {
+        let Compacted {
+            pass, env, groups, ..
+        } = self;
+        if groups.is_empty() || env.health.check().is_err() {
+            return;
+        }
+        pass.tidy_up(|| {
+            for first in groups.iter().filter_map(|group| group.replaced.first()) {
+                // An error leaves what a crash would leave.
+                let _ = cleaned::discard(env, first);
+            }
+        });
+    }
 }
 
 #[derive(Debug)]
@@ -164,6 +183,7 @@ impl CompactionPlan {
             bytes_before,
             bytes_after,
             pass: self.pass,
+            env: self.env,
         })
     }
 
@@ -310,7 +330,8 @@ fn for_each_batch(
         if run == 0 {
             return Ok(true);
         }
-        let bytes = segment.bytes(start, run)?;
+        let mapping = segment.mapping()?;
+        let bytes = segment.bytes_of(mapping.clone(), start, run)?;
         let mut position = start;
         for batch in batches(&bytes) {
             let damaged = |error| segment.corruption(position, "a record batch", error);
@@ -321,6 +342,8 @@ fn for_each_batch(
             }
             position += batch.bytes().len() as u64;
         }
+        // A page that failed behind the checksum reads as zeros: not to be written on.
+        segment.bytes_of(mapping, start, run)?;
     }
 }
 
@@ -423,7 +446,11 @@ impl Log {
 
     /// Swaps the new segments in. When the segments they replace are no longer all
     /// in the log, the new ones are dropped and a later pass does it again.
-    pub fn finish_compaction(&mut self, compacted: Compacted, now_ms: i64) -> Result<(), LogError> {
+    pub fn finish_compaction(
+        &mut self,
+        mut compacted: Compacted,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
         self.env().health.check()?;
         if self.is_gone() {
             // The files went with the directory, and its name may be another's.
@@ -439,8 +466,9 @@ impl Log {
             .iter()
             .flat_map(|group| &group.replaced)
             .all(|segment| present.iter().any(|present| Arc::ptr_eq(present, segment)));
+        let groups = std::mem::take(&mut compacted.groups);
         if compacted.truncations != self.truncations() || !all_there {
-            let dropped = drop_groups(self.env(), &compacted.groups);
+            let dropped = drop_groups(self.env(), &groups);
             return Ok(self.or_offline_unless_full(dropped)?);
         }
         // A restart must take the gaps for what they are, so the stored recovery
@@ -448,7 +476,7 @@ impl Log {
         self.env()
             .recovery_points
             .set(self.partition(), self.recovery_point());
-        self.swap_groups(&compacted.groups, now_ms)?;
+        self.swap_groups(&groups, now_ms)?;
         self.env()
             .cleaner_points
             .set(self.partition(), compacted.cleaned_to);

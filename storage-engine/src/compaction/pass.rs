@@ -20,6 +20,7 @@ pub(crate) struct Passes {
 struct State {
     under_way: bool,
     gone: bool,
+    closed: bool,
 }
 
 /// The right to make a pass, from its plan until it is swapped in or dropped.
@@ -51,6 +52,11 @@ impl Passes {
     pub(crate) fn set_gone(&self) {
         self.state().gone = true;
     }
+
+    /// The log is no more; another one may be opened in its directory.
+    pub(crate) fn set_closed(&self) {
+        self.state().closed = true;
+    }
 }
 
 impl Pass {
@@ -62,6 +68,14 @@ impl Pass {
             return Err(PartitionDeleted { partition }.into());
         }
         Ok(run()?)
+    }
+
+    /// Runs what tidies up behind the pass, unless the names it goes by may be another's.
+    pub(super) fn tidy_up(&self, run: impl FnOnce()) {
+        let state = self.passes.state();
+        if !state.gone && !state.closed {
+            run();
+        }
     }
 
     /// Whether this is a pass over that log.

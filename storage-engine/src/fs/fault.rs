@@ -13,7 +13,7 @@ use std::panic::Location;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Backend, DirEntry, Op, OpenMode, RawFile, RawMapping};
+use super::{Backend, DirEntry, Op, OpenMode, RawDir, RawFile, RawMapping};
 
 /// What goes wrong at one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,9 +176,13 @@ impl Backend for FaultDisk {
         self.inner.sync_dir(path)
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        self.strike(Op::SyncFileSystem)?;
-        self.inner.sync_file_system(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn RawDir>> {
+        self.strike(Op::OpenDir)?;
+        let inner = self.inner.open_dir(path)?;
+        Ok(Arc::new(FaultDir {
+            inner,
+            disk: self.clone(),
+        }))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
@@ -189,6 +193,19 @@ impl Backend for FaultDisk {
     fn bytes_free(&self, path: &Path) -> io::Result<u64> {
         self.strike(Op::BytesFree)?;
         self.inner.bytes_free(path)
+    }
+}
+
+#[derive(Debug)]
+struct FaultDir {
+    inner: Arc<dyn RawDir>,
+    disk: FaultDisk,
+}
+
+impl RawDir for FaultDir {
+    fn sync_file_system(&self) -> io::Result<()> {
+        self.disk.strike(Op::SyncFileSystem)?;
+        self.inner.sync_file_system()
     }
 }
 

@@ -43,13 +43,20 @@ pub trait Backend: Debug + Send + Sync + 'static {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in `path` survive a power cut.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes everything on the file system of `path` survive a power cut: cheaper
-    /// than one sync per file when thousands changed.
-    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
+    /// Opens a directory, see [`RawDir`].
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn RawDir>>;
     /// Takes the exclusive lock file; `None` when another process has it.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
     /// Bytes a writer can still get on the file system of `path`.
     fn bytes_free(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// An open directory. What the kernel failed to write back it tells each handle that was
+/// open by then, once: a handle that is to be told has to be there before the writes.
+pub trait RawDir: Debug + Send + Sync {
+    /// Makes everything on the directory's file system survive a power cut: cheaper
+    /// than one sync per file when thousands changed.
+    fn sync_file_system(&self) -> io::Result<()>;
 }
 
 /// An open file.
@@ -125,6 +132,7 @@ pub enum Op {
     RemoveFile,
     RemoveDir,
     SyncDir,
+    OpenDir,
     SyncFileSystem,
     Lock,
     BytesFree,
@@ -149,6 +157,7 @@ impl Op {
             Op::RemoveFile => "remove",
             Op::RemoveDir => "remove directory",
             Op::SyncDir => "sync directory",
+            Op::OpenDir => "open directory",
             Op::SyncFileSystem => "sync the file system of",
             Op::Lock => "lock",
             Op::BytesFree => "ask free space of",
@@ -210,6 +219,8 @@ impl DiskError {
                 "raise the limit of open files (ulimit -n, LimitNOFILE, fs.file-max)"
             }
             Some(Errno::IO) => "check the disk and the kernel's log, replace the disk if it fails",
+            Some(Errno::ISDIR) => "a file belongs there: move the directory away",
+            Some(Errno::NOTDIR) => "a directory belongs there: move the file away",
             Some(Errno::NOMEM) if self.op == Op::Map => "raise vm.max_map_count or add memory",
             _ => match self.source.kind() {
                 io::ErrorKind::StorageFull => "free space or lower retention",
@@ -239,7 +250,7 @@ impl DiskError {
 
     /// What was written may be lost, and another sync would not say so.
     pub fn is_failed_sync(&self) -> bool {
-        matches!(self.op, Op::Sync | Op::SyncDir)
+        matches!(self.op, Op::Sync | Op::SyncDir | Op::SyncFileSystem)
     }
 
     /// The path does not exist.
@@ -342,11 +353,14 @@ impl Disk {
         self.call(Op::SyncDir, path, || self.backend.sync_dir(path))
     }
 
-    /// Makes everything on the file system of `path` survive a power cut.
+    /// Opens a directory.
     #[track_caller]
-    pub fn sync_file_system(&self, path: &Path) -> DiskResult<()> {
-        self.call(Op::SyncFileSystem, path, || {
-            self.backend.sync_file_system(path)
+    pub fn open_dir(&self, path: &Path) -> DiskResult<Dir> {
+        let raw = self.call(Op::OpenDir, path, || self.backend.open_dir(path))?;
+        Ok(Dir {
+            raw,
+            disk: self.clone(),
+            path: path.into(),
         })
     }
 
@@ -400,6 +414,25 @@ impl Disk {
             Some(dir) => self.sync_dir(dir),
             None => Ok(()),
         }
+    }
+}
+
+/// An open directory that knows its path.
+#[derive(Debug)]
+pub struct Dir {
+    raw: Arc<dyn RawDir>,
+    disk: Disk,
+    path: Arc<Path>,
+}
+
+impl Dir {
+    /// Makes everything on the directory's file system survive a power cut. All that could
+    /// not be written since the directory was opened is told, whoever was told before.
+    #[track_caller]
+    pub fn sync_file_system(&self) -> DiskResult<()> {
+        self.disk.call(Op::SyncFileSystem, &self.path, || {
+            self.raw.sync_file_system()
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
-use super::{Backend, DirEntry, OpenMode, RawFile, RawMapping};
+use super::{Backend, DirEntry, OpenMode, RawDir, RawFile, RawMapping};
 use crate::living_maps;
 use crate::mapped::ReadMap;
 
@@ -79,8 +79,8 @@ impl Backend for RealDisk {
         fs::File::open(path)?.sync_all()
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(fs::File::open(path)?)?)
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn RawDir>> {
+        Ok(Arc::new(RealDir(fs::File::open(path)?)))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
@@ -112,6 +112,15 @@ impl Drop for LockFile {
     fn drop(&mut self) {
         // It can only fail for a file that is not open.
         let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+#[derive(Debug)]
+struct RealDir(fs::File);
+
+impl RawDir for RealDir {
+    fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
     }
 }
 

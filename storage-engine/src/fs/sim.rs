@@ -21,11 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Component, Path};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Backend, DirEntry, OpenMode, RawFile, RawMapping};
+use super::{Backend, DirEntry, OpenMode, RawDir, RawFile, RawMapping};
 
 /// The unit in which unsynced content is lost.
 pub const PAGE_BYTES: usize = 4096;
@@ -36,6 +37,7 @@ type Page = Arc<[u8; PAGE_BYTES]>;
 type NodeId = usize;
 
 const ROOT: NodeId = 0;
+const EIO: i32 = 5;
 
 fn zero_page() -> Page {
     Arc::new([0; PAGE_BYTES])
@@ -370,6 +372,8 @@ struct State {
     locked: BTreeSet<String>,
     /// Living mappings of each file.
     mapped: BTreeMap<NodeId, usize>,
+    /// Failures to write back.
+    lost_writes: u64,
 }
 
 /// A disk in memory whose power can be cut.
@@ -401,6 +405,7 @@ impl SimDisk {
             capacity: None,
             locked: BTreeSet::new(),
             mapped: BTreeMap::new(),
+            lost_writes: 0,
         };
         SimDisk {
             state: Arc::new(Mutex::new(state)),
@@ -419,6 +424,12 @@ impl SimDisk {
     /// Limits the bytes files may take together; more is `ENOSPC`.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
+    }
+
+    /// The kernel failed to write something back, and somebody else asked first: who opens
+    /// a directory from now on is not told.
+    pub fn fail_to_write_back(&self) {
+        self.lock().lost_writes += 1;
     }
 
     /// Sets the clock that stamps files when their content changes.
@@ -660,16 +671,14 @@ impl Backend for SimDisk {
         })
     }
 
-    fn sync_file_system(&self, _path: &Path) -> io::Result<()> {
-        self.change(|tree| {
-            for node in &mut tree.nodes {
-                match node {
-                    Node::File(file) => Arc::make_mut(file).sync(),
-                    Node::Dir(dir) => Arc::make_mut(dir).sync(),
-                }
-            }
-            Ok(())
-        })
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn RawDir>> {
+        let state = self.lock();
+        state.tree.dir(state.tree.find(path)?)?;
+        let told = state.lost_writes;
+        Ok(Arc::new(SimDir {
+            disk: self.clone(),
+            told: AtomicU64::new(told),
+        }))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
@@ -688,6 +697,31 @@ impl Backend for SimDisk {
         Ok(state.capacity.map_or(u64::MAX, |capacity| {
             capacity.saturating_sub(used(&state.tree))
         }))
+    }
+}
+
+#[derive(Debug)]
+struct SimDir {
+    disk: SimDisk,
+    /// Failures to write back that this handle was told of, or that came before it.
+    told: AtomicU64,
+}
+
+impl RawDir for SimDir {
+    fn sync_file_system(&self) -> io::Result<()> {
+        let lost = self.disk.lock().lost_writes;
+        if self.told.swap(lost, Ordering::Relaxed) < lost {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        self.disk.change(|tree| {
+            for node in &mut tree.nodes {
+                match node {
+                    Node::File(file) => Arc::make_mut(file).sync(),
+                    Node::Dir(dir) => Arc::make_mut(dir).sync(),
+                }
+            }
+            Ok(())
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::append::marker;
 use crate::checkpoint::CheckpointError;
 use crate::compaction::swap;
 use crate::config::LogConfig;
-use crate::env::Env;
+use crate::env::{Env, RECOVERY_POINT_UNKNOWN};
 use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
 use crate::flush::Durability;
@@ -102,7 +102,7 @@ impl Log {
             swapped,
             oldest_deleted,
         } = tidy(env, &dir, entries, &mut report)?;
-        let recovery_point = env.recovery_points.get(&partition).unwrap_or(0);
+        let mut recovery_point = env.recovery_points.get(&partition).unwrap_or(0);
         let stored_start = env.log_starts.get(&partition);
         let log_start = stored_start.unwrap_or(0);
 
@@ -124,6 +124,7 @@ impl Log {
             recovery::scan(
                 segment,
                 segment.base_offset(),
+                segment.base_offset(),
                 interval,
                 &mut -1,
                 &mut report.scanned_bytes,
@@ -144,14 +145,23 @@ impl Log {
         // A clean stop left the end at the recovery point; if it is not there, something
         // happened since, and the log is judged as after a crash.
         let clean = found == Some(recovery_point);
+        let compacted = options.config.compact || env.cleaner_points.get(&partition).is_some();
+        let gaps = match compacted {
+            true => Gaps::Compaction,
+            false => Gaps::Unexplained,
+        };
         let end = if clean {
+            // Each segment has a snapshot where it begins, which goes with it: one without
+            // the other costs a look at where the segments end.
+            let within = segments[0].base_offset()..recovery_point;
+            let has_segment = |offset: &i64| files.contains_key(offset);
+            let mut inside = snapshots.iter().filter(|offset| within.contains(offset));
+            if gaps == Gaps::Unexplained && !inside.all(has_segment) {
+                let missing = gaps_between(&segments, &[], recovery_point)?;
+                report.warnings.extend(missing);
+            }
             recovery_point
         } else {
-            let gaps = match options.config.compact || env.cleaner_points.get(&partition).is_some()
-            {
-                true => Gaps::Compaction,
-                false => Gaps::Unexplained,
-            };
             recover(
                 env,
                 &mut segments,
@@ -203,10 +213,15 @@ impl Log {
             });
         }
         let log_start = log_start.max(first);
+        let known = recovery_point != RECOVERY_POINT_UNKNOWN;
+        // From where on the log was checked, batch by batch.
+        let checked_from = if known { recovery_point } else { 0 };
         if report.damage.is_none() {
             // Else what is appended up to there and torn would be taken for damage, or
             // for clean.
-            env.recovery_points.lower(&env.disk, &partition, end)?;
+            if known {
+                env.recovery_points.lower(&env.disk, &partition, end)?;
+            }
             env.cleaner_points.lower(&env.disk, &partition, end)?;
             // Every partition has a line from now on, or nobody would miss its beginning.
             env.log_starts.set(&partition, log_start);
@@ -226,11 +241,11 @@ impl Log {
         } else {
             // Aborted transactions behind the recovery point are indexed anew from
             // their markers, so the replay has to begin no later than there.
-            let trusted = if clean { end } else { end.min(recovery_point) };
+            let trusted = if clean { end } else { end.min(checked_from) };
             let mut restored = newest_snapshot(env, &dir, &segments, &snapshots, trusted)?;
             // Where there are transactions the index of a segment that is recovered is
             // compared with all of its markers.
-            let recovered = &segments[first_recovered(&segments, recovery_point)];
+            let recovered = &segments[first_recovered(&segments, checked_from)];
             if !clean
                 && restored.from > recovered.base_offset()
                 && (restored.state.has_transactions() || recovered.txns.visit(|_| false)?)
@@ -243,7 +258,7 @@ impl Log {
             let replay = Replay {
                 from: restored.from,
                 end,
-                compare_below: Some(recovery_point),
+                compare_below: Some(checked_from),
             };
             let mut producers = restored.state;
             report.unusable_snapshots = restored.unusable;
@@ -251,6 +266,13 @@ impl Log {
                 replay.run(&segments, &mut producers)?;
             producers
         };
+        if !known && report.damage.is_none() {
+            // Whole as it is, but some of it may be in the cache only. Once it is not, the
+            // log has a recovery point again.
+            make_durable(env, &dir, &segments)?;
+            env.recovery_points.lower(&env.disk, &partition, end)?;
+            recovery_point = end;
+        }
         // A clean stop that leaves no snapshot says that there are no producers.
         names_dirty |= !report.unusable_snapshots.is_empty();
 
@@ -437,6 +459,20 @@ fn first_recovered(segments: &[Arc<Segment>], recovery_point: i64) -> usize {
         .saturating_sub(1)
 }
 
+/// Syncs all of a log that was found whole, names included.
+fn make_durable(env: &Arc<Env>, dir: &Path, segments: &[Arc<Segment>]) -> Result<(), OpenError> {
+    env.disk.sync_dir(env.health.dir())?;
+    env.disk.sync_dir(dir)?;
+    if let Some((active, sealed)) = segments.split_last() {
+        for segment in sealed {
+            segment.seal()?;
+            segment.sync_all()?;
+        }
+        active.sync_all()?;
+    }
+    Ok(())
+}
+
 fn recover(
     env: &Arc<Env>,
     segments: &mut Vec<Arc<Segment>>,
@@ -445,16 +481,19 @@ fn recover(
     config: &LogConfig,
     report: &mut RecoveryReport,
 ) -> Result<i64, OpenError> {
-    let first = first_recovered(segments, recovery_point);
+    // Nothing is taken on trust where nobody knows what was on disk.
+    let known = recovery_point != RECOVERY_POINT_UNKNOWN;
+    let from = if known { recovery_point } else { 0 };
+    let first = first_recovered(segments, from);
     let mut scanned = Vec::new();
     let mut epoch = -1;
     for segment in &segments[first..] {
         let interval = config.index_interval_bytes;
         let bytes = &mut report.scanned_bytes;
-        let found = recovery::scan(segment, recovery_point, interval, &mut epoch, bytes)?;
+        let found = recovery::scan(segment, from, recovery_point, interval, &mut epoch, bytes)?;
         // Zeros end a segment that was truncated before it was rolled; whether the
         // next one continues it is for the decision to say.
-        segment.txns.truncate_to_offset(recovery_point)?;
+        segment.txns.truncate_to_offset(from)?;
         let torn = matches!(found.stopped, Some(recovery::Stop::Bad(_)));
         scanned.push((segment.base_offset(), found));
         if torn {
@@ -473,7 +512,7 @@ fn recover(
                 // Zeros a truncation left; the length is exact from now on.
                 last.file()?.set_len(last.len())?;
             }
-            if end_offset < recovery_point {
+            if known && end_offset < recovery_point {
                 report.ends_below_recovery_point = Some((end_offset, recovery_point));
             }
             Ok(end_offset)

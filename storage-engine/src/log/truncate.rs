@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::open::{drop_snapshots_above, first_timestamp, restore_producers};
 use super::{Active, Log, live_files, snapshots};
 use crate::error::{LogError, ReadError};
-use crate::format::{FileKind, FileName};
+use crate::format::{FileKind, FileName, FileStage};
 use crate::fs::DiskResult;
 use crate::producer_state::ProducerState;
 use crate::reader::holding;
@@ -133,13 +133,32 @@ impl Log {
             .filter(|base| last.is_none_or(|last| *base > last));
         let mut renamed = false;
         for base_offset in gone {
-            self.retire_files(base_offset, now_ms)?;
+            self.retire_or_discard(base_offset, now_ms)?;
             renamed = true;
         }
         match renamed {
             true => self.env.disk.sync_dir(&self.dir),
             false => Ok(()),
         }
+    }
+
+    /// Puts the files of a segment aside or, on a disk without room for another name,
+    /// removes them: they are out of the log, and there is no way back.
+    fn retire_or_discard(&mut self, base_offset: i64, now_ms: i64) -> DiskResult<()> {
+        match self.retire_files(base_offset, now_ms) {
+            Err(error) if error.is_full() => {}
+            retired => return retired,
+        }
+        // The data file last, as when they are put aside.
+        for kind in FileKind::OF_SEGMENT.into_iter().rev() {
+            let name = FileName::live(base_offset, kind);
+            for stage in [FileStage::Live, FileStage::Deleted] {
+                let path = name.at(stage).in_dir(&self.dir);
+                self.env.disk.remove_file(&path)?;
+            }
+        }
+        self.durability.names_changed();
+        Ok(())
     }
 
     /// Drops everything; the next record gets `offset`.
@@ -176,7 +195,17 @@ impl Log {
         }
         let forgotten = self.epochs.clear();
         forgotten_or_later(forgotten)?;
-        let segment = Segment::create(&self.env, &self.dir, offset, &self.config)?;
+        let create = || Segment::create(&self.env, &self.dir, offset, &self.config);
+        let segment = match create() {
+            // What was put aside has the room.
+            Err(error) if error.is_full() => {
+                for path in self.deleted.iter().flat_map(|deleted| &deleted.paths) {
+                    self.env.disk.remove_file(path)?;
+                }
+                create()?
+            }
+            created => created?,
+        };
         self.env.disk.sync_dir(&self.dir)?;
         self.shared.set_log_start(offset);
         self.shared.set_log_end(offset);

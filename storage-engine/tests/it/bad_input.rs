@@ -10,7 +10,7 @@ use std::sync::Arc;
 use reka_records::Compression;
 use reka_storage::fs::fault::{Fault, FaultDisk, When};
 use reka_storage::fs::{Disk, Op};
-use reka_storage::log_dir::Identity;
+use reka_storage::log_dir::{Identity, ToOpen};
 use reka_storage::map_budget::MapBudget;
 use reka_storage::{LogConfig, LogDir};
 
@@ -234,6 +234,84 @@ fn only_temporary_files_of_our_own_names_are_removed() {
         ]
     );
     assert_eq!(directory.contents(), before);
+}
+
+#[test]
+fn a_log_directory_that_is_missing_says_what_to_do() {
+    let place = tempfile::tempdir().expect("a place for files");
+    let missing = place.path().join("nowhere");
+    let said = open(&missing).expect_err("there is nothing");
+    assert_eq!(
+        said.replace(&*place.path().to_string_lossy(), "DIR"),
+        "log directory DIR/nowhere does not exist; create it, or mount its disk, or correct \
+         log.dirs"
+    );
+    assert!(!missing.exists());
+}
+
+#[test]
+fn a_directory_where_a_file_belongs_says_what_to_do() {
+    for name in [
+        "meta.properties",
+        ".kafka_cleanshutdown",
+        "recovery-point-offset-checkpoint",
+        "replication-offset-checkpoint",
+        "t-0/partition.metadata",
+        "t-0/leader-epoch-checkpoint",
+    ] {
+        let directory = Directory::new();
+        let path = directory.path().join(name);
+        if path.exists() {
+            std::fs::remove_file(&path).expect("a file of ours");
+        }
+        std::fs::create_dir(&path).expect("a directory");
+        let (before, mut said) = (directory.contents(), Vec::new());
+        for _ in 0..2 {
+            let opened = open(directory.path()).and_then(|dir| {
+                let wanted = ToOpen {
+                    partition: partition(),
+                    topic_id: Some(uuid::Uuid::from_u128(7)),
+                    config: LogConfig::default(),
+                };
+                let opened = dir.open_logs(vec![wanted], 1, 0).remove(0).1;
+                opened.map(|_| ()).map_err(|error| error.to_string())
+            });
+            let text = opened.expect_err(name);
+            said.push(text.replace(&*directory.path().to_string_lossy(), "DIR"));
+        }
+        let expected = format!(
+            "open DIR/{name}: Is a directory (os error 21); a file belongs there: move the \
+             directory away"
+        );
+        assert_eq!(said, [expected.clone(), expected]);
+        assert_eq!(directory.contents(), before, "nothing was changed");
+    }
+}
+
+#[test]
+fn a_file_where_a_partition_belongs_says_what_to_do() {
+    let directory = Directory::new();
+    std::fs::rename(directory.path().join("t-0"), directory.path().join("away")).expect("renamed");
+    directory.write("t-0", b"not a directory");
+    directory.check(
+        "list directory DIR/t-0: Not a directory (os error 20); a directory belongs there: move the \
+         file away",
+    );
+}
+
+#[test]
+fn a_directory_of_another_id_than_expected_is_left_alone() {
+    let directory = Directory::new();
+    let path = directory.path().join("meta.properties");
+    let content = std::fs::read_to_string(&path).expect("a file of ours");
+    let other = content.replace("directory.id=d\n", "directory.id=AAAAAAAAAAAAAAAAAAAAAA\n");
+    assert_ne!(content, other);
+    directory.write("meta.properties", other.as_bytes());
+    directory.check(
+        "DIR/meta.properties says directory.id AAAAAAAAAAAAAAAAAAAAAA, this broker has d: the \
+         directory belongs to another broker; point log.dirs at the right one, or remove the file \
+         to adopt the data",
+    );
 }
 
 #[test]

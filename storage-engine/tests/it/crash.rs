@@ -71,6 +71,8 @@ enum Action {
     /// The process dies, a batch below the recovery point is broken, a broker finds it and
     /// truncates so many offsets below.
     DamageAndRepair(i64),
+    /// The process dies, the checkpoint of recovery points is lost, a broker goes on.
+    LoseRecoveryPoints,
     /// Drops this many of the newest records.
     Truncate(i64),
     StartAnewAhead(i64),
@@ -83,8 +85,8 @@ enum Action {
 
 use Action::{
     Append, BeginFlush, Checkpoint, CleanRestart, Compact, DamageAndRepair, DeleteAndRecreate,
-    EndFlush, Expire, Flush, Lead, Marker, Produce, RaiseStart, Replicate, Roll, StartAnewAhead,
-    Timed, Truncate, Unlink,
+    EndFlush, Expire, Flush, Lead, LoseRecoveryPoints, Marker, Produce, RaiseStart, Replicate,
+    Roll, StartAnewAhead, Timed, Truncate, Unlink,
 };
 
 const SMALL: Action = Append {
@@ -582,6 +584,47 @@ const SCRIPTS: &[(&str, &[Action])] = &[
         ],
     ),
     (
+        "the checkpoint of recovery points is lost",
+        &[
+            MEDIUM,
+            Flush,
+            Checkpoint,
+            TXN,
+            ABORT,
+            Roll,
+            MEDIUM,
+            Roll,
+            SMALL,
+            LoseRecoveryPoints,
+            SMALL,
+            TXN,
+            Roll,
+            SMALL,
+            Flush,
+            Checkpoint,
+            SMALL,
+        ],
+    ),
+    (
+        "the checkpoint of recovery points is lost twice, and what was compacted with it",
+        &[
+            MEDIUM,
+            Roll,
+            MEDIUM,
+            Roll,
+            SMALL,
+            Compact,
+            Checkpoint,
+            MEDIUM,
+            LoseRecoveryPoints,
+            LoseRecoveryPoints,
+            Truncate(2),
+            SMALL,
+            CleanRestart,
+            SMALL,
+        ],
+    ),
+    (
         "timestamps that go back and are missing",
         &[
             Timed(300),
@@ -626,8 +669,11 @@ struct Cut {
     before: Arc<Expected>,
     after: Arc<Expected>,
     compacting: bool,
-    /// A batch was being broken, and the log repaired.
+    /// A batch was being broken, and the log repaired; or nobody knew what was on disk.
     damaging: bool,
+    /// Nobody knows what was on disk: what a power cut took from between two segments of a
+    /// compacted log looks like what the cleaner leaves.
+    unknown: bool,
 }
 
 struct Machine {
@@ -836,6 +882,7 @@ impl Machine {
                 self.epoch = 0;
             }
             DamageAndRepair(below) => self.damage_and_repair(below),
+            LoseRecoveryPoints => self.lose_recovery_points(),
             Checkpoint => self
                 .dir
                 .as_ref()
@@ -952,6 +999,18 @@ impl Machine {
         self.truncated(end);
     }
 
+    /// The machine goes on here as well: all that was appended is there, and judged whole.
+    fn lose_recovery_points(&mut self) {
+        self.log = None;
+        self.dir = None;
+        let path = format!("{ROOT}/recovery-point-offset-checkpoint");
+        self.sim.remove_file(Path::new(&path)).expect("a file");
+        self.sim.sync_dir(Path::new(ROOT)).expect("a sync");
+        self.start();
+        self.expected.durable = self.log().log_end();
+        assert_eq!(self.log().recovery_point(), self.expected.durable);
+    }
+
     /// The log was truncated to this end.
     fn truncated(&mut self, end: i64) {
         self.expected.records.split_off(&end);
@@ -988,7 +1047,8 @@ fn record(script: &[Action]) -> Vec<Cut> {
         machine.run(*action);
         let after = Arc::new(machine.expected.clone());
         let compacting = matches!(action, Compact);
-        let damaging = matches!(action, DamageAndRepair(_));
+        let unknown = matches!(action, LoseRecoveryPoints);
+        let damaging = unknown || matches!(action, DamageAndRepair(_));
         let states = machine.sim.recorded().into_iter();
         cuts.extend(states.map(|disk| Cut {
             disk,
@@ -996,6 +1056,7 @@ fn record(script: &[Action]) -> Vec<Cut> {
             after: after.clone(),
             compacting,
             damaging,
+            unknown,
         }));
     }
     let last = Arc::new(machine.expected.clone());
@@ -1005,6 +1066,7 @@ fn record(script: &[Action]) -> Vec<Cut> {
         after: last,
         compacting: false,
         damaging: false,
+        unknown: false,
     });
     cuts
 }
@@ -1034,10 +1096,14 @@ fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
     let mut offsets: Vec<i64> = seen.iter().map(|record| record.offset).collect();
     let (before, after) = (&cut.before.records, &cut.after.records);
     let compacted = cut.before.compacted || cut.after.compacted;
-    if compacted || cut.before.gaps || cut.after.gaps {
+    if compacted || cut.before.gaps || cut.after.gaps || cut.unknown {
         // Every record the compacted log would have, below the end, must be there.
         let newest = if cut.compacting { after } else { before };
-        for offset in newest.range(log.log_start()..end).map(|(offset, _)| offset) {
+        let promised = if cut.unknown { durable } else { end };
+        for offset in newest
+            .range(log.log_start()..promised)
+            .map(|(offset, _)| offset)
+        {
             let kept_by_both = before.contains_key(offset) && after.contains_key(offset);
             assert!(
                 !kept_by_both || offsets.binary_search(offset).is_ok(),
@@ -1069,7 +1135,11 @@ fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
         log.log_start()
     );
 
-    check_state(&log, compacted, what);
+    // Of what was lost from the middle a snapshot may know still.
+    let gapless = offsets.iter().copied().eq(log.log_start()..end);
+    if gapless || !cut.unknown {
+        check_state(&log, compacted, what);
+    }
     check_times(&log, &seen, what);
 
     drop((log, dir));

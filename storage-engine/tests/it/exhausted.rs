@@ -176,6 +176,79 @@ fn a_truncation_on_a_full_disk_is_refused_or_carried_out() {
     }
 }
 
+/// What a truncation takes out of the log is put aside under another name, for which
+/// there may be no room, as for the first file of a log that begins anew.
+#[test]
+fn a_truncation_that_finds_no_room_for_a_name_discards_what_it_took_out() {
+    let delayed = LogConfig {
+        file_delete_delay_ms: 60_000,
+        ..config()
+    };
+    let mut discarded = 0;
+    for (anew, op, every) in [
+        (false, Op::Rename, true),
+        (true, Op::Rename, true),
+        (true, Op::Open, false),
+        (false, Op::Rename, false),
+        (true, Op::Rename, false),
+    ] {
+        for call in 0.. {
+            let sim = disk();
+            let fault = FaultDisk::new(sim.clone());
+            let dir = open_dir(Disk::new(fault.clone()));
+            let mut log = open(&dir, &delayed);
+            fill(&mut log, 40, "v");
+            log.flush().expect("a flush");
+            dir.checkpoint().expect("a checkpoint");
+            let reader = log.reader();
+            let slice = reader
+                .read(30, 100, 40)
+                .expect("readable")
+                .expect("a batch");
+            let before = values(&log);
+            let truncate = |log: &mut Log| match anew {
+                false => log.truncate_to(3, 0),
+                true => log.truncate_fully_and_start_at(50, 0),
+            };
+            let when = match every {
+                true => When::EveryFrom(op, call),
+                false => When::Nth(call),
+            };
+            fault.plan(when, Fault::Errno(ENOSPC));
+            let truncated = truncate(&mut log);
+            let struck = fault.sites().1;
+            fault.heal();
+            if struck.is_empty() {
+                break;
+            }
+            if struck.iter().any(|(_, _, struck)| *struck != op) {
+                continue;
+            }
+            let what = format!("anew {anew}, {op:?} from call {call}: {struck:?}");
+            assert!(online(&dir), "{what}: {truncated:?}");
+            slice.bytes().expect("readers keep what they hold");
+            if truncated.is_err() {
+                assert!(is_full(&truncated), "{what}: {truncated:?}");
+                assert_eq!(values(&log), before, "{what}");
+                truncate(&mut log).expect("room");
+            } else {
+                discarded += 1;
+            }
+            let end = if anew { 50 } else { 3 };
+            assert_eq!(log.log_end(), end, "{what}");
+            append(&mut log, keyed(&[("a", "v")]));
+            log.flush().expect("a flush");
+            let kept = values(&log);
+            log.unlink_deleted(i64::MAX).expect("unlinked");
+            drop(log);
+            let crashed = open_dir(Disk::new(sim.crash(&mut KeepAll)));
+            let found = open(&crashed, &delayed);
+            assert_eq!((found.log_end(), values(&found)), (end + 1, kept), "{what}");
+        }
+    }
+    assert!(discarded >= 15, "{discarded}");
+}
+
 /// With an entry for each batch there are more entries than are buffered.
 #[test]
 fn an_append_of_many_batches_is_taken_whole_or_refused_on_a_full_disk() {

@@ -64,9 +64,13 @@ enum Step {
     CompactInVain(i64),
     Read,
     Close,
+    /// The same with one sync of the file system.
+    CloseTogether,
     /// The process dies and comes back.
     Restart,
     Delete,
+    /// The partition is not served any more, as a restart finds out.
+    SetAside,
     List,
     /// From now on the disk has this many bytes left.
     LeaveFree(u64),
@@ -74,9 +78,9 @@ enum Step {
 }
 
 use Step::{
-    Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, Commit, Compact, CompactInVain,
-    Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, NewEpoch, RaiseStart, Read, Replicate,
-    Restart, Roll, StartAnew, Truncate, Txn, Unlink, Untimed,
+    Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, CloseTogether, Commit, Compact,
+    CompactInVain, Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, NewEpoch, RaiseStart,
+    Read, Replicate, Restart, Roll, SetAside, StartAnew, Truncate, Txn, Unlink, Untimed,
 };
 
 struct Script {
@@ -339,6 +343,20 @@ const SCRIPTS: &[Script] = &[
         ],
     },
     Script {
+        name: "a start without recovery points",
+        before: &[
+            LARGE, Txn, Abort, Roll, LARGE, Roll, SMALL, Flush, Checkpoint,
+        ],
+        damage: Some(lose_the_recovery_points),
+        steps: &[Read, SMALL, Flush, Restart, Read, SMALL, Flush, Checkpoint],
+    },
+    Script {
+        name: "a stop of many logs at once",
+        before: &[],
+        damage: None,
+        steps: &[LARGE, CloseTogether, Read, Txn, Abort, CloseTogether, Read],
+    },
+    Script {
         name: "a follower",
         before: &[],
         damage: None,
@@ -351,6 +369,12 @@ const SCRIPTS: &[Script] = &[
         before: &[],
         damage: None,
         steps: &[LARGE, Txn, Abort, Flush, Delete, SMALL, List, Flush],
+    },
+    Script {
+        name: "a partition set aside",
+        before: &[LARGE, Txn, Abort, Flush, Checkpoint],
+        damage: None,
+        steps: &[Read, SetAside, SMALL, List, Flush],
     },
     Script {
         name: "a full disk",
@@ -518,6 +542,12 @@ fn leave_a_damaged_swap(sim: &SimDisk) {
     let middle = content.len() / 2;
     content[middle] ^= 1;
     write(sim, &format!("{path}.swap"), Some(0), &content);
+}
+
+fn lose_the_recovery_points(sim: &SimDisk) {
+    let path = format!("{ROOT}/recovery-point-offset-checkpoint");
+    sim.remove_file(Path::new(&path)).expect("a checkpoint");
+    sim.sync_dir(Path::new(ROOT)).expect("a sync");
 }
 
 fn raise_the_stored_start(sim: &SimDisk) {
@@ -949,6 +979,20 @@ impl World {
                 closed?;
                 dir.map_or(Ok(()), |dir| dir.close(1).map_err(refused))
             }
+            CloseTogether => {
+                let closed = match (&self.dir, &mut self.log) {
+                    (Some(dir), Some(log)) => dir.close_logs(&mut [log]).map_err(refused),
+                    _ => Ok(()),
+                };
+                if closed.is_ok() {
+                    let end = self.log().log_end();
+                    self.shadow.promise(end);
+                }
+                self.log = None;
+                let dir = self.dir.take();
+                closed?;
+                dir.map_or(Ok(()), |dir| dir.close(1).map_err(refused))
+            }
             Restart => {
                 self.log = None;
                 self.dir = None;
@@ -963,6 +1007,17 @@ impl World {
                 self.shadow.visible.clear();
                 self.shadow.possible.clear();
                 dir.unlink(&renamed).map_err(refused)
+            }
+            SetAside => {
+                self.shadow.promised.clear();
+                let (Some(dir), Some(log)) = (&self.dir, self.log.take()) else {
+                    return Ok(());
+                };
+                drop(log);
+                dir.set_aside(&partition()).map_err(refused)?;
+                self.shadow.visible.clear();
+                self.shadow.possible.clear();
+                Ok(())
             }
             List => {
                 let contents = self.dir.as_ref().map(|dir| dir.list().map_err(refused));
@@ -1123,7 +1178,7 @@ fn strike(script: &Script, call: u64, fault: Fault, tally: &mut Tally) -> u64 {
             struck = true;
             let synced = hit
                 .iter()
-                .any(|(_, _, op)| matches!(op, Op::Sync | Op::SyncDir));
+                .any(|(_, _, op)| matches!(op, Op::Sync | Op::SyncDir | Op::SyncFileSystem));
             if synced && !invisible {
                 world.check_offline();
                 break;
@@ -1220,6 +1275,16 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "self.log.write_all_at(bytes, self.written)?;",
         "a batch of more than 1 MiB; it fails as the buffered write does",
     ),
+    (
+        "log/truncate.rs",
+        "self.env.disk.remove_file(path)?;",
+        "no room for a name; `exhausted` has it",
+    ),
+    (
+        "log/truncate.rs",
+        "self.env.disk.remove_file(&path)?;",
+        "no room for a name; `exhausted` has it",
+    ),
 ];
 
 #[test]
@@ -1236,14 +1301,26 @@ fn every_line_that_calls_the_disk_fails_and_keeps_every_promise() {
         lines(&tally.seen).len(),
         lines(&tally.hit_by_eio).len(),
     );
-    let spared: Vec<_> = tally.seen.difference(&tally.hit_by_eio).collect();
-    assert!(spared.is_empty(), "seen and never failed: {spared:#?}");
-    let seen = lines(&tally.seen);
     let excused = |text: &str, file: &str| {
         OUT_OF_REACH
             .iter()
             .any(|(in_file, part, _)| file.ends_with(in_file) && text.contains(part))
     };
+    let seen = lines(&tally.seen);
+    // What only another failure leads to is not struck by the one of a run.
+    let spared: Vec<_> = tally
+        .seen
+        .difference(&tally.hit_by_eio)
+        .filter(|site| {
+            let excused = |line: &Line| {
+                in_sources
+                    .get(line)
+                    .is_some_and(|text| excused(text, &line.0))
+            };
+            !lines(&BTreeSet::from([**site])).iter().any(excused)
+        })
+        .collect();
+    assert!(spared.is_empty(), "seen and never failed: {spared:#?}");
     let unseen: Vec<_> = in_sources
         .iter()
         .filter(|((file, line), text)| {
@@ -1301,7 +1378,7 @@ fn lines(sites: &BTreeSet<Site>) -> BTreeSet<Line> {
 }
 
 /// What [`Disk`] and `File` can be asked to do.
-const CALLS: [&str; 20] = [
+const CALLS: [&str; 22] = [
     "open",
     "open_if_exists",
     "create_dir",
@@ -1310,6 +1387,8 @@ const CALLS: [&str; 20] = [
     "remove_file",
     "remove_dir",
     "sync_dir",
+    "open_dir",
+    "sync_file_system",
     "try_lock",
     "bytes_free",
     "read_small",
@@ -1325,7 +1404,14 @@ const CALLS: [&str; 20] = [
 ];
 const MORE_CALLS: [&str; 2] = ["sync", "map"];
 /// What a disk or a file is called where it is asked.
-const RECEIVERS: [&str; 5] = ["disk", "file", "file()?", "file(&mut state)?", "self.log"];
+const RECEIVERS: [&str; 6] = [
+    "disk",
+    "file",
+    "file()?",
+    "file(&mut state)?",
+    "self.log",
+    "self.handle",
+];
 
 /// Every line of the engine outside of `fs/` and of tests that calls the disk.
 fn call_sites_in_sources() -> BTreeMap<Line, String> {

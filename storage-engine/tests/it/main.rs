@@ -20,5 +20,7 @@ mod reopening;
 mod replay;
 #[path = "../../examples/write-kafka-dir/seen.rs"]
 mod seen;
+mod several_dirs;
 mod support;
 mod texts;
+mod unreadable;

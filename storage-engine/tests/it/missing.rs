@@ -472,3 +472,166 @@ fn a_directory_that_is_offline_says_what_helps_against_its_failure() {
          directory (os error 2)); check the disk, replace it if it fails, and restart the broker"
     );
 }
+
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+
+/// Flips a bit in the batch that begins here in a data file of `t-0`.
+fn damage_batch(path: &Path, number: usize) {
+    let mut content = std::fs::read(path).expect("a segment");
+    let mut position = 0;
+    for _ in 0..number {
+        let header = reka_records::BatchHeader::parse(&content[position..]).expect("a batch");
+        position += header.size();
+    }
+    content[position + 70] ^= 1;
+    std::fs::write(path, content).expect("a segment");
+}
+
+fn bytes_of(root: &Path) -> Vec<Vec<u8>> {
+    let read = |path: &PathBuf| std::fs::read(path).expect("a segment");
+    data_files(root).iter().map(read).collect()
+}
+
+#[test]
+fn a_fresh_directory_has_a_recovery_point_checkpoint_before_it_has_a_partition() {
+    let sim = disk();
+    let dir = open_dir(Disk::new(sim.clone()), Path::new(ROOT));
+    let path = Path::new(ROOT).join(RECOVERY_POINTS);
+    let stored = Disk::new(sim).read_small(&path, 100).expect("readable");
+    assert_eq!(stored.as_deref(), Some(&b"0\n0\n"[..]));
+    drop(dir);
+}
+
+#[test]
+fn without_recovery_points_damage_is_reported_and_never_cut() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        for (segment, name) in [(0, "first"), (3, "a later one")] {
+            let place = forty_records(stop);
+            std::fs::remove_file(place.path().join(RECOVERY_POINTS)).expect("removed");
+            damage_batch(&data_files(place.path())[segment], 2);
+            let before = bytes_of(place.path());
+            let mut offsets = Vec::new();
+            // Nor does the next start, which finds a checkpoint again.
+            for start in 0..3 {
+                let dir = open_dir(Disk::real(), place.path());
+                assert!(!dir.was_clean() || start == 0, "{stop:?} {name}");
+                if start == 1 {
+                    // Killed before anything was opened.
+                    continue;
+                }
+                let (log, report) = open_log(&dir);
+                assert_eq!(report.cut, None, "{stop:?} {name}");
+                let damage = report.damage.expect(name);
+                let text = damage.to_string();
+                assert!(
+                    text.contains("the checkpoint of recovery points was lost")
+                        && text.contains(&format!("set its recovery point to {}", damage.offset)),
+                    "{text}"
+                );
+                offsets.push(damage.offset);
+                assert_eq!(bytes_of(place.path()), before, "{stop:?} {name}");
+                drop(log);
+                dir.close(1).expect("a stop");
+            }
+            assert_eq!(offsets[0], offsets[1], "{stop:?} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_whole_goes_on_without_its_recovery_point_and_gets_a_new_one() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        std::fs::remove_file(place.path().join(RECOVERY_POINTS)).expect("removed");
+        let (mut log, report, said) = next_start(place.path());
+        assert_eq!(said, Vec::<String>::new(), "{stop:?}");
+        assert_eq!((report.cut, report.damage), (None, None), "{stop:?}");
+        assert_eq!(report.ends_below_recovery_point, None, "{stop:?}");
+        assert_eq!(values(&log).len(), 40, "{stop:?}");
+        // What was judged is on disk; what is appended is not.
+        assert_eq!(log.recovery_point(), 40);
+        let stored = std::fs::read_to_string(place.path().join(RECOVERY_POINTS));
+        assert_eq!(stored.expect("a checkpoint"), "0\n1\nt 0 40\n", "{stop:?}");
+        add_up_to(&mut log, 42, "w");
+        let file = data_files(place.path()).pop().expect("a segment");
+        drop(log);
+        // A torn tail is one again.
+        let len = std::fs::metadata(&file).expect("a segment").len();
+        let file = std::fs::File::options().write(true).open(&file);
+        file.and_then(|file| file.set_len(len - 3)).expect("torn");
+        let (log, report, _) = next_start(place.path());
+        assert_eq!(log.log_end(), 41, "{stop:?}");
+        assert_eq!(report.damage, None, "{stop:?}");
+        assert!(report.cut.is_some(), "{stop:?}");
+    }
+}
+
+#[test]
+fn a_partition_the_clean_stop_did_not_know_is_judged_like_one_without_a_recovery_point() {
+    let place = forty_records(Stop::Clean);
+    let copied = place.path().join("t-1");
+    std::fs::create_dir(&copied).expect("a directory");
+    for path in data_files(place.path()) {
+        let name = path.file_name().expect("a name");
+        std::fs::copy(&path, copied.join(name)).expect("copied");
+    }
+    damage_batch(&copied.join("00000000000000000000.log"), 3);
+    let dir = open_dir(Disk::real(), place.path());
+    let name = reka_storage::TopicPartition::new("t", 1);
+    let (_, report) = dir.open_log(name, config(), 0).expect("a log");
+    assert_eq!(report.damage.map(|damage| damage.offset), Some(3));
+    let (_, report) = open_log(&dir);
+    assert_eq!(report.scanned_bytes, 0, "the others are known");
+}
+
+#[test]
+fn without_recovery_points_what_was_compacted_is_no_damage() {
+    // A last batch behind a gap, as compaction leaves it.
+    let place = forty_records(Stop::Clean);
+    let last = data_files(place.path()).pop().expect("a segment");
+    let content = std::fs::read(&last).expect("a segment");
+    let first = reka_records::BatchHeader::parse(&content).expect("a batch");
+    let second = reka_records::BatchHeader::parse(&content[first.size()..]).expect("a batch");
+    let kept = [
+        &content[..first.size()],
+        &content[first.size() + second.size()..],
+    ]
+    .concat();
+    assert!(kept.len() > first.size(), "a batch behind the gap");
+    std::fs::write(&last, kept).expect("a segment");
+    std::fs::remove_file(place.path().join(RECOVERY_POINTS)).expect("removed");
+    let (log, report, _) = next_start(place.path());
+    assert_eq!((report.cut, report.damage), (None, None));
+    assert_eq!((log.log_end(), values(&log).len()), (40, 39));
+}
+
+#[test]
+fn a_middle_segment_that_is_missing_after_a_clean_stop_is_reported_by_name() {
+    for missing in [vec![1], vec![1, 2], vec![2]] {
+        let place = forty_records(Stop::Clean);
+        let files = data_files(place.path());
+        for index in &missing {
+            remove_with_indexes(&files[*index]);
+        }
+        let (log, _, said) = next_start(place.path());
+        assert_eq!((log.log_start(), log.log_end()), (0, 40));
+        let name = |path: &PathBuf| {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            name.into_owned()
+        };
+        let (first, last) = (missing[0], missing[missing.len() - 1]);
+        let offset = |path: &PathBuf| name(path)[..20].parse::<i64>().expect("an offset");
+        assert_eq!(
+            said,
+            [format!(
+                "offsets {}..{} are missing between DIR/t-0/{} and DIR/t-0/{}, and nothing here \
+                 says that the log was ever compacted; if its leader has them, a file was lost: \
+                 restore the partition from a replica or a backup",
+                offset(&files[first]),
+                offset(&files[last + 1]),
+                name(&files[first - 1]),
+                name(&files[last + 1]),
+            )]
+        );
+    }
+}

@@ -320,3 +320,34 @@ fn a_pass_with_a_full_map_ends_inside_a_batch_and_the_next_goes_on_there() {
     assert_eq!(ends, [12, 24, 36, 48, 60, 72, 80]);
     assert_eq!(values(&log), newest);
 }
+
+#[test]
+fn a_pass_that_is_never_finished_leaves_nothing() {
+    let sim = disk();
+    let dir = open_dir(Disk::new(sim.clone()));
+    let mut log = open(&dir, &config());
+    fill(&mut log, 40, "v");
+    make_ready(&mut log);
+    let make = |log: &Log| {
+        let plan = log.plan_compaction(log.log_end(), 0).expect("a plan");
+        let plan = plan.expect("something dirty");
+        plan.run(&CompactionLimits::default(), 0).expect("a pass")
+    };
+    let compacted = make(&log);
+    assert!(!names_with(&sim, ".cleaned").is_empty());
+    drop(compacted);
+    assert_eq!(names_with(&sim, ".cleaned"), Vec::<String>::new());
+
+    // Not even when its log was closed: then the names are the next one's.
+    let abandoned = make(&log);
+    drop(log);
+    let mut log = open(&dir, &config());
+    make_ready(&mut log);
+    let compacted = make(&log);
+    let made = names_with(&sim, ".cleaned");
+    drop(abandoned);
+    assert_eq!(names_with(&sim, ".cleaned"), made);
+    log.finish_compaction(compacted, 0).expect("a swap");
+    assert_eq!(names_with(&sim, ".cleaned"), Vec::<String>::new());
+    assert_eq!(values(&log).len(), 7);
+}

@@ -269,6 +269,29 @@ fn a_directory_that_fails_leaves_the_others_in_use() {
 }
 
 #[test]
+fn what_was_not_written_back_is_told_at_a_clean_stop_though_others_were_told_before() {
+    let sim = SimDisk::new();
+    let disk = Disk::new(sim.clone());
+    let root = Path::new("/data");
+    disk.create_dir(root).expect("a fresh disk");
+    let dir = dir_on(&disk, root);
+    let opened = dir.open_log(partition(), LogConfig::default(), 0);
+    let (mut log, _) = opened.expect("a log");
+    append(&mut log, batch(&[b"x"], 1, Compression::None));
+    sim.fail_to_write_back();
+    let told = dir.close_logs(&mut [&mut log]).expect_err("pages are lost");
+    assert_eq!(
+        told.to_string(),
+        "sync the file system of /data: Input/output error (os error 5); what was written may be \
+         lost: the directory is out of use; check the disk, replace it if it fails, and restart"
+    );
+    dir.env().health.check().expect_err("offline for good");
+    dir.mark_clean(1).expect_err("this was no clean stop");
+    let mark = root.join(reka_storage::format::CLEAN_SHUTDOWN);
+    assert!(disk.open_if_exists(&mark).expect("a look").is_none());
+}
+
+#[test]
 fn the_directory_of_a_deleted_topic_is_not_taken_for_a_new_one_of_its_name() {
     let disk = Disk::new(SimDisk::new());
     let root = Path::new("/data");

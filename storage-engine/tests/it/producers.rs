@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reka_records::Compression;
 use reka_storage::env::Env;
+use reka_storage::fs::fault::{Fault, FaultDisk, When};
 use reka_storage::fs::sim::SimDisk;
 use reka_storage::fs::{Backend as _, Disk, OpenMode};
 use reka_storage::recovery::RecoveryReport;
@@ -303,4 +304,75 @@ fn invented(last: AbortedTxn) -> Vec<u8> {
     ];
     let fields = fields.iter().flat_map(|field: &i64| field.to_be_bytes());
     [0, 0].into_iter().chain(fields).collect()
+}
+
+/// Batches as a leader has them, from this offset on.
+fn replicated(mut from: i64, batches: Vec<Vec<u8>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for mut batch in batches {
+        reka_records::stamp::set_base_offset(&mut batch, from);
+        reka_records::stamp::set_leader_epoch(&mut batch, 0);
+        from += 1;
+        bytes.extend(batch);
+    }
+    bytes
+}
+
+#[test]
+fn an_append_that_is_undone_takes_its_aborted_transactions_back_and_no_others() {
+    let mut undone = 0;
+    for call in 0.. {
+        let sim = SimDisk::new();
+        let fault = FaultDisk::new(sim.clone());
+        let env = support::env(&Disk::new(fault.clone()), Path::new(DIR));
+        let (mut log, _) = open(&env, &config(), false);
+        append(&mut log, produced(1, 0, 0, true, &[b"v"], 5));
+        append(&mut log, marker(1, 0, false, 5));
+        let index = || sim.contents(Path::new(DIR)).remove(INDEX);
+        let data = || {
+            let files = sim.contents(Path::new(DIR));
+            files["/t-0/00000000000000000000.log"].clone()
+        };
+        let (before, data_before) = (index().expect("an entry"), data());
+        // Two transactions end in one answer of the leader.
+        let mut bytes = replicated(
+            log.log_end(),
+            vec![
+                produced(1, 0, 1, true, &[b"v"], 5),
+                produced(2, 0, 0, true, &[b"v"], 5),
+                marker(1, 0, false, 5),
+                marker(2, 0, false, 5),
+            ],
+        );
+        let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
+        fault.plan(When::Nth(call), Fault::Errno(28));
+        let appended = log.append_replicated(checked, 0);
+        fault.heal();
+        if appended.is_ok() && log.log_end() == 6 {
+            if index().expect("entries").len() == 3 * before.len() {
+                break;
+            }
+            continue;
+        }
+        assert_eq!(log.log_end(), 2, "call {call}");
+        assert_eq!(index().as_ref(), Some(&before), "call {call}");
+        let data = data();
+        assert_eq!(data[..data_before.len()], data_before, "call {call}");
+        let behind = &data[data_before.len()..];
+        assert!(behind.iter().all(|byte| *byte == 0), "call {call}");
+        undone += 1;
+        if env.health.check().is_err() {
+            continue;
+        }
+        // In the same process the log goes on as if nothing had been.
+        let aborted = log.reader().aborted_transactions(0, 2).expect("an index");
+        assert_eq!(aborted.len(), 1, "call {call}");
+        append(&mut log, produced(1, 0, 1, true, &[b"v"], 5));
+        append(&mut log, marker(1, 0, false, 5));
+        let aborted = log.reader().aborted_transactions(0, 4).expect("an index");
+        let last: Vec<i64> = aborted.iter().map(|txn| txn.last_offset).collect();
+        assert_eq!(last, [1, 3], "call {call}");
+    }
+    // The data, and each entry.
+    assert_eq!(undone, 3);
 }

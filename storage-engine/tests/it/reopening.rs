@@ -977,7 +977,9 @@ fn an_append_in_an_older_epoch_than_the_logs_is_refused() {
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     append_in(&mut log, batch(&[b"x"], 100, Compression::None), 3);
-    let expected = "batch of leader epoch 2 at offset 1, the log has leader epoch 3 already";
+    let expected = "batch of leader epoch 2 at offset 1, the log has leader epoch 3 already; who \
+                    sent it leads no more: truncate to where the two logs part and fetch from the \
+                    leader of the newest epoch";
     let mut bytes = batch(&[b"x"], 100, Compression::None);
     let checked = CheckedBatches::check(&mut bytes).expect("a batch");
     let error = log.append(checked, 2, 0).expect_err("an older leader");
@@ -990,4 +992,85 @@ fn an_append_in_an_older_epoch_than_the_logs_is_refused() {
         .expect_err("an older leader");
     assert_eq!(error.to_string(), expected);
     assert_eq!(log.log_end(), 1);
+}
+
+/// The batch that is cut ends where a page does, so that the one behind it could be there
+/// still when another of the same size has taken its place.
+#[test]
+fn what_recovery_cut_off_never_returns_behind_what_was_appended_in_its_place() {
+    const PAGE: usize = reka_storage::fs::sim::PAGE_BYTES;
+    let config = LogConfig {
+        segment_bytes: 1 << 20,
+        ..config()
+    };
+    let sim = disk();
+    let dir = open_dir(&sim);
+    let open = |dir: &LogDir| {
+        let opened = dir.open_log(partition(), config.clone(), 0);
+        opened.expect("a log that opens")
+    };
+    let (mut log, _) = open(&dir);
+    add(&mut log, "kept");
+    log.flush().expect("a flush");
+    dir.checkpoint().expect("checkpoints");
+    let kept_bytes = content(&sim, &segment(0)).len();
+    let of_size = |byte: u8| {
+        let sized = (1..2 * PAGE).map(|len| batch(&[&vec![byte; len]], 100, Compression::None));
+        let mut fitting = sized.filter(|batch| kept_bytes + batch.len() == 2 * PAGE);
+        fitting.next().expect("a size that fits")
+    };
+    append(&mut log, of_size(b'x'));
+    append(&mut log, batch(&[b"behind"], 100, Compression::None));
+    drop((log, dir));
+    // On disk, but for a byte of the first.
+    overwrite(&sim, &segment(0), 2 * PAGE as u64 - 9, b"?");
+
+    let dir = open_dir(&sim);
+    let (mut log, report) = open(&dir);
+    assert_eq!(report.cut.map(|(offset, _)| offset), Some(1));
+    append(&mut log, of_size(b'y'));
+    drop((log, dir));
+    let mut with_new = 0;
+    for seed in 0..500 {
+        let found = sim.crash(&mut Seeded(seed));
+        let (log, report) = open(&open_dir(&found));
+        assert_eq!(report.damage, None, "seed {seed}");
+        let values = values(&log);
+        assert!((1..=2).contains(&values.len()), "seed {seed}: {values:?}");
+        with_new += usize::from(values.len() == 2);
+    }
+    assert!(with_new > 10, "{with_new}");
+}
+
+#[test]
+fn a_damaged_directory_is_not_left_as_by_a_clean_stop() {
+    let (sim, offset) = damaged();
+    let mark = Path::new(ROOT).join(reka_storage::format::CLEAN_SHUTDOWN);
+    for start in 0..2 {
+        let dir = open_dir(&sim);
+        assert!(!dir.was_clean(), "start {start}");
+        let (mut log, report) = open_log(&dir);
+        let damage = report.damage.expect("found again");
+        assert_eq!(damage.offset, offset, "start {start}");
+        log.close().expect("nothing to do");
+        drop(log);
+        dir.close(1).expect("a stop");
+        assert!(sim.open(&mark, OpenMode::Existing).is_err(), "no mark");
+    }
+    // Repaired, it is one again.
+    let dir = open_dir(&sim);
+    let (mut log, report) = open_log(&dir);
+    assert!(report.damage.is_some(), "found again");
+    log.truncate_to(offset, 0).expect("a repair");
+    log.close().expect("a close");
+    drop(log);
+    dir.close(1).expect("a stop");
+    let dir = open_dir(&sim);
+    let (_, report) = open_log(&dir);
+    assert_eq!((report.damage, dir.was_clean()), (None, false));
+    drop(dir);
+    let dir = open_dir(&sim);
+    open_log(&dir).0.close().expect("a close");
+    dir.close(1).expect("a stop");
+    assert!(sim.open(&mark, OpenMode::Existing).is_ok(), "a mark");
 }

@@ -183,6 +183,16 @@ fn a_refused_append_says_why() {
              truncate to where the two logs part and fetch again",
         ),
         (
+            say(AppendError::OlderEpoch {
+                offset: 90,
+                found: 3,
+                latest: 5,
+            }),
+            "batch of leader epoch 3 at offset 90, the log has leader epoch 5 already; who sent it \
+             leads no more: truncate to where the two logs part and fetch from the leader of the \
+             newest epoch",
+        ),
+        (
             say(AppendError::DirectoryFull {
                 dir: PathBuf::from("/data"),
                 needed: 16_384,

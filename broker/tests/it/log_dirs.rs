@@ -1,0 +1,401 @@
+//! Several data directories, directories that fail, and what deletions leave in them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use reka_broker::Node;
+use reka_protocol::ErrorCode;
+use reka_protocol::kafka_protocol::messages::alter_replica_log_dirs_request as move_dirs;
+use reka_protocol::kafka_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig,
+};
+use reka_protocol::kafka_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
+use reka_protocol::kafka_protocol::messages::{
+    AlterReplicaLogDirsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeLogDirsRequest,
+};
+use reka_protocol::kafka_protocol::protocol::StrBytes;
+use reka_storage::fs::{DiskError, Op};
+
+use crate::support::{
+    Client, batch, config, fetch_request, loggers, produce_request, topic_name, values,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder with data directories in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn start(&self, names: &[&str], more: &[&str]) -> Node {
+        let dirs: Vec<String> = names
+            .iter()
+            .map(|name| self.dir(name).display().to_string())
+            .collect();
+        let dirs = format!("log.dirs={}", dirs.join(","));
+        let mut all = vec![dirs.as_str()];
+        all.extend(more);
+        let config = config(&self.dir("unused"), &all);
+        Node::start(config, loggers()).expect("a node that starts")
+    }
+
+    /// Partitions and what is left of them, by directory.
+    fn names(&self, dir: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir(dir)).expect("a directory");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("t-"))
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn create(
+    client: &mut Client,
+    name: &str,
+    partitions: i32,
+    configs: &[(&'static str, &'static str)],
+) {
+    let configs = configs.iter().map(|(key, value)| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str(key))
+            .with_value(Some(StrBytes::from_static_str(value)))
+    });
+    let topic = CreatableTopic::default()
+        .with_name(topic_name(name))
+        .with_num_partitions(partitions)
+        .with_replication_factor(1)
+        .with_configs(configs.collect());
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]);
+    assert_eq!(client.call(5, &request).topics[0].error_code, 0, "{name}");
+}
+
+fn produce(client: &mut Client, index: i32, value: &str) -> i16 {
+    let mut request = produce_request("t", batch(&[value], None));
+    request.topic_data[0].partition_data[0].index = index;
+    let answer = client.call(9, &request);
+    answer.responses[0].partition_responses[0].error_code
+}
+
+fn describe(client: &mut Client) -> Vec<DescribeLogDirsResult> {
+    let all = DescribeLogDirsRequest::default().with_topics(None);
+    client.call(4, &all).results
+}
+
+/// Numbers of partitions of `t` in a directory.
+fn indexes(result: &DescribeLogDirsResult) -> Vec<i32> {
+    let of_t = result
+        .topics
+        .iter()
+        .filter(|topic| topic.name.as_str() == "t");
+    let mut indexes: Vec<i32> = of_t
+        .flat_map(|topic| &topic.partitions)
+        .map(|partition| partition.partition_index)
+        .collect();
+    indexes.sort_unstable();
+    indexes
+}
+
+#[test]
+fn partitions_are_spread_over_the_directories_and_found_there_after_a_restart() {
+    let place = Place::new();
+    let node = place.start(&["a", "b", "c"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 6, &[]);
+    for index in 0..6 {
+        assert_eq!(produce(&mut client, index, &format!("of {index}")), 0);
+    }
+    let before = describe(&mut client);
+    for (result, name) in before.iter().zip(["a", "b", "c"]) {
+        assert_eq!(
+            result.log_dir.as_str(),
+            place.dir(name).display().to_string()
+        );
+        assert_eq!((result.error_code, indexes(result).len()), (0, 2));
+        assert!(result.total_bytes > 0);
+    }
+    node.stop().expect("a clean stop");
+    let node = place.start(&["c", "a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    let after = describe(&mut client);
+    assert_eq!(indexes(&after[1]), indexes(&before[0]));
+    assert_eq!(indexes(&after[2]), indexes(&before[1]));
+    for index in 0..6 {
+        let mut request = fetch_request("t", 0, 0);
+        request.topics[0].partitions[0].partition = index;
+        let answer = client.call(11, &request);
+        let seen = values(&answer.responses[0].partitions[0]);
+        assert_eq!(seen, [(0, format!("of {index}"))]);
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_directory_that_fails_takes_only_its_own_partitions_along() {
+    let place = Place::new();
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 4, &[]);
+    let described = describe(&mut client);
+    let (in_a, in_b) = (indexes(&described[0]), indexes(&described[1]));
+    assert_eq!((in_a.len(), in_b.len()), (2, 2));
+    node.services().log_dirs().dirs()[1]
+        .env()
+        .health
+        .fail(&DiskError {
+            op: Op::Sync,
+            path: place.dir("b"),
+            source: std::io::Error::from_raw_os_error(5),
+        });
+    for index in &in_a {
+        assert_eq!(produce(&mut client, *index, "x"), 0);
+    }
+    for index in &in_b {
+        let refused = produce(&mut client, *index, "x");
+        assert_eq!(refused, ErrorCode::KafkaStorageError.code());
+    }
+    let described = describe(&mut client);
+    assert_eq!((described[0].error_code, indexes(&described[0])), (0, in_a));
+    assert_eq!(
+        (described[1].error_code, described[1].topics.len()),
+        (ErrorCode::KafkaStorageError.code(), 0)
+    );
+    assert_eq!(node.services().troubles().len(), 1);
+    // New partitions go to the other.
+    create(&mut client, "t2", 2, &[]);
+    let described = describe(&mut client);
+    let topics: Vec<&str> = described[0]
+        .topics
+        .iter()
+        .map(|t| t.name.as_str())
+        .collect();
+    assert_eq!(topics, ["t", "t2"]);
+    node.stop()
+        .expect_err("one directory was not left as it should be");
+
+    // It is back after a restart.
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    for index in in_b {
+        assert_eq!(produce(&mut client, index, "x"), 0);
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_directory_that_is_not_there_at_start_is_told_of_and_the_others_are_served() {
+    let place = Place::new();
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 2, &[]);
+    node.stop().expect("a clean stop");
+    // A file stands where the disk was mounted.
+    std::fs::rename(place.dir("b"), place.dir("unmounted")).expect("renamed");
+    std::fs::write(place.dir("b"), b"").expect("a file");
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    let described = describe(&mut client);
+    assert_eq!(described[0].error_code, 0);
+    assert_eq!(
+        described[1].log_dir.as_str(),
+        place.dir("b").display().to_string()
+    );
+    assert_eq!(described[1].error_code, ErrorCode::KafkaStorageError.code());
+    let here = indexes(&described[0]);
+    assert_eq!(here.len(), 1);
+    assert_eq!(produce(&mut client, here[0], "x"), 0);
+    assert_ne!(produce(&mut client, 1 - here[0], "x"), 0);
+    // Nor does it begin anew in the other.
+    assert_eq!(place.names("a"), [format!("t-{}", here[0])]);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_replica_asked_to_be_where_it_is_is_and_elsewhere_the_answer_says_why_not() {
+    let place = Place::new();
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 1, &[]);
+    let mut ask = |path: &Path, topic: &str| {
+        let topic = move_dirs::AlterReplicaLogDirTopic::default()
+            .with_name(topic_name(topic))
+            .with_partitions(vec![0]);
+        let dir = move_dirs::AlterReplicaLogDir::default()
+            .with_path(StrBytes::from_string(path.display().to_string()))
+            .with_topics(vec![topic]);
+        let request = AlterReplicaLogDirsRequest::default().with_dirs(vec![dir]);
+        client.call(2, &request).results[0].partitions[0].error_code
+    };
+    assert_eq!(ask(&place.dir("a"), "t"), 0);
+    assert_eq!(ask(&place.dir("b"), "t"), ErrorCode::InvalidRequest.code());
+    assert_eq!(ask(&place.dir("c"), "t"), ErrorCode::LogDirNotFound.code());
+    assert_eq!(
+        ask(&place.dir("a"), "nope"),
+        ErrorCode::UnknownTopicOrPartition.code()
+    );
+    node.services().log_dirs().dirs()[1]
+        .env()
+        .health
+        .fail(&DiskError {
+            op: Op::Sync,
+            path: place.dir("b"),
+            source: std::io::Error::from_raw_os_error(5),
+        });
+    assert_eq!(
+        ask(&place.dir("b"), "t"),
+        ErrorCode::KafkaStorageError.code()
+    );
+    assert_eq!(ask(&place.dir("a"), "t"), 0);
+    node.stop().expect_err("one directory failed");
+}
+
+fn delete(client: &mut Client, name: &str) {
+    let request = DeleteTopicsRequest::default().with_topic_names(vec![topic_name(name)]);
+    assert_eq!(client.call(5, &request).responses[0].error_code, 0);
+}
+
+fn wait_for(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !what() {
+        assert!(Instant::now() < deadline, "in vain");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn files_of_a_deleted_partition_stay_for_the_delay_and_no_longer() {
+    let place = Place::new();
+    let node = place.start(&["a"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 1, &[("file.delete.delay.ms", "0")]);
+    delete(&mut client, "t");
+    wait_for(|| place.names("a").is_empty());
+
+    create(&mut client, "t", 2, &[]);
+    delete(&mut client, "t");
+    let left = place.names("a");
+    assert_eq!(left.len(), 2);
+    for (name, index) in left.iter().zip(0..) {
+        assert!(
+            name.starts_with(&format!("t-{index}.")) && name.ends_with("-delete"),
+            "{name}"
+        );
+        assert_eq!(name.len(), "t-0.".len() + 32 + "-delete".len());
+    }
+    // The name is free at once, and what is left of the old one is not served.
+    create(&mut client, "t", 1, &[]);
+    assert_eq!(produce(&mut client, 0, "new"), 0);
+    node.stop().expect("a clean stop");
+    assert_eq!(place.names("a").len(), 3);
+
+    // After a stop or a crash nobody waits for the delay.
+    let node = place.start(&["a"], &[]);
+    wait_for(|| place.names("a") == ["t-0"]);
+    let mut client = Client::connect(&node);
+    let seen = values(&client.fetch(11, "t", 0, 0));
+    assert_eq!(seen, [(0, "new".to_owned())]);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn the_metadata_is_not_begun_anew_while_the_directory_it_may_be_in_is_out_of_use() {
+    let place = Place::new();
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 2, &[]);
+    node.stop().expect("a clean stop");
+    std::fs::rename(place.dir("a"), place.dir("unmounted")).expect("renamed");
+    std::fs::write(place.dir("a"), b"").expect("a file");
+    let dirs = format!(
+        "log.dirs={},{}",
+        place.dir("b").display(),
+        place.dir("a").display()
+    );
+    let refused = Node::start(config(&place.dir("unused"), &[&dirs]), loggers());
+    let said = refused
+        .expect_err("the metadata is in the other")
+        .to_string();
+    assert!(
+        said.starts_with(
+            "the metadata is in none of the log directories in use, and may be in one that is not: "
+        ) && said.ends_with("a directory belongs there: move the file away"),
+        "{said}"
+    );
+    assert!(!place.dir("b").join("reka-metadata").exists());
+    std::fs::remove_file(place.dir("a")).expect("removed");
+    std::fs::rename(place.dir("unmounted"), place.dir("a")).expect("mounted");
+    let node = place.start(&["b", "a"], &[]);
+    let mut client = Client::connect(&node);
+    for index in 0..2 {
+        assert_eq!(produce(&mut client, index, "x"), 0);
+    }
+    node.stop().expect("a clean stop");
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+    }
+}
+
+/// A crash between the deletion of a topic and that of its files leaves this.
+#[test]
+fn a_partition_of_a_topic_that_was_deleted_is_set_aside_and_its_name_is_free() {
+    let place = Place::new();
+    let node = place.start(&["a"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 1, &[("file.delete.delay.ms", "0")]);
+    assert_eq!(produce(&mut client, 0, "old"), 0);
+    node.stop().expect("a clean stop");
+    copy_dir(&place.dir("a").join("t-0"), &place.dir("copy"));
+    let node = place.start(&["a"], &[]);
+    let mut client = Client::connect(&node);
+    delete(&mut client, "t");
+    wait_for(|| place.names("a").is_empty());
+    node.stop().expect("a clean stop");
+    copy_dir(&place.dir("copy"), &place.dir("a").join("t-0"));
+
+    let node = place.start(&["a"], &[]);
+    let names = place.names("a");
+    let [aside] = names.as_slice() else {
+        panic!("{names:?}")
+    };
+    assert!(
+        aside.starts_with("t-0.") && aside.ends_with("-stray"),
+        "{aside}"
+    );
+    let kept = place.dir("a").join(aside).join("00000000000000000000.log");
+    assert!(std::fs::metadata(kept).expect("a segment").len() > 0);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 1, &[]);
+    assert_eq!(produce(&mut client, 0, "new"), 0);
+    let seen = values(&client.fetch(11, "t", 0, 0));
+    assert_eq!(seen, [(0, "new".to_owned())]);
+    node.stop().expect("a clean stop");
+}
+
+/// Metadata that knows nothing yet says nothing about what is there.
+#[test]
+fn without_its_metadata_a_directory_is_left_as_it_is() {
+    let place = Place::new();
+    let node = place.start(&["a"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 2, &[]);
+    node.stop().expect("a clean stop");
+    std::fs::remove_dir_all(place.dir("a").join("reka-metadata")).expect("removed");
+    let node = place.start(&["a"], &[]);
+    assert_eq!(place.names("a"), ["t-0", "t-1"]);
+    node.stop().expect("a clean stop");
+    assert_eq!(place.names("a"), ["t-0", "t-1"]);
+}

@@ -1,0 +1,321 @@
+//! Several directories in `log.dirs`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reka_records::Compression;
+use reka_storage::fs::fault::{Fault, FaultDisk, When};
+use reka_storage::fs::sim::SimDisk;
+use reka_storage::fs::{Disk, Op};
+use reka_storage::log_dir::{Identity, Opened, ToOpen};
+use reka_storage::log_dirs::{LogDirs, LogDirsError};
+use reka_storage::map_budget::MapBudget;
+use reka_storage::{Log, LogConfig, TopicPartition};
+
+use crate::support::{append, batch, read_all};
+
+fn paths(names: &[&str]) -> Vec<PathBuf> {
+    names.iter().map(PathBuf::from).collect()
+}
+
+fn disk(dirs: &[&str]) -> SimDisk {
+    let sim = SimDisk::new();
+    let disk = Disk::new(sim.clone());
+    for dir in dirs {
+        disk.create_dir(Path::new(dir)).expect("a fresh disk");
+    }
+    disk.sync_dir(Path::new("/")).expect("a fresh disk");
+    sim
+}
+
+fn identity() -> Identity {
+    Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: None,
+    }
+}
+
+fn try_open(disk: Disk, dirs: &[&str]) -> Result<LogDirs, LogDirsError> {
+    let maps = Arc::new(MapBudget::new(100));
+    LogDirs::open(&disk, &paths(dirs), &identity(), &maps)
+}
+
+fn open(sim: &SimDisk, dirs: &[&str]) -> LogDirs {
+    try_open(Disk::new(sim.clone()), dirs).expect("directories of ours")
+}
+
+fn partition(index: i32) -> TopicPartition {
+    TopicPartition::new("t", index)
+}
+
+/// Opens partitions with these numbers, which are new or are not, in their order.
+fn open_logs(dirs: &LogDirs, indexes: std::ops::Range<i32>, new: bool) -> Vec<Opened> {
+    let wanted = indexes.clone().map(|index| ToOpen {
+        partition: partition(index),
+        topic_id: None,
+        config: LogConfig::default(),
+    });
+    let new: BTreeSet<TopicPartition> = match new {
+        true => indexes.clone().map(partition).collect(),
+        false => BTreeSet::new(),
+    };
+    let mut opened = dirs.open_logs(wanted.collect(), &new, 2, 0);
+    opened.sort_by_key(|(partition, _)| partition.partition);
+    opened.into_iter().map(|(_, opened)| opened).collect()
+}
+
+fn logs(dirs: &LogDirs, indexes: std::ops::Range<i32>, new: bool) -> Vec<Log> {
+    let opened = open_logs(dirs, indexes, new).into_iter();
+    opened.map(|opened| opened.expect("a log").0).collect()
+}
+
+fn count_in(dirs: &LogDirs, indexes: std::ops::Range<i32>, dir: &str) -> usize {
+    let is_there = |index: &i32| {
+        let found = dirs.of(&partition(*index));
+        found.is_some_and(|found| found.path() == Path::new(dir))
+    };
+    indexes.filter(is_there).count()
+}
+
+#[test]
+fn new_partitions_go_where_the_fewest_are_and_are_found_there_again() {
+    let sim = disk(&["/a", "/b", "/c"]);
+    {
+        let dirs = open(&sim, &["/a", "/b"]);
+        let mut open = logs(&dirs, 0..6, true);
+        assert_eq!(count_in(&dirs, 0..6, "/a"), 3);
+        assert_eq!(count_in(&dirs, 0..6, "/b"), 3);
+        for (index, log) in open.iter_mut().enumerate() {
+            let value = format!("of {index}");
+            append(log, batch(&[value.as_bytes()], 1, Compression::None));
+        }
+        let mut all: Vec<&mut Log> = open.iter_mut().collect();
+        dirs.stop(&mut all, 1).expect("a clean stop");
+    }
+    // In another order, with a directory more.
+    let dirs = open(&sim, &["/c", "/b", "/a"]);
+    assert!(dirs.dirs().iter().filter(|dir| dir.was_clean()).count() == 2);
+    for (index, log) in logs(&dirs, 0..6, false).iter().enumerate() {
+        let seen = read_all(&log.reader()).expect("readable");
+        let value = seen[0].value.as_deref().expect("a value");
+        assert_eq!(value, format!("of {index}").as_bytes());
+    }
+    let more = logs(&dirs, 6..9, true);
+    assert_eq!(count_in(&dirs, 6..9, "/c"), 3);
+    // What is deleted counts no more.
+    for log in &more[..2] {
+        dirs.delete(log, 0).expect("a deletion");
+        assert_eq!(dirs.of(log.partition()).map(|dir| dir.path()), None);
+    }
+    logs(&dirs, 9..11, true);
+    assert_eq!(count_in(&dirs, 9..11, "/c"), 2);
+}
+
+#[test]
+fn a_directory_that_fails_takes_only_its_own_partitions_out_of_service() {
+    let sim = disk(&["/a", "/b"]);
+    let fault = FaultDisk::new(sim.clone());
+    let dirs = try_open(Disk::new(fault.clone()), &["/a", "/b"]).expect("directories of ours");
+    let mut open = logs(&dirs, 0..2, true);
+    for log in &mut open {
+        append(log, batch(&[b"x"], 1, Compression::None));
+    }
+    assert_eq!(dirs.out_of_use(), None);
+    fault.plan(When::Every(Op::Sync), Fault::Errno(5));
+    open[0].flush().expect_err("the disk fails");
+    fault.heal();
+    assert!(dirs.out_of_use().is_some());
+    open[1].flush().expect("the other directory works");
+    // New ones go to the other; one that may lie in the first begins nowhere.
+    logs(&dirs, 2..4, true);
+    assert_eq!(count_in(&dirs, 2..4, "/b"), 2);
+    let said = open_logs(&dirs, 4..5, false).remove(0);
+    let said = said.expect_err("it may be in the first").to_string();
+    assert!(
+        said.starts_with(
+            "it is in none of the log directories in use, and may lie in one that is not"
+        ) && said.contains("/a is offline since a failure"),
+        "{said}"
+    );
+    // The stop of the other is a clean one.
+    let mut all: Vec<&mut Log> = open.iter_mut().collect();
+    dirs.stop(&mut all, 1).expect_err("the first is offline");
+    drop((open, dirs));
+    let clean = |name| open_one(&sim, name).dirs()[0].was_clean();
+    assert_eq!((clean("/a"), clean("/b")), (false, true));
+}
+
+fn open_one(sim: &SimDisk, dir: &str) -> LogDirs {
+    open(sim, &[dir])
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_at_start_is_left_out_and_named() {
+    let sim = disk(&["/a", "/b"]);
+    drop(logs(&open(&sim, &["/a", "/b"]), 0..2, true));
+    let dirs = open(&sim, &["/missing", "/a"]);
+    let [failed] = dirs.failed() else {
+        panic!("{:?}", dirs.failed())
+    };
+    assert_eq!(failed.dir, Path::new("/missing"));
+    assert_eq!(
+        failed.reason,
+        "log directory /missing does not exist; create it, or mount its disk, or correct log.dirs"
+    );
+    let opened = open_logs(&dirs, 0..2, false);
+    assert!(opened[0].is_ok(), "it is in the other");
+    let said = opened[1].as_ref().expect_err("it may be in that one");
+    assert!(
+        said.to_string().contains("/missing does not exist"),
+        "{said}"
+    );
+    let none = try_open(Disk::new(sim.clone()), &["/missing", "/gone"]).expect_err("nothing");
+    assert_eq!(
+        none.to_string(),
+        "none of log.dirs can be used: log directory /missing does not exist; create it, or mount \
+         its disk, or correct log.dirs; log directory /gone does not exist; create it, or mount its \
+         disk, or correct log.dirs"
+    );
+}
+
+#[test]
+fn directories_that_do_not_belong_together_are_refused() {
+    let sim = disk(&["/a", "/b", "/copy", "/other"]);
+    let raw = Disk::new(sim.clone());
+    drop(logs(&open(&sim, &["/a", "/b"]), 0..2, true));
+    let read = |name: &str| {
+        let content = raw.read_small(&Path::new(name).join("meta.properties"), 1000);
+        content.expect("readable").expect("a file")
+    };
+    let write = |name: &str, content: &[u8]| {
+        let path = Path::new(name).join("meta.properties");
+        raw.replace_small(&path, content).expect("written");
+    };
+    let said = |dirs: &[&str]| {
+        let error = try_open(raw.clone(), dirs).expect_err("a mistake");
+        error.to_string()
+    };
+    write("/copy", &read("/a"));
+    let copied = said(&["/a", "/copy"]);
+    assert!(
+        copied.starts_with("/a and /copy have the same directory.id ")
+            && copied.ends_with("name each once, and remove meta.properties from a copy"),
+        "{copied}"
+    );
+    assert_eq!(
+        said(&["/a", "/b", "/a"]),
+        "log.dirs names /a twice; name each directory once"
+    );
+
+    write("/other", b"version=1\ncluster.id=d\nnode.id=1\n");
+    assert!(said(&["/a", "/other"]).contains("says cluster.id d, this broker has c"));
+    let two = LogDirs::cluster_id(&raw, &paths(&["/a", "/other"])).expect_err("two clusters");
+    assert_eq!(
+        two.to_string(),
+        "/other is of cluster d, /a of cluster c: log.dirs names directories of two brokers"
+    );
+    let known = LogDirs::cluster_id(&raw, &paths(&["/missing", "/b", "/a"])).expect("one cluster");
+    assert_eq!(known.as_deref(), Some("c"));
+
+    for name in ["/a", "/b"] {
+        let path = Path::new(name).join("t-7");
+        raw.create_dir(&path).expect("a directory");
+    }
+    assert_eq!(
+        said(&["/a", "/b"]),
+        "partition t-7 is in /a and in /b; move one of the two away"
+    );
+}
+
+#[test]
+fn a_partition_that_is_set_aside_frees_its_name_and_loses_nothing() {
+    let sim = disk(&["/a"]);
+    let dirs = open(&sim, &["/a"]);
+    let topic_id = uuid::Uuid::from_u128(7);
+    let wanted = ToOpen {
+        partition: partition(0),
+        topic_id: Some(topic_id),
+        config: LogConfig::default(),
+    };
+    let opened = dirs.open_logs(vec![wanted], &BTreeSet::from([partition(0)]), 1, 0);
+    let (_, opened) = opened.into_iter().next().expect("one");
+    let (mut log, _) = opened.expect("a log");
+    append(&mut log, batch(&[b"x"], 1, Compression::None));
+    dirs.stop(&mut [&mut log], 1).expect("a clean stop");
+    drop((log, dirs));
+    let content = sim.contents(Path::new("/a/t-0"));
+
+    let dirs = open(&sim, &["/a"]);
+    assert_eq!(dirs.found(), [(partition(0), Some(topic_id))]);
+    let aside = dirs.set_aside(&partition(0)).expect("a disk that works");
+    let aside = aside.expect("it was there");
+    assert_eq!(sim.contents(&aside), content);
+    assert_eq!(dirs.found(), []);
+    assert_eq!(dirs.set_aside(&partition(0)).expect("a look"), None);
+    // The next one of the name begins anew, and its checkpoints with it.
+    let new = logs(&dirs, 0..1, true);
+    assert_eq!((new[0].log_end(), new[0].recovery_point()), (0, 0));
+    assert_eq!(sim.contents(&aside), content);
+    drop((new, dirs));
+    let dirs = open(&sim, &["/a"]);
+    assert_eq!(dirs.unknown(), [] as [PathBuf; 0]);
+    assert_eq!(dirs.found().len(), 1);
+}
+
+fn deleted_in(sim: &SimDisk, dir: &str) -> usize {
+    let entries = Disk::new(sim.clone()).read_dir(Path::new(dir));
+    let entries = entries.expect("a directory").into_iter();
+    entries
+        .filter(|entry| entry.name.ends_with("-delete"))
+        .count()
+}
+
+#[test]
+fn a_deleted_partition_waits_for_its_delay_and_a_crash_leaves_none() {
+    let sim = disk(&["/a", "/b"]);
+    let dirs = open(&sim, &["/a", "/b"]);
+    let mut open_now = logs(&dirs, 0..4, true);
+    for (log, delay) in open_now.iter_mut().zip([500, 0, 2_000, 2_000]) {
+        log.set_config(LogConfig {
+            file_delete_delay_ms: delay,
+            ..LogConfig::default()
+        });
+        dirs.delete(log, 1_000).expect("a deletion");
+    }
+    let count = || deleted_in(&sim, "/a") + deleted_in(&sim, "/b");
+    assert_eq!(count(), 4);
+    assert_eq!(dirs.unlink_deleted(999).len(), 0);
+    assert_eq!(count(), 4);
+    assert_eq!(dirs.unlink_deleted(1_499).len(), 0);
+    assert_eq!(count(), 3);
+    assert_eq!(dirs.unlink_deleted(1_500).len(), 0);
+    assert_eq!(count(), 2);
+    // A name is free at once.
+    logs(&dirs, 0..1, true);
+    drop((open_now, dirs));
+    let dirs = open(&sim, &["/a", "/b"]);
+    assert_eq!(count(), 2);
+    assert_eq!(dirs.unlink_deleted(0).len(), 0);
+    assert_eq!(count(), 0);
+    assert!(dirs.of(&partition(0)).is_some());
+}
+
+#[test]
+fn what_cannot_be_unlinked_is_told_of_once_and_left_for_the_next_start() {
+    let sim = disk(&["/a"]);
+    let fault = FaultDisk::new(sim.clone());
+    let dirs = try_open(Disk::new(fault.clone()), &["/a"]).expect("a directory of ours");
+    let open_now = logs(&dirs, 0..1, true);
+    dirs.delete(&open_now[0], 0).expect("a deletion");
+    fault.plan(When::Every(Op::RemoveFile), Fault::Errno(5));
+    let [error] = dirs.unlink_deleted(i64::MAX).try_into().expect("one error");
+    assert!(error.to_string().contains("-delete/"), "{error}");
+    assert_eq!(dirs.unlink_deleted(i64::MAX).len(), 0, "told of once");
+    fault.heal();
+    assert_eq!(deleted_in(&sim, "/a"), 1);
+    drop((open_now, dirs));
+    assert_eq!(open(&sim, &["/a"]).unlink_deleted(0).len(), 0);
+    assert_eq!(deleted_in(&sim, "/a"), 0);
+}

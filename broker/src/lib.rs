@@ -11,6 +11,7 @@
 //! | [`api`] | one file per API key, one table that lists them |
 //! | [`partition`] | a partition's log, how far it is visible, who waits for it |
 //! | [`fetch_session`] | what a client fetches again and again |
+//! | [`coordinator`] | what coordinators have in common |
 //! | [`group`] | who reads what, and how far they have come |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
@@ -24,6 +25,7 @@ pub mod api;
 pub mod background;
 pub mod clock;
 pub mod config;
+pub mod coordinator;
 pub mod dispatch;
 pub mod fetch_session;
 pub mod group;

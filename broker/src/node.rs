@@ -27,9 +27,10 @@ use uuid::Uuid;
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, HostPort, ListenerConfig, SecurityProtocol};
+use crate::coordinator::tasks::CoordinatorThread;
 use crate::fetch_session::FetchSessions;
 use crate::group::Coordinators;
-use crate::group::coordinators::CoordinatorThread;
+use crate::group::coordinators::GroupCoordinator;
 use crate::http::Http;
 use crate::loggers::Loggers;
 use crate::metadata::features;
@@ -385,8 +386,8 @@ impl Node {
             .transpose()
             .map_err(NodeError::Threads)?;
         let background = Background::start(&runtime, &services, follower);
-        let coordinators =
-            CoordinatorThread::start(services.clone()).map_err(NodeError::Threads)?;
+        let coordinators = CoordinatorThread::start::<GroupCoordinator>(services.clone())
+            .map_err(NodeError::Threads)?;
         let front = serve(&services, sockets)?;
         Ok(Node {
             services,

@@ -9,10 +9,8 @@ use uuid::Uuid;
 
 use super::consumer::{Beaten, Partitions};
 use super::refusal::Refusal;
-
-/// Somebody who waits for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub use crate::coordinator::Ticket;
+use crate::coordinator::mailbox::Answer;
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -504,6 +502,12 @@ pub struct TopicAssignment {
     pub name: String,
     /// The partitions.
     pub partitions: Vec<i32>,
+}
+
+impl Answer for Reply {
+    fn refused(code: ErrorCode) -> Reply {
+        Reply::Refused(code)
+    }
 }
 
 impl Reply {

@@ -42,6 +42,7 @@ pub mod timers;
 #[cfg(test)]
 mod tests;
 
+pub use crate::coordinator::partition_for;
 pub use coordinators::Coordinators;
 
 use std::time::Duration;
@@ -159,14 +160,4 @@ impl Settings {
 
 fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The partition of `__consumer_offsets` that holds a group, as Kafka computes it.
-pub fn partition_for(group: &str, partitions: usize) -> Option<i32> {
-    let partitions = i32::try_from(partitions).ok().filter(|count| *count > 0)?;
-    // java.lang.String.hashCode, then its absolute value; the one number that has none counts as 0.
-    let hash = group.encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    });
-    Some(hash.checked_abs().unwrap_or(0) % partitions)
 }

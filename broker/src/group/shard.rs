@@ -17,7 +17,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use reka_protocol::ErrorCode;
-use reka_records::BatchBuilder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -28,6 +27,8 @@ use super::record::GroupRecord;
 use super::state::Groups;
 use super::{Now, Settings};
 use crate::config::OffsetsConfig;
+use crate::coordinator::tasks::told;
+use crate::coordinator::write;
 use crate::node::Services;
 use crate::partition::Partition;
 
@@ -40,12 +41,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// A timer far away, for when none is armed.
 const FAR: Duration = Duration::from_secs(3600);
 
-/// A question and where its answer goes.
-#[derive(Debug)]
-pub(super) struct Envelope {
-    pub(super) ask: Ask,
-    pub(super) reply: oneshot::Sender<Reply>,
-}
+type Envelope = crate::coordinator::mailbox::Envelope<Ask, Reply>;
 
 /// One partition's task.
 pub(super) struct Shard {
@@ -139,11 +135,6 @@ pub(super) async fn serve(
     }
 }
 
-/// Returns when the task is to end.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 /// Returns when the high watermark has reached `end`; never if nothing is waited for.
 async fn reached(partition: &Partition, end: Option<i64>) {
     poll_fn(|task| match end {
@@ -191,7 +182,7 @@ impl Shard {
                 tokio::select! {
                     outcome = &mut reading => break outcome,
                     envelope = mailbox.recv() => match envelope {
-                        Some(envelope) => refuse(envelope, ErrorCode::CoordinatorLoadInProgress),
+                        Some(envelope) => envelope.refuse(ErrorCode::CoordinatorLoadInProgress),
                         None => return false,
                     },
                     () = told(stop) => return false,
@@ -250,7 +241,7 @@ impl Shard {
             tokio::select! {
                 () = tokio::time::sleep_until(over) => return true,
                 envelope = mailbox.recv() => match envelope {
-                    Some(envelope) => refuse(envelope, ErrorCode::CoordinatorNotAvailable),
+                    Some(envelope) => envelope.refuse(ErrorCode::CoordinatorNotAvailable),
                     None => return false,
                 },
                 () = told(stop) => return false,
@@ -385,41 +376,14 @@ impl Shard {
     }
 
     fn append(&mut self, records: &[GroupRecord]) -> Result<(), ErrorCode> {
-        let now_ms = self.services.clock.now_ms();
-        let mut batch = BatchBuilder::new(0).compression(self.config.compression);
-        for (offset, record) in (0_i64..).zip(records) {
-            let (key, value) = record.encode().map_err(|error| {
-                tracing::error!("{}: {error}", self.partition);
-                ErrorCode::UnknownServerError
-            })?;
-            let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
-            batch
-                .append(offset, now_ms, Some(&key), value.as_deref(), headers)
-                .map_err(|error| {
-                    tracing::error!("{}: {error}", self.partition);
-                    ErrorCode::UnknownServerError
-                })?;
-        }
-        let mut rules = self.services.rules_of(&self.partition, now_ms);
-        // Each record is within the limit; that several go together is our own doing.
-        rules.batch_bytes_max = usize::MAX;
-        let mut bytes = batch.finish();
-        self.partition
-            .append(&mut bytes, &rules, &mut self.scratch)
-            .map(|_| ())
-            .map_err(|refused| {
-                tracing::error!("{}: {}", self.partition, refused.message);
-                match refused.error_code {
-                    ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => {
-                        ErrorCode::NotCoordinator
-                    }
-                    ErrorCode::UnknownTopicOrPartition
-                    | ErrorCode::NotEnoughReplicas
-                    | ErrorCode::NotEnoughReplicasAfterAppend
-                    | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-                    _ => ErrorCode::UnknownServerError,
-                }
-            })
+        write::append(
+            &self.services,
+            &self.partition,
+            self.config.compression,
+            None,
+            records.iter().map(GroupRecord::encode),
+            &mut self.scratch,
+        )
     }
 
     /// Gives the answers whose records are committed now.
@@ -510,8 +474,4 @@ impl Drop for Shard {
         metrics.groups.sub(self.counted[0]);
         metrics.offsets.sub(self.counted[1]);
     }
-}
-
-fn refuse(envelope: Envelope, code: ErrorCode) {
-    let _ = envelope.reply.send(Reply::Refused(code));
 }

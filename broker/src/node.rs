@@ -42,6 +42,8 @@ use crate::net::budget::Budget;
 use crate::net::listener::{BindError, Front, bind};
 use crate::partition::Partition;
 use crate::partition::table::PartitionTable;
+use crate::txn;
+use crate::txn::coordinators::TransactionCoordinator;
 
 /// Where the quorum keeps its files, inside the data directory.
 const METADATA_DIR: &str = "reka-metadata";
@@ -87,6 +89,8 @@ pub struct Services {
     pub clock: Clock,
     /// The groups coordinated here.
     pub groups: Coordinators,
+    /// The transactions coordinated here.
+    pub transactions: txn::Coordinators,
     /// How much is told.
     pub loggers: Loggers,
     log_dir: Arc<LogDir>,
@@ -295,7 +299,8 @@ pub struct Node {
     front: Front,
     http: Option<Http>,
     background: Background,
-    coordinators: CoordinatorThread,
+    /// In the order they are stopped: transactions end among groups.
+    coordinators: [CoordinatorThread; 2],
     runtime: Runtime,
     listeners: Vec<Arc<Listener>>,
 }
@@ -371,6 +376,7 @@ impl Node {
             fetch_sessions: FetchSessions::new(fetch_sessions_max),
             clock,
             groups: Coordinators::default(),
+            transactions: txn::Coordinators::default(),
             loggers,
             log_dir,
             names,
@@ -386,8 +392,11 @@ impl Node {
             .transpose()
             .map_err(NodeError::Threads)?;
         let background = Background::start(&runtime, &services, follower);
-        let coordinators = CoordinatorThread::start::<GroupCoordinator>(services.clone())
+        let groups = CoordinatorThread::start::<GroupCoordinator>(services.clone())
             .map_err(NodeError::Threads)?;
+        let transactions = CoordinatorThread::start::<TransactionCoordinator>(services.clone())
+            .map_err(NodeError::Threads)?;
+        let coordinators = [transactions, groups];
         let front = serve(&services, sockets)?;
         Ok(Node {
             services,
@@ -430,7 +439,7 @@ impl Node {
         if let Some(http) = http {
             http.stop();
         }
-        coordinators.stop();
+        coordinators.into_iter().for_each(CoordinatorThread::stop);
         background.stop(&runtime);
         services.note_high_watermarks();
         let partitions = services.partitions.all();

@@ -21,16 +21,26 @@ use reka_protocol::messages::produce::{
     PartitionAnswer, ProduceRequest, ProduceResponse, RecordError, TopicAnswer,
 };
 use reka_protocol::messages::{TopicLabel, TopicRef};
+use reka_records::BatchHeader;
 use uuid::Uuid;
 
 use super::{Call, Context};
 use crate::dispatch::{Reply, refused};
 use crate::metadata::is_internal_topic;
+use crate::net::answer::Answer;
 use crate::net::connection::Closed;
 use crate::partition::append::{Refused, Written};
+use crate::partition::verify::Guard;
+use crate::txn::admit::{Ability, admit};
+use crate::txn::ask::Producer;
+use crate::txn::record::Place;
 
 /// From here on zstd is known to the producer.
 const ZSTD_FROM: i16 = 7;
+/// From here on producers know that a transaction may have to be aborted.
+const ABORTABLE_FROM: i16 = 11;
+/// From here on partitions are added to transactions for the producer.
+const IS_ADDED_FROM: i16 = 12;
 /// The one client that may write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
@@ -43,13 +53,26 @@ struct Topic {
 struct Partition {
     index: i32,
     range: Option<std::ops::Range<usize>>,
+    /// What the coordinator's word is good for, where it has to be asked.
+    guard: Option<Guard>,
+    state: Progress,
     outcome: Result<Written, Refused>,
+}
+
+/// How far a partition has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Its batch can be appended.
+    Ready,
+    /// The coordinator of its transaction is asked first.
+    Asked,
+    /// There is an outcome.
+    Done,
 }
 
 /// Appends every partition, then answers.
 pub fn start(context: &Rc<Context>, call: Call, request: ProduceRequest) -> Result<Reply, Closed> {
     let acks = request.acks;
-    let transactional = request.transactional_id.is_some();
     let mut topics = list(context, &request);
     if !(-1..=1).contains(&acks) {
         refuse_all(
@@ -57,17 +80,32 @@ pub fn start(context: &Rc<Context>, call: Call, request: ProduceRequest) -> Resu
             ErrorCode::InvalidRequiredAcks,
             "acks must be -1, 0 or 1",
         );
-    } else if transactional {
-        // Not advertised; nobody who negotiates gets here.
-        refuse_all(
-            &mut topics,
-            ErrorCode::InvalidTxnState,
-            "transactions are not served yet",
-        );
     } else {
+        // A copy: a slice would keep the frame from being written in.
+        let transactional_id = request.transactional_id.as_ref().map(ToString::to_string);
         let mut frame = owned(request.into_frame());
-        append_all(context, call, &mut topics, &mut frame);
+        match Admission::needed(context, call, transactional_id, &mut topics, &frame) {
+            Ok(admission) => {
+                append_all(context, call, &mut topics, &mut frame);
+                if let Some(admission) = admission {
+                    let context = context.clone();
+                    return Ok(Reply::Later(Box::pin(async move {
+                        admission.ask(&context, &mut topics).await;
+                        append_all(&context, call, &mut topics, &mut frame);
+                        match answer_all(&context, call, acks, &topics)? {
+                            Reply::Now(answer) => Ok(answer),
+                            _ => Ok(Answer::default()),
+                        }
+                    })));
+                }
+            }
+            Err((code, why)) => refuse_all(&mut topics, code, why),
+        }
     }
+    answer_all(context, call, acks, &topics)
+}
+
+fn answer_all(context: &Context, call: Call, acks: i16, topics: &[Topic]) -> Result<Reply, Closed> {
     let metrics = &context.services.metrics.requests;
     for partition in topics.iter().flat_map(|topic| &topic.partitions) {
         if let Err(refused) = &partition.outcome {
@@ -84,7 +122,7 @@ pub fn start(context: &Rc<Context>, call: Call, request: ProduceRequest) -> Resu
             Some(_) => Err(Closed::Refused("a produce with acks=0 failed".to_owned())),
         };
     }
-    Ok(Reply::Now(encode(call, &topics)?.into()))
+    Ok(Reply::Now(encode(call, topics)?.into()))
 }
 
 /// Versions 0-2: each partition is told.
@@ -119,8 +157,134 @@ fn untouched(index: i32, range: Option<std::ops::Range<usize>>) -> Partition {
     Partition {
         index,
         range,
+        guard: None,
+        state: Progress::Ready,
         outcome,
     }
+}
+
+/// The question to a transaction's coordinator (KIP-890).
+struct Admission {
+    transactional_id: String,
+    producer: Producer,
+    ability: Ability,
+    partitions: Vec<Place>,
+}
+
+impl Admission {
+    /// Whether batches begin a transaction on their partitions; those wait for the answer.
+    fn needed(
+        context: &Context,
+        call: Call,
+        transactional_id: Option<String>,
+        topics: &mut [Topic],
+        frame: &[u8],
+    ) -> Result<Option<Admission>, (ErrorCode, &'static str)> {
+        let mut producer = None;
+        let mut partitions = Vec::new();
+        let services = &context.services;
+        let ability = match call.version {
+            IS_ADDED_FROM.. => Ability::IsAdded,
+            ABORTABLE_FROM.. => Ability::AddsAndAborts,
+            _ => Ability::Adds,
+        };
+        let is_asked =
+            ability == Ability::IsAdded || services.config().transactions.verify_partitions;
+        for topic in topics {
+            for partition in &mut topic.partitions {
+                let records = partition.range.clone().and_then(|range| frame.get(range));
+                let header = records.and_then(|records| BatchHeader::parse(records).ok());
+                let Some(header) = header.filter(BatchHeader::is_transactional) else {
+                    continue;
+                };
+                if transactional_id.is_none() {
+                    return Err((
+                        ErrorCode::TransactionalIdAuthorizationFailed,
+                        "a transactional batch needs a transactional id",
+                    ));
+                }
+                let of_batch = Producer {
+                    id: header.producer_id,
+                    epoch: header.producer_epoch,
+                };
+                if *producer.get_or_insert(of_batch) != of_batch {
+                    return Err((
+                        ErrorCode::InvalidProducerIdMapping,
+                        "a transaction has one producer",
+                    ));
+                }
+                let Some(here) = services.partitions.get(&topic.name, partition.index) else {
+                    continue;
+                };
+                let sequence = header.base_sequence;
+                match here.begin_verification(of_batch.id, of_batch.epoch, sequence) {
+                    Ok(None) => {}
+                    Ok(guard) => {
+                        partition.guard = guard;
+                        if is_asked {
+                            partition.state = Progress::Asked;
+                            partitions.push((topic.name.as_str().into(), partition.index));
+                        }
+                    }
+                    Err(refused) => {
+                        partition.state = Progress::Done;
+                        partition.outcome = Err(refused);
+                    }
+                }
+            }
+        }
+        let asked = producer
+            .zip(transactional_id)
+            .filter(|_| !partitions.is_empty());
+        Ok(asked.map(|(producer, transactional_id)| Admission {
+            transactional_id,
+            producer,
+            ability,
+            partitions,
+        }))
+    }
+
+    /// Asks; what is not part of the transaction is refused.
+    async fn ask(self, context: &Context, topics: &mut [Topic]) {
+        let Admission {
+            transactional_id: id,
+            producer,
+            ability,
+            partitions,
+        } = self;
+        let codes = admit(&context.services, &id, producer, partitions, ability).await;
+        let asked = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        let asked = asked.filter(|partition| partition.state == Progress::Asked);
+        for (partition, code) in asked.zip(codes) {
+            partition.state = match code {
+                ErrorCode::None => Progress::Ready,
+                code => {
+                    partition.outcome = Err(not_admitted(&id, ability, code));
+                    Progress::Done
+                }
+            };
+        }
+    }
+}
+
+/// In words the producer knows.
+fn not_admitted(id: &str, ability: Ability, code: ErrorCode) -> Refused {
+    let told = match code {
+        ErrorCode::ConcurrentTransactions if ability == Ability::IsAdded => code,
+        ErrorCode::ConcurrentTransactions
+        | ErrorCode::NetworkException
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+        code => code,
+    };
+    Refused::new(
+        told,
+        format!(
+            "the partition is not known to be part of the transaction of {id}: {}",
+            code.name()
+        ),
+    )
 }
 
 /// Topics and partitions with where their records lie, so that the frame can be taken apart.
@@ -147,7 +311,9 @@ fn append_all(context: &Context, call: Call, topics: &mut [Topic], frame: &mut B
     let is_admin = context.client_id().as_deref() == Some(ADMIN_CLIENT_ID);
     for topic in topics {
         let is_closed = is_internal_topic(&topic.name) && !is_admin;
-        for partition in &mut topic.partitions {
+        let ready = |partition: &&mut Partition| partition.state == Progress::Ready;
+        for partition in topic.partitions.iter_mut().filter(ready) {
+            partition.state = Progress::Done;
             partition.outcome = match context
                 .services
                 .partitions
@@ -165,7 +331,8 @@ fn append_all(context: &Context, call: Call, topics: &mut [Topic], frame: &mut B
                         Some(range) => &mut frame[range],
                         None => &mut [],
                     };
-                    here.append(records, &rules, &mut context.shard.decompression_scratch())
+                    let scratch = &mut context.shard.decompression_scratch();
+                    here.append_verified(records, &rules, partition.guard, scratch)
                 }
             };
         }

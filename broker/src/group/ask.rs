@@ -11,6 +11,8 @@ use super::consumer::{Beaten, Partitions};
 use super::refusal::Refusal;
 pub use crate::coordinator::Ticket;
 use crate::coordinator::mailbox::Answer;
+use crate::coordinator::write::InTransaction;
+use crate::partition::verify::Marker;
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +36,10 @@ pub enum Ask {
     Leave(Leave),
     /// OffsetCommit.
     Commit(Commit),
+    /// TxnOffsetCommit.
+    CommitInTransaction(Commit, InTransaction),
+    /// A transaction ended that may have committed offsets here.
+    EndTransaction(Marker),
     /// OffsetFetch.
     Fetch(FetchOffsets),
     /// OffsetDelete.
@@ -59,11 +65,11 @@ pub enum Reply {
     Join(Joined),
     /// To [`Ask::Sync`].
     Sync(Synced),
-    /// To [`Ask::Heartbeat`] and [`Ask::Delete`].
+    /// To [`Ask::Heartbeat`], [`Ask::Delete`] and [`Ask::EndTransaction`].
     Code(ErrorCode),
     /// To [`Ask::Leave`].
     Leave(Left),
-    /// To [`Ask::Commit`] and [`Ask::DeleteOffsets`].
+    /// To [`Ask::Commit`], [`Ask::CommitInTransaction`] and [`Ask::DeleteOffsets`].
     Partitions(PartitionCodes),
     /// To [`Ask::Fetch`].
     Fetch(Result<Vec<FetchedTopic>, ErrorCode>),

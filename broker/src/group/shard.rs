@@ -28,9 +28,10 @@ use super::state::Groups;
 use super::{Now, Settings};
 use crate::config::OffsetsConfig;
 use crate::coordinator::tasks::told;
-use crate::coordinator::write;
+use crate::coordinator::write::{self, InTransaction};
 use crate::node::Services;
 use crate::partition::Partition;
+use crate::partition::verify::Marker;
 
 /// Questions taken from the mailbox at once.
 const TURN_MAX: usize = 256;
@@ -270,9 +271,20 @@ impl Shard {
                 continue;
             }
             self.flush();
+            let transaction = match &ask {
+                Ask::CommitInTransaction(_, transaction) => Some(*transaction),
+                Ask::EndTransaction(marker) => match self.end_transaction(marker) {
+                    Ok(()) => None,
+                    Err(code) => {
+                        self.answer(ticket, Reply::Code(code));
+                        continue;
+                    }
+                },
+                _ => None,
+            };
             let mut step = Step::default();
             self.groups.handle(now, ticket, ask, &mut step);
-            good = self.finish(step);
+            good = self.finish_in(step, transaction);
         }
         self.flush();
         good
@@ -294,7 +306,7 @@ impl Shard {
             return;
         }
         let replies: Vec<Ticket> = step.replies.iter().map(|(ticket, _)| *ticket).collect();
-        if let Err(code) = self.write(step) {
+        if let Err(code) = self.write(step, None) {
             for ticket in replies {
                 self.answer(ticket, Reply::Refused(code));
             }
@@ -330,9 +342,14 @@ impl Shard {
 
     /// Writes what was decided and answers. False if everything has to be read back.
     fn finish(&mut self, step: Step) -> bool {
+        self.finish_in(step, None)
+    }
+
+    /// The same of what counts once a transaction is committed.
+    fn finish_in(&mut self, step: Step, transaction: Option<InTransaction>) -> bool {
         let tickets: Vec<Ticket> = step.replies.iter().map(|(ticket, _)| *ticket).collect();
         let rests_on_it = step.records.iter().any(GroupRecord::is_ahead_of_log);
-        match self.write(step) {
+        match self.write(step, transaction) {
             Ok(()) => true,
             Err(code) => {
                 for ticket in tickets {
@@ -344,15 +361,18 @@ impl Shard {
     }
 
     /// Writes, applies and answers; or does none of it.
-    fn write(&mut self, step: Step) -> Result<(), ErrorCode> {
+    fn write(&mut self, step: Step, transaction: Option<InTransaction>) -> Result<(), ErrorCode> {
         let Step {
             records,
             replies,
             mut events,
         } = step;
         if !records.is_empty() {
-            self.append(&records)?;
-            self.groups.apply(&records);
+            self.append(&records, transaction)?;
+            match transaction {
+                None => self.groups.apply(&records),
+                Some(of) => self.groups.apply_in_transaction(&records, of.producer_id),
+            }
             let now = self.now();
             events.extend(self.groups.take_rebalances(now, &records));
         }
@@ -375,12 +395,26 @@ impl Shard {
         Ok(())
     }
 
-    fn append(&mut self, records: &[GroupRecord]) -> Result<(), ErrorCode> {
+    /// Writes the marker; whoever asks changes the groups by it then.
+    fn end_transaction(&self, marker: &Marker) -> Result<(), ErrorCode> {
+        let now_ms = self.services.clock.now_ms();
+        let appended = self.partition.append_marker(marker, now_ms);
+        appended.map_err(|refused| {
+            tracing::warn!("{}: {}", self.partition, refused.message);
+            refused.error_code
+        })
+    }
+
+    fn append(
+        &mut self,
+        records: &[GroupRecord],
+        transaction: Option<InTransaction>,
+    ) -> Result<(), ErrorCode> {
         write::append(
             &self.services,
             &self.partition,
             self.config.compression,
-            None,
+            transaction,
             records.iter().map(GroupRecord::encode),
             &mut self.scratch,
         )

@@ -20,6 +20,12 @@ pub const SUPPORTED: &[SupportedFeature<'static>] = &[
         min: 0,
         max: 1,
     },
+    // 1 writes newer records, 2 is the new epoch for each transaction of KIP-890.
+    SupportedFeature {
+        name: crate::txn::TRANSACTION_VERSION,
+        min: 0,
+        max: 2,
+    },
 ];
 
 /// How a level may be changed. The numbers are those of UpdateFeatures.

@@ -7,3 +7,4 @@ mod http;
 mod restart;
 mod support;
 mod topics_and_records;
+mod transactions;

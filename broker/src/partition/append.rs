@@ -49,6 +49,12 @@ impl Refused {
 }
 
 impl Refused {
+    /// Names the partition it is about.
+    pub(super) fn on(self, partition: &Partition) -> Refused {
+        let message = format!("{partition}: {}", self.message);
+        Refused { message, ..self }
+    }
+
     /// Names the first offset of the log, where single records are to blame.
     fn at(mut self, log_start_offset: i64) -> Refused {
         if !self.records.is_empty() {
@@ -90,14 +96,18 @@ impl Partition {
             let why = format!("{self} is deleted");
             return Err(Refused::new(ErrorCode::UnknownTopicOrPartition, why));
         };
-        self.check_verified(log.producers(), &accepted.header, guard)?;
+        self.verifying
+            .check(log.producers(), &accepted.header, guard)
+            .map_err(|refused| refused.on(self))?;
         let checked = CheckedBatches::accepted(batch, &accepted);
         let appended = log
             .append(checked, self.leader_epoch(), rules.now_ms)
             .map_err(|error| refused(&error, self.reader().log_start()))?;
         let base_offset = match appended {
             Appended::New { first_offset, .. } => {
-                self.end_verification(&accepted.header);
+                if accepted.header.is_transactional() {
+                    self.verifying.end(accepted.header.producer_id);
+                }
                 self.advance_high_watermark(&mut log);
                 first_offset
             }

@@ -51,8 +51,35 @@ impl Verifying {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The producer's guard: the one it has, or a new one.
-    fn begin(&self, producer_id: i64, epoch: i16, sequence: i32) -> Guard {
+    /// Whether the coordinator must be asked before this producer's batch is appended, and the guard
+    /// that its answer is good for: the one the producer has, or a new one. `None` if the
+    /// transaction is open already.
+    pub fn begin(
+        &self,
+        producers: &ProducerState,
+        producer_id: i64,
+        epoch: i16,
+        sequence: i32,
+    ) -> Result<Option<Guard>, Refused> {
+        // First of all: a producer that was replaced is told so, not that its transaction is over.
+        if let Some(entry) = producers.get(producer_id)
+            && epoch < entry.epoch
+        {
+            return Err(Refused::new(
+                ErrorCode::InvalidProducerEpoch,
+                format!(
+                    "epoch {epoch} of producer {producer_id} is older than {}, which was seen last",
+                    entry.epoch
+                ),
+            ));
+        }
+        if is_open(producers, producer_id, epoch) {
+            return Ok(None);
+        }
+        Ok(Some(self.guard(producer_id, epoch, sequence)))
+    }
+
+    fn guard(&self, producer_id: i64, epoch: i16, sequence: i32) -> Guard {
         let mut state = self.state();
         if state.producers.len() >= VERIFYING_MAX && !state.producers.contains_key(&producer_id) {
             // Those that still wait are refused, and ask again.
@@ -83,7 +110,47 @@ impl Verifying {
         self.state().producers.get(&producer_id).copied()
     }
 
-    fn end(&self, producer_id: i64) {
+    /// May this batch begin a transaction, or go on with one?
+    pub fn check(
+        &self,
+        producers: &ProducerState,
+        header: &BatchHeader,
+        guard: Option<Guard>,
+    ) -> Result<(), Refused> {
+        if !header.is_transactional() || header.is_control() {
+            return Ok(());
+        }
+        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+        if is_open(producers, producer_id, epoch) {
+            return Ok(());
+        }
+        match producers.check(header) {
+            // A retry is answered as before, and what is wrong otherwise is said by the log.
+            Ok(Verdict::Duplicate(_)) | Err(_) => return Ok(()),
+            Ok(Verdict::Append) => {}
+        }
+        let entry = self.get(producer_id);
+        let entry = entry.filter(|entry| entry.epoch == epoch && Some(entry.guard) == guard);
+        let Some(entry) = entry else {
+            return Err(Refused::new(
+                ErrorCode::InvalidTxnState,
+                format!("producer {producer_id} has no transaction that includes the partition"),
+            ));
+        };
+        if header.has_sequence() && header.base_sequence > entry.lowest_sequence {
+            return Err(Refused::new(
+                ErrorCode::OutOfOrderSequenceNumber,
+                format!(
+                    "sequence {} of producer {producer_id} overtook {}",
+                    header.base_sequence, entry.lowest_sequence
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The producer's transaction is open, or over.
+    pub fn end(&self, producer_id: i64) {
         self.state().producers.remove(&producer_id);
     }
 }
@@ -107,8 +174,8 @@ fn is_open(producers: &ProducerState, producer_id: i64, epoch: i16) -> bool {
 }
 
 impl Partition {
-    /// Whether the coordinator must be asked before this producer's batch is appended, and the
-    /// guard that its answer is good for. `None` if the transaction is open here already.
+    /// Whether the coordinator must be asked before this producer's batch is appended; see
+    /// [`Verifying::begin`].
     pub fn begin_verification(
         &self,
         producer_id: i64,
@@ -116,74 +183,11 @@ impl Partition {
         sequence: i32,
     ) -> Result<Option<Guard>, Refused> {
         let log = self.log();
-        // First of all: a producer that was replaced is told so, not that its transaction is over.
-        if let Some(entry) = log.producers().get(producer_id)
-            && epoch < entry.epoch
-        {
-            return Err(Refused::new(
-                ErrorCode::InvalidProducerEpoch,
-                format!(
-                    "{self}: epoch {epoch} of producer {producer_id} is older than {}, which was \
-                     seen last",
-                    entry.epoch
-                ),
-            ));
-        }
-        if is_open(log.producers(), producer_id, epoch) {
-            return Ok(None);
-        }
-        Ok(Some(self.verifying.begin(producer_id, epoch, sequence)))
-    }
-
-    /// Whether the producer has a transaction open here in this epoch.
-    pub fn has_open_transaction(&self, producer_id: i64, epoch: i16) -> bool {
-        is_open(self.log().producers(), producer_id, epoch)
-    }
-
-    /// With the log's lock held: may this batch begin a transaction, or go on with one?
-    pub(super) fn check_verified(
-        &self,
-        producers: &ProducerState,
-        header: &BatchHeader,
-        guard: Option<Guard>,
-    ) -> Result<(), Refused> {
-        if !header.is_transactional() || header.is_control() {
-            return Ok(());
-        }
-        let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
-        if is_open(producers, producer_id, epoch) {
-            return Ok(());
-        }
-        match producers.check(header) {
-            // A retry is answered as before, and what is wrong otherwise is said by the log.
-            Ok(Verdict::Duplicate(_)) | Err(_) => return Ok(()),
-            Ok(Verdict::Append) => {}
-        }
-        let entry = self.verifying.get(producer_id);
-        let entry = entry.filter(|entry| entry.epoch == epoch && Some(entry.guard) == guard);
-        let Some(entry) = entry else {
-            return Err(Refused::new(
-                ErrorCode::InvalidTxnState,
-                format!("{self}: producer {producer_id} has no transaction that includes it"),
-            ));
-        };
-        if header.has_sequence() && header.base_sequence > entry.lowest_sequence {
-            return Err(Refused::new(
-                ErrorCode::OutOfOrderSequenceNumber,
-                format!(
-                    "{self}: sequence {} of producer {producer_id} overtook {}",
-                    header.base_sequence, entry.lowest_sequence
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    /// With the log's lock held: the producer's batch was appended.
-    pub(super) fn end_verification(&self, header: &BatchHeader) {
-        if header.is_transactional() {
-            self.verifying.end(header.producer_id);
-        }
+        let producers = log.producers();
+        let begun = self
+            .verifying
+            .begin(producers, producer_id, epoch, sequence);
+        begun.map_err(|refused| refused.on(self))
     }
 
     /// Ends a transaction here.
@@ -201,7 +205,7 @@ impl Partition {
             Refused::new(ErrorCode::UnknownTopicOrPartition, why)
         };
         let mut log = self.log_to_change().ok_or_else(deleted)?;
-        check_marker(log.producers(), marker)?;
+        check_marker(log.producers(), marker).map_err(|refused| refused.on(self))?;
         let log_start = log.log_start();
         let checked = CheckedBatches::check(&mut batch).map_err(|error| refused(&error, -1))?;
         log.append(checked, self.leader_epoch(), now_ms)
@@ -217,7 +221,7 @@ impl Partition {
 /// Where an epoch ends with its transaction, a marker of the epoch that is in use now is a late one:
 /// it must not end what began after it. With nothing open it does no harm, and whoever sends it again
 /// has to get through; so has the last epoch there is, which has none after it.
-fn check_marker(producers: &ProducerState, marker: &Marker) -> Result<(), Refused> {
+pub fn check_marker(producers: &ProducerState, marker: &Marker) -> Result<(), Refused> {
     let (producer_id, epoch) = (marker.producer_id, marker.producer_epoch);
     if marker.bumped_epoch && epoch != i16::MAX && is_open(producers, producer_id, epoch) {
         return Err(Refused::new(

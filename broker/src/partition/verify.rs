@@ -233,3 +233,95 @@ pub fn check_marker(producers: &ProducerState, marker: &Marker) -> Result<(), Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use reka_records::{Attributes, MAGIC};
+
+    use super::*;
+
+    fn batch(producer_id: i64, epoch: i16, sequence: i32) -> BatchHeader {
+        BatchHeader {
+            base_offset: 0,
+            batch_length: 49,
+            leader_epoch: 0,
+            magic: MAGIC,
+            crc: 0,
+            attributes: Attributes(0).with(Attributes::TRANSACTIONAL),
+            last_offset_delta: 0,
+            base_timestamp: 0,
+            max_timestamp: 0,
+            producer_id,
+            producer_epoch: epoch,
+            base_sequence: sequence,
+            record_count: 1,
+        }
+    }
+
+    fn begin(verifying: &Verifying, producer_id: i64, epoch: i16, sequence: i32) -> Option<Guard> {
+        let nobody = ProducerState::default();
+        let begun = verifying.begin(&nobody, producer_id, epoch, sequence);
+        begun.expect("a question or an open transaction")
+    }
+
+    fn code(verifying: &Verifying, header: &BatchHeader, guard: Option<Guard>) -> ErrorCode {
+        let checked = verifying.check(&ProducerState::default(), header, guard);
+        checked.map_or_else(|refused| refused.error_code, |()| ErrorCode::None)
+    }
+
+    #[test]
+    fn an_answer_from_before_the_end_of_a_transaction_lets_nothing_in_after_it() {
+        let verifying = Verifying::default();
+        let guard = begin(&verifying, 7, 0, 0);
+        assert_eq!(code(&verifying, &batch(7, 0, 0), guard), ErrorCode::None);
+        // A marker lands, in the same epoch, as for older clients.
+        verifying.end(7);
+        assert_eq!(
+            code(&verifying, &batch(7, 0, 0), guard),
+            ErrorCode::InvalidTxnState
+        );
+        let next = begin(&verifying, 7, 0, 0);
+        assert_ne!(next, guard);
+        assert_eq!(code(&verifying, &batch(7, 0, 0), next), ErrorCode::None);
+        assert_eq!(
+            code(&verifying, &batch(7, 0, 0), guard),
+            ErrorCode::InvalidTxnState
+        );
+    }
+
+    #[test]
+    fn a_guard_is_good_for_its_producer_in_its_epoch() {
+        let verifying = Verifying::default();
+        let (guard, other) = (begin(&verifying, 7, 1, 0), begin(&verifying, 8, 1, 0));
+        for (header, guard) in [
+            (batch(7, 1, 0), None),
+            (batch(7, 1, 0), other),
+            (batch(7, 2, 0), guard),
+            (batch(9, 1, 0), guard),
+        ] {
+            assert_eq!(code(&verifying, &header, guard), ErrorCode::InvalidTxnState);
+        }
+        // Batches that ask at the same time share one.
+        assert_eq!(begin(&verifying, 7, 1, 1), guard);
+        assert_ne!(begin(&verifying, 7, 2, 0), guard);
+    }
+
+    #[test]
+    fn a_batch_that_overtakes_the_first_is_out_of_order() {
+        let verifying = Verifying::default();
+        let guard = begin(&verifying, 7, 0, 3);
+        begin(&verifying, 7, 0, 4);
+        let out_of_order = ErrorCode::OutOfOrderSequenceNumber;
+        assert_eq!(code(&verifying, &batch(7, 0, 4), guard), out_of_order);
+        assert_eq!(code(&verifying, &batch(7, 0, 3), guard), ErrorCode::None);
+    }
+
+    #[test]
+    fn producers_that_never_come_back_are_not_kept_for_ever() {
+        let verifying = Verifying::default();
+        for producer_id in 0..=VERIFYING_MAX as i64 {
+            begin(&verifying, producer_id, 0, 0);
+        }
+        assert!(verifying.state().producers.len() <= VERIFYING_MAX);
+    }
+}

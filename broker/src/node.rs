@@ -576,12 +576,14 @@ fn registration(
     }
 }
 
-/// Registers, and finalizes what no earlier release has; the broker epoch.
+/// Registers, and finalizes the newest of everything where nothing is finalized yet: in a new
+/// cluster. Later an operator decides; what was set to 0 stays so. The broker epoch.
 async fn register(quorum: &MetadataQuorum, broker: RegisterBroker) -> Result<i64, ProposeError> {
     let image: Arc<MetadataImage> = quorum.image();
+    let is_new = image.features().level(features::METADATA_VERSION).is_none();
     let missing = features::SUPPORTED
         .iter()
-        .filter(|feature| image.features().level(feature.name).is_none())
+        .filter(|_| is_new)
         .map(|feature| {
             Record::FeatureLevel(FeatureLevel {
                 name: feature.name.to_owned(),

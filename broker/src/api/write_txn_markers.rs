@@ -88,6 +88,10 @@ async fn write(context: &Context, asked: &WritableTxnMarker) -> Vec<WritableTxnM
 
 async fn write_one(context: &Context, topic: &str, index: i32, marker: Marker) -> ErrorCode {
     let services = &context.services;
+    if marker.producer_id < 0 || marker.producer_epoch < 0 {
+        // Nobody's. Kafka has no better word for it.
+        return ErrorCode::UnknownServerError;
+    }
     let Some(partition) = services.partitions.get(topic, index) else {
         return ErrorCode::UnknownTopicOrPartition;
     };

@@ -17,6 +17,7 @@
 //! | [`markers`] | ending a transaction on its partitions |
 //! | [`shard`] | the task of one partition: mailbox, append, reply, markers |
 //! | [`coordinators`] | the front door, and creating the topic |
+//! | [`late`] | transactions that hang |
 //! | [`admit`] | asking the coordinator before a batch begins a transaction on a partition |
 //!
 //! The machine reads no clock and no random source: the time and fresh producer ids are arguments.
@@ -26,6 +27,7 @@
 pub mod admit;
 pub mod ask;
 pub mod coordinators;
+pub mod late;
 pub mod load;
 pub mod markers;
 pub mod record;

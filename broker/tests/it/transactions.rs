@@ -18,6 +18,7 @@ use reka_protocol::kafka_protocol::messages::offset_fetch_request::{
 use reka_protocol::kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
+use reka_protocol::kafka_protocol::messages::update_features_request::FeatureUpdateKey;
 use reka_protocol::kafka_protocol::messages::write_txn_markers_request::{
     WritableTxnMarker, WritableTxnMarkerTopic,
 };
@@ -25,12 +26,13 @@ use reka_protocol::kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, BrokerId, DescribeTransactionsRequest,
     EndTxnRequest, FetchRequest, FindCoordinatorRequest, GroupId, InitProducerIdRequest,
     ListOffsetsRequest, ListTransactionsRequest, OffsetFetchRequest, ProduceRequest, ProducerId,
-    TransactionalId, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    TransactionalId, TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_protocol::versions;
 use reka_records::{BatchBuilder, batches};
 
+use crate::http;
 use crate::support::{Client, fetch_request, produce_request, start_with, topic_name};
 use crate::topics_and_records::create;
 
@@ -122,10 +124,18 @@ fn init(client: &mut Client, name: &str) -> Producer {
 }
 
 fn batch(producer: Producer, sequence: i32, value: &str) -> Vec<u8> {
+    batch_of(
+        reka_broker::clock::Clock.now_ms(),
+        producer,
+        sequence,
+        value,
+    )
+}
+
+fn batch_of(now_ms: i64, producer: Producer, sequence: i32, value: &str) -> Vec<u8> {
     let mut builder = BatchBuilder::new(0)
         .producer(producer.0, producer.1, sequence)
         .transactional();
-    let now_ms = reka_broker::clock::Clock.now_ms();
     let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
     builder
         .append(0, now_ms, None, Some(value.as_bytes()), headers)
@@ -691,25 +701,26 @@ fn lists(scene: &mut Scene) {
     let all = ListTransactionsRequest::default;
     let none: [String; 0] = [];
     let both = vec![idle.clone(), open.clone()];
+    let (only_idle, only_open) = (vec![idle.clone()], vec![open.clone()]);
     assert_eq!(listed(all()).1, both);
     let by_state =
         |states: &[&str]| all().with_state_filters(states.iter().map(|s| text(s)).collect());
-    assert_eq!(listed(by_state(&["Ongoing"])).1, [open.clone()]);
+    assert_eq!(listed(by_state(&["Ongoing"])).1, only_open);
     assert_eq!(listed(by_state(&["Dead"])).1, none);
     let (_, ids, unknown) = listed(by_state(&["Empty", "Odd"]));
-    assert_eq!((ids, unknown), (vec![idle.clone()], vec!["Odd".to_owned()]));
+    assert_eq!((ids, unknown), (only_idle.clone(), vec!["Odd".to_owned()]));
     assert_eq!(listed(by_state(&["Odd"])).1, none);
     let by_producer = all().with_producer_id_filters(vec![ProducerId(idler.0)]);
-    assert_eq!(listed(by_producer).1, [idle.clone()]);
+    assert_eq!(listed(by_producer).1, only_idle);
     if version >= 1 {
         // What never ran has been running since the beginning of time.
         let long = all().with_duration_filter(3_600_000);
-        assert_eq!(listed(long).1, [idle.clone()]);
+        assert_eq!(listed(long).1, only_idle);
         assert_eq!(listed(all().with_duration_filter(-1)).1, both);
     }
     if version >= 2 {
         let by_pattern = |pattern: &str| all().with_transactional_id_pattern(Some(text(pattern)));
-        assert_eq!(listed(by_pattern(".*-open")).1, [open]);
+        assert_eq!(listed(by_pattern(".*-open")).1, only_open);
         assert_eq!(listed(by_pattern("-open")).1, none);
         assert_eq!(listed(by_pattern("")).1, both);
         assert_eq!(
@@ -920,4 +931,83 @@ fn transactions_and_their_offsets_survive_a_restart() {
     assert_eq!(offset(&mut client, "h", true), Ok(-1));
     assert_eq!(init(&mut client, "x"), (producer.0, producer.1 + 2));
     third.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_transaction_that_hangs_is_counted_until_an_operator_ends_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // As one could come about before partitions were verified.
+    let node = node(
+        dir.path(),
+        &["transaction.partition.verification.enable=false"],
+    );
+    let late = || http::samples(&node)["reka_late_transaction_partitions"];
+    let mut client = Client::connect(&node);
+    assert_eq!(create(&mut client, "t", 1), 0);
+    let producer = init(&mut client, "x");
+    // Longer ago than any transaction may take, and five minutes.
+    let hour_ago_ms = reka_broker::clock::Clock.now_ms() - 3_600_000;
+    let hanging = batch_of(hour_ago_ms, producer, 0, "v");
+    assert_eq!(
+        send(&mut client, 11, Some("x"), "t", hanging),
+        ErrorCode::None
+    );
+    until("it is counted", || late() > 0.0);
+    assert_eq!(late(), 1.0);
+    let topic = WritableTxnMarkerTopic::default()
+        .with_name(topic_name("t"))
+        .with_partition_indexes(vec![0]);
+    let marker = WritableTxnMarker::default()
+        .with_producer_id(ProducerId(producer.0))
+        .with_producer_epoch(producer.1)
+        .with_topics(vec![topic]);
+    let abort = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+    client.call(1, &abort);
+    until("it is gone", || late() == 0.0);
+    assert_eq!(latest(&mut client, "t", 1), 2);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn the_version_that_was_agreed_on_outlives_a_restart_and_decides_about_epochs() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let level = |node: &Node| {
+        node.services()
+            .features()
+            .finalized()
+            .iter()
+            .find(|feature| feature.name == "transaction.version")
+            .map(|feature| feature.level)
+    };
+    let first = node(dir.path(), &[]);
+    assert_eq!(level(&first), Some(2));
+    let mut client = Client::connect(&first);
+    let lower = FeatureUpdateKey::default()
+        .with_feature(text("transaction.version"))
+        .with_max_version_level(0)
+        .with_upgrade_type(3);
+    let request = UpdateFeaturesRequest::default()
+        .with_timeout_ms(10_000)
+        .with_feature_updates(vec![lower]);
+    assert_eq!(client.call(1, &request).error_code, 0);
+    first.stop().expect("a clean stop");
+
+    let second = node(dir.path(), &[]);
+    assert_eq!(level(&second), None);
+    let mut client = Client::connect(&second);
+    assert_eq!(create(&mut client, "t", 1), 0);
+    let producer = init(&mut client, "x");
+    assert_eq!(
+        add(&mut client, 3, add_request("x", producer, "t", 0)),
+        ErrorCode::None
+    );
+    assert_eq!(
+        send(&mut client, 11, Some("x"), "t", batch(producer, 0, "a")),
+        ErrorCode::None
+    );
+    assert!(end_as(&mut client, 4, "x", producer, true).is_ok());
+    assert_eq!(committed(&mut client, "t"), ["a"]);
+    let state = describe(&mut client, "x");
+    assert_eq!((state.producer_id.0, state.producer_epoch), producer);
+    second.stop().expect("a clean stop");
 }

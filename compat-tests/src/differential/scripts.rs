@@ -5,6 +5,7 @@ mod configs;
 mod groups;
 mod records;
 mod topics;
+mod transactions;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub const SCRIPTS: &[Script] = &[
     ("records", records::script),
     ("cluster", cluster::script),
     ("groups", groups::script),
+    ("transactions", transactions::script),
     // a new script: its file, its `mod` line above, one line here
 ];
 

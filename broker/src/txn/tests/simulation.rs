@@ -252,8 +252,8 @@ impl World {
                 client.doing = Doing::Sending(BTreeSet::new());
                 self.send_batch(who, usize::from(choice));
             }
-            Doing::Sending(_) if choice % 3 == 0 && client.unacked.is_empty() => {
-                let commit = choice % 4 != 0;
+            Doing::Sending(_) if choice.is_multiple_of(3) && client.unacked.is_empty() => {
+                let commit = !choice.is_multiple_of(4);
                 if commit {
                     self.commit_asked.insert(client.tag);
                 }
@@ -261,7 +261,7 @@ impl World {
                 self.send_end(who, commit);
             }
             Doing::Sending(_) => match client.unacked.values().next().copied() {
-                Some(batch) if choice % 2 == 0 => self.network.push(Message::Batch(batch)),
+                Some(batch) if choice.is_multiple_of(2) => self.network.push(Message::Batch(batch)),
                 _ => self.send_batch(who, usize::from(choice)),
             },
             Doing::Ending(commit) => self.send_end(who, commit),

@@ -10,6 +10,7 @@ mod kafka_serves_kafka;
 mod kafka_serves_ours;
 mod kafka_tools;
 mod kill;
+mod kill_transactions;
 mod node;
 mod python;
 
@@ -66,6 +67,7 @@ pub const ROWS: &[Row] = &[
     kafka_tools::ROW,
     differential::ROW,
     kill::ROW,
+    kill_transactions::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

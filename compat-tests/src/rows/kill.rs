@@ -60,12 +60,12 @@ fn run(ctx: &Context) -> Result<Verdict> {
     clippy::disallowed_methods,
     reason = "a client's clock: what it writes, and a seed nobody chose"
 )]
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default()
 }
 
-fn number(name: &str) -> Result<Option<u64>> {
+pub(super) fn number(name: &str) -> Result<Option<u64>> {
     let Ok(text) = std::env::var(name) else {
         return Ok(None);
     };
@@ -259,7 +259,7 @@ fn topic_name() -> TopicName {
     TopicName(StrBytes::from_static_str(TOPIC))
 }
 
-fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
+pub(super) fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
     match answered {
         Answer::Response(answer) => Ok(answer),
         Answer::Closed => Err(Error::refused(step, "the connection was closed")),
@@ -327,10 +327,10 @@ fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
 }
 
 /// Marsaglia's xorshift: the moments of the kills, repeatable.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+    pub(super) fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -1,6 +1,7 @@
 //! Transactions: their coordinator, both ways to add partitions, every end, and what is not allowed.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reka_protocol::kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
@@ -39,8 +40,6 @@ const COORDINATOR_TIME_MAX: Duration = Duration::from_secs(30);
 const TOPIC: &str = "transacted";
 /// Clients from here on name topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
-/// Late enough that nothing is too old for anybody.
-const TIME: i64 = 1_700_000_000_000;
 /// `transaction.max.timeout.ms`
 const TIMEOUT_MAX_MS: i32 = 900_000;
 /// Retriable: not the answer that is asked for.
@@ -58,6 +57,16 @@ pub(super) fn script(pair: &mut Pair) -> Result<()> {
     markers(pair)?;
     reading(pair)?;
     descriptions(pair)
+}
+
+/// When everything is written: the same to both, and so late that nothing is too old for either.
+#[allow(clippy::disallowed_methods, reason = "a client's clock")]
+fn time_ms() -> i64 {
+    static TIME_MS: OnceLock<i64> = OnceLock::new();
+    *TIME_MS.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.unwrap_or_default().as_millis() as i64
+    })
 }
 
 fn id(name: &str) -> TransactionalId {
@@ -241,7 +250,7 @@ fn batch(side: &Side, name: &str, later: i16, sequence: i32, transactional: bool
         builder = builder.transactional();
     }
     let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
-    let appended = builder.append(0, TIME, Some(b"k"), Some(b"v"), headers);
+    let appended = builder.append(0, time_ms(), Some(b"k"), Some(b"v"), headers);
     debug_assert!(appended.is_ok());
     builder.finish()
 }
@@ -745,7 +754,7 @@ fn reading(pair: &mut Pair) -> Result<()> {
             }
         }
         for isolation in [0, 1] {
-            for timestamp in [-1, -2, TIME] {
+            for timestamp in [-1, -2, time_ms()] {
                 pair.ask(7, what, |_| {
                     let partition = ListOffsetsPartition::default()
                         .with_current_leader_epoch(-1)

@@ -13,6 +13,7 @@ mod kill;
 mod kill_transactions;
 mod node;
 mod python;
+mod transactions_tool;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -65,6 +66,7 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::ROW,
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
+    transactions_tool::ROW,
     differential::ROW,
     kill::ROW,
     kill_transactions::ROW,

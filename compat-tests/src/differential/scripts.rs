@@ -34,9 +34,10 @@ pub const SCRIPTS: &[Script] = &[
     ("topics", topics::script),
     ("configs", configs::script),
     ("records", records::script),
+    // Before the quotas of the next: Apache Kafka makes clients wait for them.
+    ("transactions", transactions::script),
     ("cluster", cluster::script),
     ("groups", groups::script),
-    ("transactions", transactions::script),
     // a new script: its file, its `mod` line above, one line here
 ];
 

@@ -122,7 +122,7 @@ fn operate(java: &Java, work: PathBuf, address: SocketAddr) -> Result<()> {
         let finding = format!("it is still found:\n{found}");
         return Err(Error::refused(format!("abort at {address}"), finding));
     }
-    let terminate = ["forceTerminateTransaction", "--transactional-id", "open"];
+    let terminate = ["forceTerminateTransaction", "--transactionalId", "open"];
     tool.run("terminate", &terminate)?;
     wait::until("wait for the terminated", READY_TIME_MAX, || {
         let told = tool.run("describe-terminated", &of_open)?;

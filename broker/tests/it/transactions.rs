@@ -4,6 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reka_broker::Node;
+use reka_broker::coordinator::partition_for;
+use reka_broker::txn::ask;
+use reka_broker::txn::record::{State, Txn, TxnRecord};
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
@@ -23,10 +26,11 @@ use reka_protocol::kafka_protocol::messages::write_txn_markers_request::{
     WritableTxnMarker, WritableTxnMarkerTopic,
 };
 use reka_protocol::kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, BrokerId, DescribeTransactionsRequest,
-    EndTxnRequest, FetchRequest, FindCoordinatorRequest, GroupId, InitProducerIdRequest,
-    ListOffsetsRequest, ListTransactionsRequest, OffsetFetchRequest, ProduceRequest, ProducerId,
-    TransactionalId, TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, BrokerId, DeleteTopicsRequest,
+    DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, GroupId,
+    InitProducerIdRequest, ListOffsetsRequest, ListTransactionsRequest, OffsetFetchRequest,
+    ProduceRequest, ProducerId, TransactionalId, TxnOffsetCommitRequest, UpdateFeaturesRequest,
+    WriteTxnMarkersRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_protocol::versions;
@@ -1009,5 +1013,106 @@ fn the_version_that_was_agreed_on_outlives_a_restart_and_decides_about_epochs() 
     assert_eq!(committed(&mut client, "t"), ["a"]);
     let state = describe(&mut client, "x");
     assert_eq!((state.producer_id.0, state.producer_epoch), producer);
+    second.stop().expect("a clean stop");
+}
+
+/// Writes a record of the coordinator itself: what it had decided when the process was killed.
+fn decide_and_crash(node: &Node, name: &str, producer: Producer, state: State, topics: &[&str]) {
+    let partitions = topics.iter().map(|topic| ((*topic).into(), 0));
+    let txn = Txn {
+        producer: ask::Producer {
+            id: producer.0,
+            epoch: producer.1 + 1,
+        },
+        previous_producer_id: producer.0,
+        next_producer_id: -1,
+        last_epoch: -1,
+        timeout_ms: 60_000,
+        state,
+        partitions: partitions.collect(),
+        started_ms: 1,
+        updated_ms: 1,
+        client_version: 2,
+        is_fenced: false,
+    };
+    let record = TxnRecord {
+        id: name.into(),
+        txn: Some(txn),
+    };
+    let (key, value) = record.encode(2).expect("a record");
+    let mut builder = BatchBuilder::new(0);
+    let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+    let now_ms = reka_broker::clock::Clock.now_ms();
+    builder
+        .append(0, now_ms, Some(&key), value.as_deref(), headers)
+        .expect("a record");
+    let index = partition_for(name, 2).expect("a partition");
+    let partitions = &node.services().partitions;
+    let partition = partitions
+        .get("__transaction_state", index)
+        .expect("it is led here");
+    let rules = node.services().rules_of(&partition, now_ms);
+    let written = partition.append(&mut builder.finish(), &rules, &mut Vec::new());
+    written.expect("a record in the log");
+}
+
+#[test]
+fn what_was_decided_before_a_crash_is_carried_out_after_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = node(dir.path(), &[]);
+    let mut client = Client::connect(&first);
+    for topic in ["t", "read", "gone"] {
+        assert_eq!(create(&mut client, topic, 1), 0);
+    }
+    let mut producers = Vec::new();
+    for (name, offset) in [("kept", 7), ("undone", 8)] {
+        let producer = init(&mut client, name);
+        let request = offset_commit(5, name, producer, name, offset);
+        assert_eq!(commit_offset(&mut client, 5, &request), ErrorCode::None);
+        for topic in ["t", "gone"] {
+            assert_eq!(
+                produce(&mut client, name, topic, producer, name),
+                ErrorCode::None
+            );
+        }
+        producers.push(producer);
+    }
+    // One of the partitions does not live to hear of it.
+    let delete = DeleteTopicsRequest::default()
+        .with_topic_names(vec![topic_name("gone")])
+        .with_timeout_ms(10_000);
+    assert_eq!(client.call(5, &delete).responses[0].error_code, 0);
+    let reached = ["__consumer_offsets", "gone", "t"];
+    decide_and_crash(&first, "kept", producers[0], State::PrepareCommit, &reached);
+    decide_and_crash(
+        &first,
+        "undone",
+        producers[1],
+        State::PrepareAbort,
+        &reached,
+    );
+    first
+        .stop()
+        .expect("a stop that the coordinator knows nothing of");
+
+    let second = node(dir.path(), &[]);
+    let mut client = Client::connect(&second);
+    until("both are carried out", || {
+        let state =
+            |client: &mut Client, name| describe(client, name).transaction_state.to_string();
+        state(&mut client, "kept") == "CompleteCommit"
+            && state(&mut client, "undone") == "CompleteAbort"
+    });
+    assert_eq!(committed(&mut client, "t"), ["kept"]);
+    assert_eq!(latest(&mut client, "t", 1), latest(&mut client, "t", 0));
+    assert_eq!(offset(&mut client, "kept", true), Ok(7));
+    assert_eq!(offset(&mut client, "undone", true), Ok(-1));
+    // The answer to the end was lost in the crash.
+    let next = (producers[0].0, producers[0].1 + 1);
+    assert_eq!(end_as(&mut client, 5, "kept", producers[0], true), Ok(next));
+    assert_eq!(
+        produce(&mut client, "kept", "t", next, "more"),
+        ErrorCode::None
+    );
     second.stop().expect("a clean stop");
 }

@@ -8,6 +8,7 @@
 //! | `log.flush.offset.checkpoint.interval.ms` | checkpoints are stored |
 //! | `log.retention.check.interval.ms` | retention, unlinking of what was deleted |
 //! | `producer.id.expiration.check.interval.ms` | producers that were silent for too long are forgotten |
+//! | `transaction.abort.timed.out.transaction.cleanup.interval.ms` | transactions that hang are looked for |
 //! | `log.cleaner.backoff.ms` | compaction of logs that are due |
 //!
 //! All of it blocks, so it runs on the blocking pool. Upkeep (the last three) begins
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::metadata::follow::Follower;
 use crate::node::Services;
+use crate::txn::late;
 
 /// Between two looks for logs to compact, at least.
 const CLEANER_PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -63,6 +65,11 @@ impl Background {
             spawn(at_once, UNLINK_PERIOD, unlink),
             spawn(upkeep, logs.retention_check_interval, expire),
             spawn(upkeep, logs.producer_id_check_interval, forget_producers),
+            spawn(
+                at_once,
+                config.transactions.timeout_check_interval,
+                late::look,
+            ),
         ];
         if let Some(period) = logs.flush_group_interval {
             tasks.push(spawn(at_once, period, flush));

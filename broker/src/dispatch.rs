@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use reka_protocol::messages::api_versions::{ApiRange, ApiVersionsResponse};
+use reka_protocol::messages::produce::ProduceRequest;
 use reka_protocol::versions::{API_VERSIONS, PRODUCE};
 use reka_protocol::{Api, Limits, Request, RequestBody, RequestError};
 
@@ -57,7 +58,14 @@ impl Frame<'_> {
 
 /// Whether a frame is done with once it is started, so that it can stay where it was read.
 pub fn is_done_at_once(frame: &[u8]) -> bool {
-    frame.starts_with(&PRODUCE.key.to_be_bytes())
+    if !frame.starts_with(&PRODUCE.key.to_be_bytes()) {
+        return false;
+    }
+    match Request::header(frame) {
+        // The coordinator of a transaction may have to be asked.
+        Ok(head) => !ProduceRequest::is_transactional(frame, head.body_at, head.version),
+        Err(_) => true,
+    }
 }
 
 /// Decodes a frame and starts its request. An error closes the connection, as Kafka does for bytes

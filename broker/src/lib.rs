@@ -11,7 +11,9 @@
 //! | [`api`] | one file per API key, one table that lists them |
 //! | [`partition`] | a partition's log, how far it is visible, who waits for it |
 //! | [`fetch_session`] | what a client fetches again and again |
+//! | [`coordinator`] | what coordinators have in common |
 //! | [`group`] | who reads what, and how far they have come |
+//! | [`txn`] | what a producer's transaction has reached, and how it ends |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
 //! | [`metrics`], [`http`] | what is told of all this, and where |
@@ -24,6 +26,7 @@ pub mod api;
 pub mod background;
 pub mod clock;
 pub mod config;
+pub mod coordinator;
 pub mod dispatch;
 pub mod fetch_session;
 pub mod group;
@@ -34,6 +37,7 @@ pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod partition;
+pub mod txn;
 
 pub use config::Config;
 pub use node::Node;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `requests` | what is counted as requests go by |
 //! | `groups` | what groups go through |
+//! | `transactions` | what transactions come to |
 //! | `state` | what is read when somebody asks: partitions, quorum, memory |
 //! | `process` | what the kernel knows of this process |
 //!
@@ -14,6 +15,7 @@ mod groups;
 mod process;
 mod requests;
 mod state;
+mod transactions;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -22,6 +24,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 pub use self::groups::GroupMetrics;
 pub use self::requests::RequestMetrics;
 use self::state::State;
+pub use self::transactions::TransactionMetrics;
 use crate::group::lag::Lags;
 use crate::node::Services;
 
@@ -38,6 +41,8 @@ pub struct Metrics {
     pub requests: RequestMetrics,
     /// Groups and their rebalances.
     pub groups: GroupMetrics,
+    /// Transactions and how they end.
+    pub transactions: TransactionMetrics,
 }
 
 impl Metrics {
@@ -46,11 +51,13 @@ impl Metrics {
         let registry = Registry::new();
         let requests = RequestMetrics::register(&registry)?;
         let groups = GroupMetrics::register(&registry)?;
+        let transactions = TransactionMetrics::register(&registry)?;
         Ok(Metrics {
             registry,
             scrape: Mutex::new(()),
             requests,
             groups,
+            transactions,
         })
     }
 

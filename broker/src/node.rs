@@ -30,9 +30,10 @@ use uuid::Uuid;
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, HostPort, ListenerConfig, SecurityProtocol};
+use crate::coordinator::tasks::CoordinatorThread;
 use crate::fetch_session::FetchSessions;
 use crate::group::Coordinators;
-use crate::group::coordinators::CoordinatorThread;
+use crate::group::coordinators::GroupCoordinator;
 use crate::http::Http;
 use crate::loggers::Loggers;
 use crate::metadata::features;
@@ -44,6 +45,8 @@ use crate::net::budget::Budget;
 use crate::net::listener::{BindError, Front, bind};
 use crate::partition::Partition;
 use crate::partition::table::PartitionTable;
+use crate::txn;
+use crate::txn::coordinators::TransactionCoordinator;
 
 /// Where the quorum keeps its files, inside the data directory.
 const METADATA_DIR: &str = "reka-metadata";
@@ -89,6 +92,8 @@ pub struct Services {
     pub clock: Clock,
     /// The groups coordinated here.
     pub groups: Coordinators,
+    /// The transactions coordinated here.
+    pub transactions: txn::Coordinators,
     /// How much is told.
     pub loggers: Loggers,
     log_dirs: Arc<LogDirs>,
@@ -319,7 +324,8 @@ pub struct Node {
     front: Front,
     http: Option<Http>,
     background: Background,
-    coordinators: CoordinatorThread,
+    /// In the order they are stopped: transactions end among groups.
+    coordinators: [CoordinatorThread; 2],
     runtime: Runtime,
     listeners: Vec<Arc<Listener>>,
 }
@@ -413,6 +419,7 @@ impl Node {
             fetch_sessions: FetchSessions::new(fetch_sessions_max),
             clock,
             groups: Coordinators::default(),
+            transactions: txn::Coordinators::default(),
             loggers,
             log_dirs,
             names,
@@ -428,8 +435,11 @@ impl Node {
             .transpose()
             .map_err(NodeError::Threads)?;
         let background = Background::start(&runtime, &services, follower);
-        let coordinators =
-            CoordinatorThread::start(services.clone()).map_err(NodeError::Threads)?;
+        let groups = CoordinatorThread::start::<GroupCoordinator>(services.clone())
+            .map_err(NodeError::Threads)?;
+        let transactions = CoordinatorThread::start::<TransactionCoordinator>(services.clone())
+            .map_err(NodeError::Threads)?;
+        let coordinators = [transactions, groups];
         let front = serve(&services, sockets)?;
         Ok(Node {
             services,
@@ -472,7 +482,7 @@ impl Node {
         if let Some(http) = http {
             http.stop();
         }
-        coordinators.stop();
+        coordinators.into_iter().for_each(CoordinatorThread::stop);
         background.stop(&runtime);
         services.note_high_watermarks();
         let partitions = services.partitions.all();
@@ -697,12 +707,14 @@ fn registration(
     }
 }
 
-/// Registers, and finalizes what no earlier release has; the broker epoch.
+/// Registers, and finalizes the newest of everything where nothing is finalized yet: in a new
+/// cluster. Later an operator decides; what was set to 0 stays so. The broker epoch.
 async fn register(quorum: &MetadataQuorum, broker: RegisterBroker) -> Result<i64, ProposeError> {
     let image: Arc<MetadataImage> = quorum.image();
+    let is_new = image.features().level(features::METADATA_VERSION).is_none();
     let missing = features::SUPPORTED
         .iter()
-        .filter(|feature| image.features().level(feature.name).is_none())
+        .filter(|_| is_new)
         .map(|feature| {
             Record::FeatureLevel(FeatureLevel {
                 name: feature.name.to_owned(),

@@ -63,9 +63,20 @@ impl Reka {
         environment: &[(&str, &str)],
         extra: &[&str],
     ) -> Result<Self> {
-        files::make_dir(home)?;
         let [port] = ports::free().map_err(Error::io("find a free port"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::start_at(address, server, home, environment, extra)
+    }
+
+    /// The same where clients are told beforehand.
+    pub fn start_at(
+        address: SocketAddr,
+        server: &Path,
+        home: &Path,
+        environment: &[(&str, &str)],
+        extra: &[&str],
+    ) -> Result<Self> {
+        files::make_dir(home)?;
         let log = home.join("reka.log");
         let mut command = Command::new(server);
         command

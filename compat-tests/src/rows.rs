@@ -14,9 +14,11 @@ mod kafka_serves_ours;
 mod kafka_tools;
 mod kill;
 mod kill_groups;
+mod kill_transactions;
 mod node;
 mod python;
 mod raw;
+mod transactions_tool;
 
 use crate::context::Context;
 use crate::error::Result;
@@ -69,6 +71,7 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::ROW,
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
+    transactions_tool::ROW,
     differential::ROW,
     kafka_it::ROW,
     kafka_it::CORE,
@@ -78,6 +81,7 @@ pub const ROWS: &[Row] = &[
     kill_groups::ROW,
     churn::ROW,
     bench_groups::ROW,
+    kill_transactions::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

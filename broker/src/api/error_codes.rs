@@ -33,6 +33,8 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    AddOffsetsToTxnResponse: [here] error_code;
+    AddPartitionsToTxnResponse: [here] error_code, [results_by_topic_v3_and_below.results_by_partition] partition_error_code, [results_by_transaction.topic_results.results_by_partition] partition_error_code;
     AlterClientQuotasResponse: [entries] error_code;
     AlterConfigsResponse: [responses] error_code;
     AlterPartitionReassignmentsResponse: [here] error_code, [responses.partitions] error_code;
@@ -55,7 +57,9 @@ error_codes! {
     DescribeProducersResponse: [topics.partitions] error_code;
     DescribeQuorumResponse: [here] error_code, [topics.partitions] error_code;
     DescribeTopicPartitionsResponse: [topics] error_code;
+    DescribeTransactionsResponse: [transaction_states] error_code;
     ElectLeadersResponse: [here] error_code, [replica_election_results.partition_result] error_code;
+    EndTxnResponse: [here] error_code;
     FindCoordinatorResponse: [here] error_code, [coordinators] error_code;
     HeartbeatResponse: [here] error_code;
     IncrementalAlterConfigsResponse: [responses] error_code;
@@ -66,12 +70,15 @@ error_codes! {
     ListGroupsResponse: [here] error_code;
     ListOffsetsResponse: [topics.partitions] error_code;
     ListPartitionReassignmentsResponse: [here] error_code;
+    ListTransactionsResponse: [here] error_code;
     MetadataResponse: [topics] error_code;
     OffsetCommitResponse: [topics.partitions] error_code;
     OffsetDeleteResponse: [here] error_code, [topics.partitions] error_code;
     OffsetFetchResponse: [here] error_code, [topics.partitions] error_code, [groups] error_code;
     OffsetForLeaderEpochResponse: [topics.partitions] error_code;
     SyncGroupResponse: [here] error_code;
+    TxnOffsetCommitResponse: [topics.partitions] error_code;
     UpdateFeaturesResponse: [here] error_code;
+    WriteTxnMarkersResponse: [markers.topics.partitions] error_code;
     // a new API: where its codes are
 }

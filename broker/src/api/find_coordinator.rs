@@ -8,8 +8,8 @@
 //! | 5 | transaction errors (KIP-890) |
 //! | 6 | share groups (KIP-932): refused, as Kafka does where they are not enabled |
 //!
-//! Transactions have no coordinator yet: COORDINATOR_NOT_AVAILABLE. `__consumer_offsets` is created
-//! by the first question about a group.
+//! `__consumer_offsets` is created by the first question about a group, `__transaction_state` by the
+//! first about a transactional id.
 
 use std::rc::Rc;
 
@@ -21,16 +21,17 @@ use reka_protocol::kafka_protocol::messages::{
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 
 use super::{Call, Context, Handler};
-use crate::group::coordinators::create_topic;
-use crate::group::partition_for;
-use crate::metadata::CONSUMER_OFFSETS;
+use crate::coordinator::partition_for;
+use crate::group::coordinators as group;
+use crate::metadata::{CONSUMER_OFFSETS, TRANSACTION_STATE};
+use crate::txn::coordinators as txn;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 /// From here on many keys are asked for at once.
 const BATCHED_FROM: i16 = 4;
 
-/// Says which broker coordinates a group.
+/// Says which broker coordinates a group, or a transactional id.
 #[derive(Debug)]
 pub struct FindCoordinator;
 
@@ -104,17 +105,18 @@ fn split(found: Result<Node, ErrorCode>) -> (ErrorCode, Node) {
 }
 
 async fn find(context: &Context, key_type: i8, key: &str) -> Result<Node, ErrorCode> {
-    match key_type {
-        GROUP => {}
-        TRANSACTION => return Err(ErrorCode::CoordinatorNotAvailable),
+    let services = &context.services;
+    let (topic, created) = match key_type {
+        GROUP => (CONSUMER_OFFSETS, group::create_topic(services).await),
+        TRANSACTION => (TRANSACTION_STATE, txn::create_topic(services).await),
         _ => return Err(ErrorCode::InvalidRequest),
-    }
-    if let Err(error) = create_topic(&context.services).await {
-        tracing::warn!("{CONSUMER_OFFSETS} is not created: {error}");
+    };
+    if let Err(error) = created {
+        tracing::warn!("{topic} is not created: {error}");
         return Err(ErrorCode::CoordinatorNotAvailable);
     }
-    let image = context.services.quorum.image();
-    let leader = image.topics().get(CONSUMER_OFFSETS).and_then(|topic| {
+    let image = services.quorum.image();
+    let leader = image.topics().get(topic).and_then(|topic| {
         let index = partition_for(key, topic.partition_count())?;
         Some(topic.partition(index)?.leader)
     });

@@ -152,9 +152,12 @@ fn find(
             at(start, -1, epoch)
         }
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => refused(index, ErrorCode::None),
-        MAX_TIMESTAMP => match reader.max_timestamp(latest) {
-            Ok(Some(found)) => at(found.offset, found.timestamp, found.leader_epoch),
-            Ok(None) => refused(index, ErrorCode::None),
+        // As Kafka has it: the greatest of all, or none where this reader may not see it.
+        MAX_TIMESTAMP => match reader.max_timestamp(reader.log_end()) {
+            Ok(Some(found)) if found.offset < latest => {
+                at(found.offset, found.timestamp, found.leader_epoch)
+            }
+            Ok(_) => refused(index, ErrorCode::None),
             Err(error) => refused(index, read_error_code(&error)),
         },
         timestamp if timestamp < 0 => refused(index, ErrorCode::UnsupportedVersion),

@@ -10,6 +10,8 @@ mod named;
 mod operations;
 mod text;
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
@@ -33,7 +35,9 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_transactions;
 pub mod elect_leaders;
+pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -45,6 +49,7 @@ pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -52,7 +57,9 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod txn_offset_commit;
 pub mod update_features;
+pub mod write_txn_markers;
 
 pub use handler::{Call, Context, Handler, Start};
 
@@ -109,6 +116,13 @@ fn table() -> &'static [(i16, Start)] {
             entry::<describe_topic_partitions::DescribeTopicPartitions>(),
             entry::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
             entry::<consumer_group_describe::ConsumerGroupDescribe>(),
+            entry::<add_partitions_to_txn::AddPartitionsToTxn>(),
+            entry::<add_offsets_to_txn::AddOffsetsToTxn>(),
+            entry::<txn_offset_commit::TxnOffsetCommit>(),
+            entry::<end_txn::EndTxn>(),
+            entry::<write_txn_markers::WriteTxnMarkers>(),
+            entry::<describe_transactions::DescribeTransactions>(),
+            entry::<list_transactions::ListTransactions>(),
             // A new API: its file, then one line here.
         ]
     })

@@ -16,6 +16,8 @@
 //! The frame stays where it was read and its records are stamped there; what is needed beside it
 //! is memory of the shard that is used again.
 
+mod admission;
+
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,12 +30,15 @@ use reka_protocol::messages::{TopicLabel, TopicRef};
 use reka_protocol::{ErrorCode, Limits};
 use uuid::Uuid;
 
+use self::admission::Admission;
 use super::{Call, Context};
 use crate::dispatch::{Reply, refused};
 use crate::metadata::is_internal_topic;
+use crate::net::answer::Answer;
 use crate::net::connection::Closed;
 use crate::partition::Partition;
 use crate::partition::append::{Refused, Written};
+use crate::partition::verify::Guard;
 
 /// From here on zstd is known to the producer.
 const ZSTD_FROM: i16 = 7;
@@ -48,7 +53,21 @@ pub struct Produced {
     range: Option<Range<usize>>,
     /// Where they are to go.
     here: Option<Arc<Partition>>,
+    /// What the coordinator's word is good for, where it has to be asked.
+    guard: Option<Guard>,
+    state: Progress,
     outcome: Result<Written, Refused>,
+}
+
+/// How far a partition has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Its batch can be appended.
+    Ready,
+    /// The coordinator of its transaction is asked first.
+    Asked,
+    /// There is an outcome.
+    Done,
 }
 
 /// Appends every partition, then answers.
@@ -61,12 +80,12 @@ pub fn start(
     let request = ProduceRequest::parse(frame, body_at, call.version, &Limits::default());
     let request = request.map_err(refused)?;
     let (acks, topics_at) = (request.acks, request.topics_at());
-    let transactional = request.transactional_id.is_some();
+    let transactional_id = request.transactional_id.map(ToOwned::to_owned);
     if acks == 0 && !call.api.serves(call.version) {
         let why = format!("Produce version {} is not served", call.version);
         return Err(Closed::Refused(why));
     }
-    let mut produced = context.shard.produced();
+    let mut produced = context.shard.take_produced();
     list(context, &request, &mut produced);
     if !call.api.serves(call.version) {
         let why = "Produce before version 3 is not served";
@@ -74,15 +93,41 @@ pub fn start(
     } else if !(-1..=1).contains(&acks) {
         let why = "acks must be -1, 0 or 1";
         refuse_all(&mut produced, ErrorCode::InvalidRequiredAcks, why);
-    } else if transactional {
-        // Not advertised; nobody who negotiates gets here.
-        let why = "transactions are not served yet";
-        refuse_all(&mut produced, ErrorCode::InvalidTxnState, why);
     } else {
-        append_all(context, call, &mut produced, frame);
+        match Admission::needed(context, call, transactional_id, &mut produced, frame) {
+            Ok(admission) => {
+                append_all(context, call, &mut produced, frame);
+                if let Some(admission) = admission {
+                    let context = context.clone();
+                    let mut frame = BytesMut::from(&*frame);
+                    return Ok(Reply::Later(Box::pin(async move {
+                        admission.ask(&context, &mut produced).await;
+                        append_all(&context, call, &mut produced, &mut frame);
+                        match reply(&context, call, acks, topics_at, &frame, &produced)? {
+                            Reply::Now(answer) => Ok(answer),
+                            _ => Ok(Answer::default()),
+                        }
+                    })));
+                }
+            }
+            Err((code, why)) => refuse_all(&mut produced, code, why),
+        }
     }
+    let reply = reply(context, call, acks, topics_at, frame, &produced);
+    context.shard.give_produced(produced);
+    reply
+}
+
+fn reply(
+    context: &Context,
+    call: Call,
+    acks: i16,
+    topics_at: TopicsAt,
+    frame: &[u8],
+    produced: &[Produced],
+) -> Result<Reply, Closed> {
     let metrics = &context.services.metrics.requests;
-    for partition in &*produced {
+    for partition in produced {
         if let Err(refused) = &partition.outcome {
             metrics.error(call.api, refused.error_code.code());
         }
@@ -94,9 +139,7 @@ pub fn start(
         };
     }
     let mut answer = context.shard.take_answer_buffer();
-    encode(call, topics_at, frame, &produced, &mut answer)?;
-    // What was looked up is let go before the next request comes.
-    produced.clear();
+    encode(call, topics_at, frame, produced, &mut answer)?;
     Ok(Reply::Now(answer.into()))
 }
 
@@ -112,7 +155,12 @@ fn list(context: &Context, request: &ProduceRequest<'_>, produced: &mut Vec<Prod
             produced.push(Produced {
                 index: partition.index,
                 range: partition.records_range(),
+                state: match here {
+                    Some(_) => Progress::Ready,
+                    None => Progress::Done,
+                },
                 here,
+                guard: None,
                 outcome,
             });
         }
@@ -123,10 +171,12 @@ fn append_all(context: &Context, call: Call, produced: &mut [Produced], frame: &
     let now_ms = context.services.clock.now_ms();
     let is_admin = context.client_id().as_deref() == Some(ADMIN_CLIENT_ID);
     let mut scratch = context.shard.decompression_scratch();
-    for partition in produced {
+    let ready = |partition: &&mut Produced| partition.state == Progress::Ready;
+    for partition in produced.iter_mut().filter(ready) {
         let Some(here) = &partition.here else {
             continue;
         };
+        partition.state = Progress::Done;
         partition.outcome = if is_internal_topic(&here.topic) && !is_admin {
             let why = format!("{here} is of an internal topic");
             Err(Refused::new(ErrorCode::InvalidTopicException, why))
@@ -137,7 +187,7 @@ fn append_all(context: &Context, call: Call, produced: &mut [Produced], frame: &
                 Some(range) => &mut frame[range],
                 None => &mut [],
             };
-            here.append(records, &rules, &mut scratch)
+            here.append_verified(records, &rules, partition.guard, &mut scratch)
         };
     }
 }

@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::consumer::{Beaten, Partitions};
 use super::lag::{Ends, Lags};
 use super::refusal::Refusal;
-
-/// Somebody who waits for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub use crate::coordinator::Ticket;
+use crate::coordinator::mailbox::Answer;
+use crate::coordinator::write::InTransaction;
+use crate::partition::verify::Marker;
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub enum Ask {
     Leave(Leave),
     /// OffsetCommit.
     Commit(Commit),
+    /// TxnOffsetCommit.
+    CommitInTransaction(Commit, InTransaction),
+    /// A transaction ended that may have committed offsets here.
+    EndTransaction(Marker),
     /// OffsetFetch.
     Fetch(FetchOffsets),
     /// OffsetDelete.
@@ -66,11 +70,11 @@ pub enum Reply {
     Join(Joined),
     /// To [`Ask::Sync`].
     Sync(Synced),
-    /// To [`Ask::Heartbeat`] and [`Ask::Delete`].
+    /// To [`Ask::Heartbeat`], [`Ask::Delete`] and [`Ask::EndTransaction`].
     Code(ErrorCode),
     /// To [`Ask::Leave`].
     Leave(Left),
-    /// To [`Ask::Commit`] and [`Ask::DeleteOffsets`].
+    /// To [`Ask::Commit`], [`Ask::CommitInTransaction`] and [`Ask::DeleteOffsets`].
     Partitions(PartitionCodes),
     /// To [`Ask::Fetch`].
     Fetch(Result<Vec<FetchedTopic>, ErrorCode>),
@@ -526,6 +530,12 @@ pub struct TopicAssignment {
     pub name: String,
     /// The partitions.
     pub partitions: Vec<i32>,
+}
+
+impl Answer for Reply {
+    fn refused(code: ErrorCode) -> Reply {
+        Reply::Refused(code)
+    }
 }
 
 impl Reply {

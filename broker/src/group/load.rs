@@ -2,20 +2,14 @@
 
 use std::sync::Arc;
 
-use reka_protocol::ErrorCode;
+use reka_records::BatchView;
 use reka_records::control::{TransactionResult, end_txn_marker};
-use reka_records::{BatchView, batches};
 
 use super::Settings;
 use super::record::GroupRecord;
 use super::state::Groups;
+use crate::coordinator::replay::{BATCH_BYTES_MAX, LoadError, replay};
 use crate::partition::Partition;
-use crate::partition::read::read_error_code;
-
-/// Bytes read at a time.
-const READ_BYTES: u64 = 5 << 20;
-/// A batch of groups is at most so large when opened.
-const BATCH_BYTES_MAX: usize = 256 << 20;
 
 /// What was read.
 #[derive(Debug)]
@@ -26,27 +20,6 @@ pub struct Loaded {
     pub records: u64,
     /// Records that make no sense; each has a line in the log.
     pub damaged: u64,
-}
-
-/// Why a partition cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The log cannot be read.
-    #[error("offset {offset}: {}", .error_code.name())]
-    Read {
-        /// From here on.
-        offset: i64,
-        /// Kafka's code.
-        error_code: ErrorCode,
-    },
-    /// A batch is damaged.
-    #[error("offset {offset}: {source}")]
-    Batch {
-        /// It, or the first after the last good one.
-        offset: i64,
-        /// How.
-        source: reka_records::BatchError,
-    },
 }
 
 /// Blocking: reads the whole partition.
@@ -60,32 +33,7 @@ pub fn load(partition: &Partition, settings: Arc<Settings>) -> Result<Loaded, Lo
         scratch: Vec::new(),
         partition: partition.index,
     };
-    let reader = partition.reader();
-    // All of it: what a leader has is what will be committed.
-    let end = reader.log_end();
-    let mut offset = reader.log_start();
-    while offset < end {
-        let failed = |error: &reka_storage::ReadError| LoadError::Read {
-            offset,
-            error_code: read_error_code(error),
-        };
-        let slice = reader
-            .read(offset, READ_BYTES, end)
-            .map_err(|error| failed(&error))?;
-        let Some(slice) = slice else {
-            break;
-        };
-        let bytes = slice.bytes().map_err(|error| failed(&error))?;
-        for batch in batches(&bytes) {
-            let batch = batch.map_err(|source| LoadError::Batch { offset, source })?;
-            let base_offset = batch.header().base_offset;
-            loading.take(&batch).map_err(|source| LoadError::Batch {
-                offset: base_offset,
-                source,
-            })?;
-        }
-        offset = slice.next_offset;
-    }
+    replay(partition, |batch| loading.take(batch))?;
     Ok(loading.loaded)
 }
 
@@ -97,7 +45,6 @@ struct Loading {
 
 impl Loading {
     fn take(&mut self, batch: &BatchView<'_>) -> Result<(), reka_records::BatchError> {
-        batch.verify_crc()?;
         let header = batch.header();
         if header.is_control() {
             if let Ok(Some(marker)) = end_txn_marker(batch) {

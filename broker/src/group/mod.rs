@@ -44,6 +44,7 @@ pub mod timers;
 #[cfg(test)]
 mod tests;
 
+pub use crate::coordinator::partition_for;
 pub use coordinators::Coordinators;
 
 use std::time::Duration;
@@ -163,22 +164,8 @@ fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The partition of `__consumer_offsets` that holds a group, as Kafka computes it.
-pub fn partition_for(group: &str, partitions: usize) -> Option<i32> {
-    let partitions = i32::try_from(partitions).ok().filter(|count| *count > 0)?;
-    // The one number that has no absolute value counts as 0.
-    Some(java_hash(group).checked_abs().unwrap_or(0) % partitions)
-}
-
-/// `java.lang.String.hashCode`.
-fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0, |hash: i32, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    })
-}
-
 /// Where a name comes in what Kafka lists: its coordinators keep groups and members in a table
 /// whose slots are the highest bits of this.
 fn listing_order(name: &str) -> u64 {
-    i64::from(java_hash(name)).wrapping_mul(-7_046_029_254_386_353_131) as u64
+    i64::from(crate::coordinator::java_hash(name)).wrapping_mul(-7_046_029_254_386_353_131) as u64
 }

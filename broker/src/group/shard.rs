@@ -17,7 +17,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use reka_protocol::ErrorCode;
-use reka_records::BatchBuilder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -28,8 +27,11 @@ use super::record::GroupRecord;
 use super::state::Groups;
 use super::{Now, Settings};
 use crate::config::OffsetsConfig;
+use crate::coordinator::tasks::told;
+use crate::coordinator::write::{self, InTransaction};
 use crate::node::Services;
 use crate::partition::Partition;
+use crate::partition::verify::Marker;
 
 /// Questions taken from the mailbox at once.
 const TURN_MAX: usize = 256;
@@ -40,12 +42,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// A timer far away, for when none is armed.
 const FAR: Duration = Duration::from_secs(3600);
 
-/// A question and where its answer goes.
-#[derive(Debug)]
-pub(super) struct Envelope {
-    pub(super) ask: Ask,
-    pub(super) reply: oneshot::Sender<Reply>,
-}
+type Envelope = crate::coordinator::mailbox::Envelope<Ask, Reply>;
 
 /// One partition's task.
 pub(super) struct Shard {
@@ -139,11 +136,6 @@ pub(super) async fn serve(
     }
 }
 
-/// Returns when the task is to end.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 /// Returns when the high watermark has reached `end`; never if nothing is waited for.
 async fn reached(partition: &Partition, end: Option<i64>) {
     poll_fn(|task| match end {
@@ -191,7 +183,7 @@ impl Shard {
                 tokio::select! {
                     outcome = &mut reading => break outcome,
                     envelope = mailbox.recv() => match envelope {
-                        Some(envelope) => refuse(envelope, ErrorCode::CoordinatorLoadInProgress),
+                        Some(envelope) => envelope.refuse(ErrorCode::CoordinatorLoadInProgress),
                         None => return false,
                     },
                     () = told(stop) => return false,
@@ -250,7 +242,7 @@ impl Shard {
             tokio::select! {
                 () = tokio::time::sleep_until(over) => return true,
                 envelope = mailbox.recv() => match envelope {
-                    Some(envelope) => refuse(envelope, ErrorCode::CoordinatorNotAvailable),
+                    Some(envelope) => envelope.refuse(ErrorCode::CoordinatorNotAvailable),
                     None => return false,
                 },
                 () = told(stop) => return false,
@@ -279,9 +271,20 @@ impl Shard {
                 continue;
             }
             self.flush();
+            let transaction = match &ask {
+                Ask::CommitInTransaction(_, transaction) => Some(*transaction),
+                Ask::EndTransaction(marker) => match self.end_transaction(marker) {
+                    Ok(()) => None,
+                    Err(code) => {
+                        self.answer(ticket, Reply::Code(code));
+                        continue;
+                    }
+                },
+                _ => None,
+            };
             let mut step = Step::default();
             self.groups.handle(now, ticket, ask, &mut step);
-            good = self.finish(step);
+            good = self.finish_in(step, transaction);
         }
         self.flush();
         good
@@ -303,7 +306,7 @@ impl Shard {
             return;
         }
         let replies: Vec<Ticket> = step.replies.iter().map(|(ticket, _)| *ticket).collect();
-        if let Err(code) = self.write(step) {
+        if let Err(code) = self.write(step, None) {
             for ticket in replies {
                 self.answer(ticket, Reply::Refused(code));
             }
@@ -339,9 +342,14 @@ impl Shard {
 
     /// Writes what was decided and answers. False if everything has to be read back.
     fn finish(&mut self, step: Step) -> bool {
+        self.finish_in(step, None)
+    }
+
+    /// The same of what counts once a transaction is committed.
+    fn finish_in(&mut self, step: Step, transaction: Option<InTransaction>) -> bool {
         let tickets: Vec<Ticket> = step.replies.iter().map(|(ticket, _)| *ticket).collect();
         let rests_on_it = step.records.iter().any(GroupRecord::is_ahead_of_log);
-        match self.write(step) {
+        match self.write(step, transaction) {
             Ok(()) => true,
             Err(code) => {
                 for ticket in tickets {
@@ -353,15 +361,18 @@ impl Shard {
     }
 
     /// Writes, applies and answers; or does none of it.
-    fn write(&mut self, step: Step) -> Result<(), ErrorCode> {
+    fn write(&mut self, step: Step, transaction: Option<InTransaction>) -> Result<(), ErrorCode> {
         let Step {
             records,
             replies,
             mut events,
         } = step;
         if !records.is_empty() {
-            self.append(&records)?;
-            self.groups.apply(&records);
+            self.append(&records, transaction)?;
+            match transaction {
+                None => self.groups.apply(&records),
+                Some(of) => self.groups.apply_in_transaction(&records, of.producer_id),
+            }
             let now = self.now();
             events.extend(self.groups.take_rebalances(now, &records));
         }
@@ -384,42 +395,29 @@ impl Shard {
         Ok(())
     }
 
-    fn append(&mut self, records: &[GroupRecord]) -> Result<(), ErrorCode> {
+    /// Writes the marker; whoever asks changes the groups by it then.
+    fn end_transaction(&self, marker: &Marker) -> Result<(), ErrorCode> {
         let now_ms = self.services.clock.now_ms();
-        let mut batch = BatchBuilder::new(0).compression(self.config.compression);
-        for (offset, record) in (0_i64..).zip(records) {
-            let (key, value) = record.encode().map_err(|error| {
-                tracing::error!("{}: {error}", self.partition);
-                ErrorCode::UnknownServerError
-            })?;
-            let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
-            batch
-                .append(offset, now_ms, Some(&key), value.as_deref(), headers)
-                .map_err(|error| {
-                    tracing::error!("{}: {error}", self.partition);
-                    ErrorCode::UnknownServerError
-                })?;
-        }
-        let mut rules = self.services.rules_of(&self.partition, now_ms);
-        // Each record is within the limit; that several go together is our own doing.
-        rules.batch_bytes_max = usize::MAX;
-        let mut bytes = batch.finish();
-        self.partition
-            .append(&mut bytes, &rules, &mut self.scratch)
-            .map(|_| ())
-            .map_err(|refused| {
-                tracing::error!("{}: {}", self.partition, refused.message);
-                match refused.error_code {
-                    ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => {
-                        ErrorCode::NotCoordinator
-                    }
-                    ErrorCode::UnknownTopicOrPartition
-                    | ErrorCode::NotEnoughReplicas
-                    | ErrorCode::NotEnoughReplicasAfterAppend
-                    | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-                    _ => ErrorCode::UnknownServerError,
-                }
-            })
+        let appended = self.partition.append_marker(marker, now_ms);
+        appended.map_err(|refused| {
+            tracing::warn!("{}: {}", self.partition, refused.message);
+            refused.error_code
+        })
+    }
+
+    fn append(
+        &mut self,
+        records: &[GroupRecord],
+        transaction: Option<InTransaction>,
+    ) -> Result<(), ErrorCode> {
+        write::append(
+            &self.services,
+            &self.partition,
+            self.config.compression,
+            transaction,
+            records.iter().map(GroupRecord::encode),
+            &mut self.scratch,
+        )
     }
 
     /// Gives the answers whose records are committed now.
@@ -510,8 +508,4 @@ impl Drop for Shard {
         metrics.groups.sub(self.counted[0]);
         metrics.offsets.sub(self.counted[1]);
     }
-}
-
-fn refuse(envelope: Envelope, code: ErrorCode) {
-    let _ = envelope.reply.send(Reply::Refused(code));
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use reka_protocol::ErrorCode;
 use reka_protocol::messages::coordinator::key::OffsetsKey;
 use reka_protocol::messages::coordinator::offset::OffsetCommitValue;
+use reka_records::control::TransactionResult;
 
 use reka_raft::MetadataImage;
 use uuid::Uuid;
@@ -189,6 +190,14 @@ impl Groups {
         self.check();
     }
 
+    /// The same for records that count once the producer's transaction is committed.
+    pub fn apply_in_transaction(&mut self, records: &[GroupRecord], producer: i64) {
+        for record in records {
+            self.take(record, Some(producer));
+        }
+        self.check();
+    }
+
     fn take(&mut self, record: &GroupRecord, producer: Option<i64>) {
         self.order += 1;
         match (&record.key, &record.value) {
@@ -291,7 +300,15 @@ impl Groups {
             Ask::Sync(sync) => return self.sync(now, ticket, sync, step),
             Ask::Heartbeat(heartbeat) => Reply::Code(self.heartbeat(now, &heartbeat, step)),
             Ask::Leave(leave) => Reply::Leave(self.leave(now, leave, step)),
-            Ask::Commit(commit) => Reply::Partitions(self.commit(now, commit, step)),
+            Ask::Commit(commit) => Reply::Partitions(self.commit(now, commit, false, step)),
+            Ask::CommitInTransaction(commit, _) => {
+                Reply::Partitions(self.commit(now, commit, true, step))
+            }
+            Ask::EndTransaction(marker) => {
+                let commits = marker.end.result == TransactionResult::Commit;
+                self.apply_marker(marker.producer_id, commits);
+                Reply::Code(ErrorCode::None)
+            }
             Ask::Fetch(fetch) => Reply::Fetch(self.fetch(&fetch)),
             Ask::DeleteOffsets(delete) => Reply::Partitions(self.delete_offsets(&delete, step)),
             Ask::Describe(group) => Reply::Describe(Box::new(self.describe(&group))),
@@ -765,18 +782,31 @@ impl Groups {
         }
     }
 
-    fn commit(&mut self, now: Now, commit: Commit, step: &mut Step) -> PartitionCodes {
+    fn commit(
+        &mut self,
+        now: Now,
+        commit: Commit,
+        in_transaction: bool,
+        step: &mut Step,
+    ) -> PartitionCodes {
         let image = self.image.clone();
         match self.turn(now, &commit.group, step) {
             Some((Group::Classic(group), mut turn)) => {
-                if let Err(code) = group.check_commit(&commit, false) {
+                if let Err(code) = group.check_commit(&commit, in_transaction) {
                     return PartitionCodes::error(code);
                 }
-                group.note_commit(&mut turn, &commit.member_id);
+                if !in_transaction {
+                    group.note_commit(&mut turn, &commit.member_id);
+                }
             }
             Some((Group::Consumer(group), _)) => {
-                if let Err(code) = group.check_commit(&commit, false, &image) {
-                    return PartitionCodes::error(code);
+                match group.check_commit(&commit, in_transaction, &image) {
+                    Ok(()) => {}
+                    // Producers know only the classic protocol's word for it.
+                    Err(ErrorCode::StaleMemberEpoch) if in_transaction => {
+                        return PartitionCodes::error(ErrorCode::IllegalGeneration);
+                    }
+                    Err(code) => return PartitionCodes::error(code),
                 }
             }
             None if commit.generation < 0 => {

@@ -7,10 +7,13 @@ use reka_raft::record::{FeatureLevel, Record};
 
 use super::{Draft, Refusal};
 
+/// The version of the metadata's records; never taken out of force.
+pub const METADATA_VERSION: &str = "metadata.version";
+
 /// What this release can do, by feature.
 pub const SUPPORTED: &[SupportedFeature<'static>] = &[
     SupportedFeature {
-        name: "metadata.version",
+        name: METADATA_VERSION,
         min: 7,
         max: 30,
     },
@@ -19,6 +22,12 @@ pub const SUPPORTED: &[SupportedFeature<'static>] = &[
         name: "group.version",
         min: 0,
         max: 1,
+    },
+    // 1 writes newer records, 2 is the new epoch for each transaction of KIP-890.
+    SupportedFeature {
+        name: crate::txn::TRANSACTION_VERSION,
+        min: 0,
+        max: 2,
     },
 ];
 
@@ -86,7 +95,7 @@ pub fn update(
     if level == current {
         return Ok(());
     }
-    if feature == "metadata.version" && level < current {
+    if feature == METADATA_VERSION && level < current {
         return invalid("Unsupported metadata.version downgrade.".to_owned());
     }
     draft.add(vec![Record::FeatureLevel(FeatureLevel {

@@ -117,11 +117,15 @@ impl Shard {
         self.decompressed.borrow_mut()
     }
 
-    /// The partitions of one produce, empty. Borrowed for one request.
-    pub(crate) fn produced(&self) -> RefMut<'_, Vec<Produced>> {
-        let mut produced = self.produced.borrow_mut();
+    /// A list for the partitions of one produce, empty.
+    pub(crate) fn take_produced(&self) -> Vec<Produced> {
+        self.produced.take()
+    }
+
+    /// Gives it back; the partitions in it are let go.
+    pub(crate) fn give_produced(&self, mut produced: Vec<Produced>) {
         produced.clear();
-        produced
+        self.produced.replace(produced);
     }
 }
 

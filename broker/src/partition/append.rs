@@ -11,6 +11,7 @@ use reka_storage::producer_state::ProducerError;
 use reka_storage::{AppendError, Appended, CheckedBatches};
 
 use super::Partition;
+use super::verify::Guard;
 
 /// Where a batch was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,12 @@ impl Refused {
 }
 
 impl Refused {
+    /// Names the partition it is about.
+    pub(super) fn on(self, partition: &Partition) -> Refused {
+        let message = format!("{partition}: {}", self.message);
+        Refused { message, ..self }
+    }
+
     /// Names the first offset of the log, where single records are to blame.
     fn at(mut self, log_start_offset: i64) -> Refused {
         if !self.records.is_empty() {
@@ -66,6 +73,17 @@ impl Partition {
         rules: &Rules,
         scratch: &mut Vec<u8>,
     ) -> Result<Written, Refused> {
+        self.append_verified(records, rules, None, scratch)
+    }
+
+    /// The same; `guard` is what the coordinator's word is good for, if the batch is transactional.
+    pub fn append_verified(
+        &self,
+        records: &mut [u8],
+        rules: &Rules,
+        guard: Option<Guard>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Written, Refused> {
         let accepted = validate(records, rules, scratch)
             .map_err(|rejection| rejected(&rejection).at(self.reader().log_start()))?;
         let mut rebuilt = Vec::new();
@@ -79,12 +97,18 @@ impl Partition {
             let why = format!("{self} is deleted");
             return Err(Refused::new(ErrorCode::UnknownTopicOrPartition, why));
         };
+        self.verifying
+            .check(log.producers(), &accepted.header, guard)
+            .map_err(|refused| refused.on(self))?;
         let checked = CheckedBatches::accepted(batch, &accepted);
         let appended = log
             .append(checked, self.leader_epoch(), rules.now_ms)
             .map_err(|error| refused(&error, self.reader().log_start()))?;
         let base_offset = match appended {
             Appended::New { first_offset, .. } => {
+                if accepted.header.is_transactional() {
+                    self.verifying.end(accepted.header.producer_id);
+                }
                 self.advance_high_watermark(&mut log);
                 first_offset
             }
@@ -151,7 +175,7 @@ fn rejected(rejection: &Rejection) -> Refused {
     }
 }
 
-fn refused(error: &AppendError, log_start_offset: i64) -> Refused {
+pub(super) fn refused(error: &AppendError, log_start_offset: i64) -> Refused {
     let error_code = match error {
         AppendError::Batch { .. } | AppendError::Empty | AppendError::NotAlone { .. } => {
             ErrorCode::InvalidRecord

@@ -7,6 +7,7 @@
 pub mod append;
 pub mod read;
 pub mod table;
+pub mod verify;
 pub mod waiters;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use reka_storage::{Log, LogConfig, LogReader};
 use uuid::Uuid;
 
+use self::verify::Verifying;
 use self::waiters::Waiters;
 use crate::config::TopicConfig;
 
@@ -38,6 +40,8 @@ pub struct Partition {
     /// Records below this are on disk; what the flusher looks at before it takes the lock.
     flushed: AtomicI64,
     waiters: Waiters,
+    /// Changed with the log's lock held.
+    verifying: Verifying,
     settings: RwLock<Arc<TopicConfig>>,
 }
 
@@ -65,6 +69,7 @@ impl Partition {
             leader_epoch: AtomicI32::new(leader_epoch),
             flushed,
             waiters: Waiters::default(),
+            verifying: Verifying::default(),
             settings: RwLock::new(settings),
         };
         partition.log().settle_below(partition.high_watermark());

@@ -94,9 +94,13 @@ const BEHAVIOURS: &[Behaviour] = &[
 fn every_advertised_version_behaves() {
     let keys: Vec<i16> = advertised().iter().map(|api| api.key).collect();
     let here = BEHAVIOURS.iter().map(|(key, _)| *key);
-    let mut tested: Vec<i16> = here.chain(crate::groups::keys()).collect();
+    let elsewhere = crate::groups::keys().chain(crate::transactions::keys());
+    let mut tested: Vec<i16> = here.chain(elsewhere).collect();
     tested.sort_unstable();
-    assert_eq!(keys, tested, "advertised, and tested here or in groups.rs");
+    assert_eq!(
+        keys, tested,
+        "advertised, and tested here, in groups.rs or in transactions.rs"
+    );
     let dir = tempfile::tempdir().expect("a folder");
     let node = start(dir.path());
     for (key, behave) in BEHAVIOURS {

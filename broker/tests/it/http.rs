@@ -24,7 +24,7 @@ pub(crate) fn get(node: &Node, path: &str) -> (String, String) {
 }
 
 /// Samples by name and labels.
-fn samples(node: &Node) -> BTreeMap<String, f64> {
+pub(crate) fn samples(node: &Node) -> BTreeMap<String, f64> {
     let (status, body) = get(node, "/metrics");
     assert_eq!(status, "HTTP/1.1 200 OK");
     let lines = body.lines().filter(|line| !line.starts_with('#'));

@@ -8,3 +8,4 @@ mod log_dirs;
 mod restart;
 mod support;
 mod topics_and_records;
+mod transactions;

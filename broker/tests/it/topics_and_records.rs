@@ -24,7 +24,7 @@ use crate::support::{
     Client, batch, fetch_request, produce_request, start, start_with, topic_name, values,
 };
 
-fn create(client: &mut Client, name: &str, partitions: i32) -> i16 {
+pub(crate) fn create(client: &mut Client, name: &str, partitions: i32) -> i16 {
     let topic = CreatableTopic::default()
         .with_name(topic_name(name))
         .with_num_partitions(partitions)

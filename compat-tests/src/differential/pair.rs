@@ -78,9 +78,24 @@ impl Pair {
     where
         R::Response: std::fmt::Debug,
     {
+        self.ask_masked(version, what, request, |_| {})
+    }
+
+    /// The same; `mask` takes out of each answer what cannot be the same in this step.
+    pub fn ask_masked<R: Request + 'static>(
+        &mut self,
+        version: i16,
+        what: &str,
+        request: impl Fn(&Side) -> R,
+        mask: impl Fn(&mut R::Response),
+    ) -> Result<Both<R::Response>>
+    where
+        R::Response: std::fmt::Debug,
+    {
         let script = self.script;
         let named = |error| Error::refused(format!("{script}: {what}"), format!("{error}"));
-        let both = self.ask_quietly(version, &request).map_err(named)?;
+        let mut both = self.ask_quietly(version, &request).map_err(named)?;
+        both.kafka.iter_mut().chain(&mut both.reka).for_each(mask);
         let api = versions::by_key(R::KEY).map_or("?", |api| api.name);
         self.asked.insert((R::KEY, version));
         self.score.requests += 1;

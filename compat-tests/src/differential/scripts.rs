@@ -5,6 +5,7 @@ mod configs;
 mod groups;
 mod records;
 mod topics;
+mod transactions;
 
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub const SCRIPTS: &[Script] = &[
     ("topics", topics::script),
     ("configs", configs::script),
     ("records", records::script),
+    // Before the quotas of the next: Apache Kafka makes clients wait for them.
+    ("transactions", transactions::script),
     ("cluster", cluster::script),
     ("groups", groups::script),
     // a new script: its file, its `mod` line above, one line here

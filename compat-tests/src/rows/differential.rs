@@ -25,7 +25,7 @@ fn run(ctx: &Context) -> Result<Verdict> {
     // With eligible leader replicas Apache Kafka sets min.insync.replicas for the cluster itself.
     let features = ["eligible.leader.replicas.version=0"];
     let home = ctx.work().join("kafka");
-    let kafka = Kafka::start_with_features(&java, &home, &[], &features)?;
+    let kafka = Kafka::start_with_features(&java, &home, OVERDUE_AT_ONCE, &features)?;
     let server = Reka::build(ctx)?;
     let cluster = [("CLUSTER_ID", CLUSTER_ID)];
     let reka = Reka::start_with(
@@ -86,7 +86,12 @@ fn run(ctx: &Context) -> Result<Verdict> {
 const LIKE_THE_CONTROL: &[&str] = &[
     "group.initial.rebalance.delay.ms=0",
     "offsets.topic.num.partitions=1",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms=100",
 ];
+
+/// Overdue transactions are looked for all the time.
+const OVERDUE_AT_ONCE: &[&str] =
+    &["transaction.abort.timed.out.transaction.cleanup.interval.ms=100"];
 
 const SHOWN: usize = 20;
 

@@ -49,6 +49,16 @@ impl<'a> ProduceRequest<'a> {
             .map_err(|fault| fault.of("Produce request", version))
     }
 
+    /// Whether a request says that it is part of a transaction; nothing else is looked at.
+    pub fn is_transactional(frame: &[u8], body_at: usize, version: i16) -> bool {
+        let body = frame.get(body_at..).unwrap_or_default();
+        version >= 3
+            && match PRODUCE.is_flexible(version) {
+                true => body.first().is_some_and(|length| *length != 0),
+                false => body.first().is_some_and(|high| *high < 0x80),
+            }
+    }
+
     fn read(frame: &'a [u8], body_at: usize, version: i16, limits: &Limits) -> Read<Self> {
         let mut reader = Reader::new(frame, body_at, PRODUCE.is_flexible(version));
         let transactional_id = if version >= 3 {

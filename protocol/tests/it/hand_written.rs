@@ -160,6 +160,11 @@ fn produce_requests_read_as_the_codec_reads_them() {
             "{context}"
         );
         assert_eq!(
+            ProduceRequest::is_transactional(&body, 0, version),
+            ours.transactional_id.is_some(),
+            "{context}"
+        );
+        assert_eq!(
             (ours.acks, ours.timeout_ms),
             (theirs.acks, theirs.timeout_ms)
         );

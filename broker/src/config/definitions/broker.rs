@@ -33,7 +33,6 @@ const TELEMETRY: &str = "client telemetry is not served";
 const TWO_PHASE: &str = "outside two-phase commits are not served";
 
 const GROUP_WRITES: &str = "changes that wait together are written together";
-const TRANSACTIONS_WAIT: &str = "transactions are not served yet";
 const ALONE: &str = "a node alone has no followers and no other voters";
 const GROUP_COMMIT: &str = "records are synced together within reka.flush.group.ms";
 const NOT_APPLIED: &str = "not applied yet";
@@ -286,19 +285,19 @@ const GROUPS_AND_THEIR_OFFSETS: &[Definition] = &[
 
 #[rustfmt::skip]
 const TRANSACTIONS: &[Definition] = &[
-    int("transaction.max.timeout.ms").default("900000").at_least(1).no_effect(TRANSACTIONS_WAIT, "Longest transaction a producer may ask for."),
-    int("transactional.id.expiration.ms").default("604800000").at_least(1).no_effect(TRANSACTIONS_WAIT, "How long a silent transactional id is remembered."),
-    int("transaction.abort.timed.out.transaction.cleanup.interval.ms").default("10000").at_least(1).no_effect(TRANSACTIONS_WAIT, "How often transactions are looked through for overdue ones."),
-    int("transaction.remove.expired.transaction.cleanup.interval.ms").default("3600000").at_least(1).no_effect(TRANSACTIONS_WAIT, "How often transactional ids are looked through for silent ones."),
-    boolean("transaction.partition.verification.enable").default("true").cluster_wide().no_effect(TRANSACTIONS_WAIT, "Leaders ask the coordinator whether a partition belongs to the transaction."),
+    int("transaction.max.timeout.ms").default("900000").at_least(1).served("Longest transaction a producer may ask for."),
+    int("transactional.id.expiration.ms").default("604800000").at_least(1).served("How long a silent transactional id is remembered."),
+    int("transaction.abort.timed.out.transaction.cleanup.interval.ms").default("10000").at_least(1).served("How often transactions are looked through for overdue ones."),
+    int("transaction.remove.expired.transaction.cleanup.interval.ms").default("3600000").at_least(1).served("How often transactional ids are looked through for silent ones."),
+    boolean("transaction.partition.verification.enable").default("true").cluster_wide().served("Leaders ask the coordinator whether a partition belongs to the transaction."),
     boolean("transaction.two.phase.commit.enable").default("false").not_yet(TWO_PHASE, "Transactions may be part of an outside two-phase commit."),
-    int("transaction.state.log.num.partitions").default("50").at_least(1).no_effect(TRANSACTIONS_WAIT, "Partitions of __transaction_state, when it is created."),
-    short("transaction.state.log.replication.factor").default("3").at_least(1).no_effect(TRANSACTIONS_WAIT, "Replicas of __transaction_state, when it is created."),
-    int("transaction.state.log.segment.bytes").default("104857600").at_least(1).no_effect(TRANSACTIONS_WAIT, "Segment size of __transaction_state, when it is created."),
-    int("transaction.state.log.min.isr").default("2").at_least(1).no_effect(TRANSACTIONS_WAIT, "min.insync.replicas of __transaction_state, when it is created."),
+    int("transaction.state.log.num.partitions").default("50").at_least(1).served("Partitions of __transaction_state, when it is created."),
+    short("transaction.state.log.replication.factor").default("3").at_least(1).served("Replicas of __transaction_state, when it is created."),
+    int("transaction.state.log.segment.bytes").default("104857600").at_least(1).served("Segment size of __transaction_state, when it is created."),
+    int("transaction.state.log.min.isr").default("2").at_least(1).served("min.insync.replicas of __transaction_state, when it is created."),
     int("transaction.state.log.load.buffer.size").default("5242880").at_least(1).no_effect(BUFFERS, "Bytes read at a time when transactions are loaded."),
-    int("add.partitions.to.txn.retry.backoff.ms").default("20").at_least(1).no_effect(TRANSACTIONS_WAIT, "Pause before the coordinator is asked again, at first."),
-    int("add.partitions.to.txn.retry.backoff.max.ms").default("100").at_least(0).no_effect(TRANSACTIONS_WAIT, "The longest time spent on asking again."),
+    int("add.partitions.to.txn.retry.backoff.ms").default("20").at_least(1).served("Pause before the coordinator is asked again, at first."),
+    int("add.partitions.to.txn.retry.backoff.max.ms").default("100").at_least(0).served("The longest time spent on asking again."),
 ];
 
 #[rustfmt::skip]

@@ -28,6 +28,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.ProducerFencedException;
 import org.apache.kafka.common.errors.RecordTooLargeException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.header.Header;
@@ -42,6 +43,7 @@ public final class Client {
     static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
     static final int CODEC_PARTITIONS = 2;
     static final int GROUP_PARTITIONS = 4;
+    static final int TXN_PARTITIONS = 2;
     static final int RECORDS = 60;
     static final int BEFORE = 200;
     static final int AFTER = 100;
@@ -70,6 +72,7 @@ public final class Client {
         List<NewTopic> topics = new ArrayList<>();
         CODECS.forEach(codec -> topics.add(new NewTopic(prefix + codec, CODEC_PARTITIONS, (short) 1)));
         protocols.forEach(name -> topics.add(new NewTopic(prefix + name, GROUP_PARTITIONS, (short) 1)));
+        List.of("committed", "in", "out", "fenced").forEach(name -> topics.add(new NewTopic(prefix + name, TXN_PARTITIONS, (short) 1)));
         topics.add(new NewTopic(prefix + "small", 1, (short) 1).configs(Map.of("max.message.bytes", "1000")));
         Set<String> names = topics.stream().map(NewTopic::name).collect(Collectors.toSet());
 
@@ -87,6 +90,9 @@ public final class Client {
             check(protocol + " group resumes", () -> resumes(protocol));
             check("describe " + protocol + " group", () -> describeGroup(protocol));
         }
+        check("transactions", this::transactions);
+        check("consume, transform, produce", this::consumeTransformProduce);
+        check("a fenced producer", this::fencedProducer);
         check("describe topics", this::describeTopics);
         check("unknown topic", () -> {
             // Describing asks the broker; a producer would wait for the topic to appear.
@@ -328,6 +334,134 @@ public final class Client {
         List<String> seen = new ArrayList<>(member.seen);
         Collections.sort(seen);
         same("records seen after the restart", groupValues(BEFORE, AFTER), seen);
+        return null;
+    }
+
+    KafkaProducer<String, String> transactional(String id) {
+        var properties = properties(Map.of("transactional.id", prefix + id, "linger.ms", "5"));
+        var producer = new KafkaProducer<>(properties, new StringSerializer(), new StringSerializer());
+        producer.initTransactions();
+        return producer;
+    }
+
+    /** All values of a topic, by partition, at the isolation level, up to its end. */
+    Map<Integer, List<String>> read(String topic, String isolation) throws Exception {
+        List<TopicPartition> partitions = IntStream.range(0, TXN_PARTITIONS)
+                .mapToObj(p -> new TopicPartition(prefix + topic, p)).collect(Collectors.toList());
+        Map<Integer, List<String>> found = new HashMap<>();
+        Map<String, String> settings = Map.of("isolation.level", isolation, "max.poll.records", "7");
+        try (var consumer = new KafkaConsumer<>(properties(settings), new StringDeserializer(), new StringDeserializer())) {
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            await("everything is read", () -> {
+                consumer.poll(Duration.ofMillis(100)).forEach(record ->
+                        found.computeIfAbsent(record.partition(), p -> new ArrayList<>()).add(record.value()));
+                return partitions.stream().allMatch(one -> consumer.position(one) >= ends.get(one));
+            });
+        }
+        return found;
+    }
+
+    Void transactions() throws Exception {
+        Map<Integer, List<String>> kept = new HashMap<>();
+        Map<Integer, List<String>> all = new HashMap<>();
+        try (var producer = transactional("committed")) {
+            for (int n = 0; n < 12; n++) {
+                producer.beginTransaction();
+                boolean commits = n % 3 != 1;
+                for (int i = 0; i < 5; i++) {
+                    String value = n + ":" + i + (commits ? "" : " aborted");
+                    producer.send(new ProducerRecord<>(prefix + "committed", i % TXN_PARTITIONS, null, value));
+                    all.computeIfAbsent(i % TXN_PARTITIONS, p -> new ArrayList<>()).add(value);
+                    if (commits) {
+                        kept.computeIfAbsent(i % TXN_PARTITIONS, p -> new ArrayList<>()).add(value);
+                    }
+                }
+                if (commits) {
+                    producer.commitTransaction();
+                } else {
+                    // What was not sent yet would not be sent for an abort.
+                    producer.flush();
+                    producer.abortTransaction();
+                }
+            }
+            producer.beginTransaction();
+            get(producer.send(new ProducerRecord<>(prefix + "committed", 0, null, "open")));
+            same("while one is open", kept, read("committed", "read_committed"));
+            all.get(0).add("open");
+            same("with what is open", all, read("committed", "read_uncommitted"));
+            producer.commitTransaction();
+            kept.get(0).add("open");
+            await("the last one counts", () -> kept.equals(read("committed", "read_committed")));
+        }
+        return null;
+    }
+
+    Void consumeTransformProduce() throws Exception {
+        List<ProducerRecord<String, String>> records = new ArrayList<>();
+        for (int n = 0; n < RECORDS; n++) {
+            records.add(new ProducerRecord<>(prefix + "in", n % TXN_PARTITIONS, null, String.valueOf(n)));
+        }
+        produce("none", records);
+        Map<String, String> settings = Map.of("group.id", prefix + "transform", "auto.offset.reset", "earliest",
+                "enable.auto.commit", "false", "isolation.level", "read_committed", "max.poll.records", "5");
+        for (int generation = 0; generation < 3; generation++) {
+            int until = (generation + 1) * RECORDS / 3;
+            try (var consumer = new KafkaConsumer<>(properties(settings), new StringDeserializer(), new StringDeserializer());
+                    var producer = transactional("transform")) {
+                consumer.subscribe(List.of(prefix + "in"));
+                await("records are transformed", () -> {
+                    transform(consumer, producer, false);
+                    return values(read("out", "read_committed")).size() >= until;
+                });
+                // The last transaction of each is taken back, with its offsets.
+                transform(consumer, producer, true);
+            }
+        }
+        List<String> expected = IntStream.range(0, RECORDS).mapToObj(n -> n + "!").sorted().collect(Collectors.toList());
+        same("each record once", expected, values(read("out", "read_committed")));
+        return null;
+    }
+
+    void transform(KafkaConsumer<String, String> consumer, KafkaProducer<String, String> producer, boolean aborts) {
+        var polled = consumer.poll(Duration.ofMillis(100));
+        if (polled.isEmpty()) {
+            return;
+        }
+        producer.beginTransaction();
+        Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
+        for (ConsumerRecord<String, String> record : polled) {
+            producer.send(new ProducerRecord<>(prefix + "out", record.partition(), null, record.value() + "!"));
+            offsets.put(new TopicPartition(record.topic(), record.partition()), new OffsetAndMetadata(record.offset() + 1));
+        }
+        producer.sendOffsetsToTransaction(offsets, consumer.groupMetadata());
+        if (aborts) {
+            producer.abortTransaction();
+        } else {
+            producer.commitTransaction();
+        }
+    }
+
+    static List<String> values(Map<Integer, List<String>> read) {
+        return read.values().stream().flatMap(List::stream).sorted().collect(Collectors.toList());
+    }
+
+    Void fencedProducer() throws Exception {
+        try (var first = transactional("fenced")) {
+            first.beginTransaction();
+            get(first.send(new ProducerRecord<>(prefix + "fenced", 0, null, "first")));
+            try (var second = transactional("fenced")) {
+                second.beginTransaction();
+                get(second.send(new ProducerRecord<>(prefix + "fenced", 0, null, "second")));
+                refused(ProducerFencedException.class, () -> {
+                    first.commitTransaction();
+                    return null;
+                });
+                second.commitTransaction();
+            }
+        }
+        await("the second's counts", () -> values(read("fenced", "read_committed")).equals(List.of("second")));
         return null;
     }
 

@@ -1,0 +1,80 @@
+//! Appending a coordinator's records to its partition.
+
+use bytes::Bytes;
+use reka_protocol::{EncodeError, ErrorCode};
+use reka_records::validate::Origin;
+use reka_records::{BatchBuilder, Compression, NO_SEQUENCE};
+
+use crate::node::Services;
+use crate::partition::Partition;
+use crate::partition::append::Refused;
+use crate::partition::verify::Guard;
+
+/// Key and value; without a value it is a tombstone.
+pub type KeyValue = (Bytes, Option<Bytes>);
+
+/// The transaction that records are part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InTransaction {
+    /// Whose it is.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// What its coordinator said of the partition.
+    pub guard: Option<Guard>,
+}
+
+/// Appends the records as one batch.
+pub fn append(
+    services: &Services,
+    partition: &Partition,
+    compression: Compression,
+    transaction: Option<InTransaction>,
+    records: impl Iterator<Item = Result<KeyValue, EncodeError>>,
+    scratch: &mut Vec<u8>,
+) -> Result<(), ErrorCode> {
+    let now_ms = services.clock.now_ms();
+    let mut batch = BatchBuilder::new(0).compression(compression);
+    if let Some(transaction) = transaction {
+        let (id, epoch) = (transaction.producer_id, transaction.producer_epoch);
+        batch = batch.producer(id, epoch, NO_SEQUENCE).transactional();
+    }
+    let unwritable = |error: &dyn std::fmt::Display| {
+        tracing::error!("{partition}: {error}");
+        ErrorCode::UnknownServerError
+    };
+    for (offset, record) in (0_i64..).zip(records) {
+        let (key, value) = record.map_err(|error| unwritable(&error))?;
+        let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+        batch
+            .append(offset, now_ms, Some(&key), value.as_deref(), headers)
+            .map_err(|error| unwritable(&error))?;
+    }
+    let mut rules = services.rules_of(partition, now_ms);
+    // Each record is within the limit; that several go together is our own doing.
+    rules.batch_bytes_max = usize::MAX;
+    rules.origin = Origin::Coordinator;
+    let guard = transaction.and_then(|transaction| transaction.guard);
+    partition
+        .append_verified(&mut batch.finish(), &rules, guard, scratch)
+        .map(|_| ())
+        .map_err(|refused| code_of(partition, &refused))
+}
+
+/// What a client of the coordinator is told when its log takes nothing.
+fn code_of(partition: &Partition, refused: &Refused) -> ErrorCode {
+    let code = match refused.error_code {
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::NotEnoughReplicasAfterAppend
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        // A producer's own doing: it is told, and nobody else has to look.
+        code @ (ErrorCode::InvalidProducerEpoch
+        | ErrorCode::InvalidTxnState
+        | ErrorCode::OutOfOrderSequenceNumber) => return code,
+        _ => ErrorCode::UnknownServerError,
+    };
+    tracing::error!("{partition}: {}", refused.message);
+    code
+}

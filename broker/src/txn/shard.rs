@@ -1,0 +1,516 @@
+//! The task of one partition of `__transaction_state`: it owns the transactional ids, writes what
+//! is decided about them, answers, and sees to it that every partition of a transaction hears how
+//! it ended.
+//!
+//! What is decided is written and applied before anything else is decided. The end of a transaction
+//! is told to its partitions once it is below the high watermark. Its producer gets the answer when
+//! they have been told for the first time, whether all of them listened or not: the next transaction
+//! then rarely finds this one in its way. Those that did not are told again until they do.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use reka_protocol::ErrorCode;
+use reka_records::Compression;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::ask::{Ask, Reply};
+use super::coordinators::level;
+use super::load::load;
+use super::markers::{self, Outcome};
+use super::record::{Place, Txn, TxnRecord};
+use super::state::Transactions;
+use super::{Settings, state::Decision};
+use crate::coordinator::mailbox;
+use crate::coordinator::tasks::told;
+use crate::coordinator::write;
+use crate::node::Services;
+use crate::partition::Partition;
+
+type Envelope = mailbox::Envelope<Ask, Reply>;
+
+/// Questions taken from the mailbox at once.
+const TURN_MAX: usize = 256;
+/// After the log could not be read, nothing is tried for so long.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Partitions that did not listen are told again after so long.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// Tombstones written as one batch.
+const TOMBSTONES_MAX: usize = 1000;
+
+/// One partition's task.
+struct Shard {
+    services: Arc<Services>,
+    settings: Arc<Settings>,
+    partition: Arc<Partition>,
+    transactions: Transactions,
+    /// What waits for the high watermark to reach the offset.
+    uncommitted: VecDeque<Uncommitted>,
+    /// Ids whose partitions are being told.
+    telling: HashSet<Arc<str>>,
+    /// Ids some partition of which did not listen.
+    again: HashSet<Arc<str>>,
+    /// Producers that wait for theirs to be told.
+    waiting: HashMap<Arc<str>, Answer>,
+    told: mpsc::UnboundedSender<Told>,
+    /// Ids counted by the metrics.
+    counted: i64,
+    scratch: Vec<u8>,
+}
+
+type Answer = (oneshot::Sender<Reply>, Reply);
+
+struct Uncommitted {
+    end: i64,
+    deadline: Instant,
+    what: Pending,
+}
+
+/// What is done once a record is committed.
+#[derive(Default)]
+struct Pending {
+    /// The end of a transaction is told.
+    tell: Option<Arc<str>>,
+    answer: Option<Answer>,
+}
+
+impl Pending {
+    fn answer(to: oneshot::Sender<Reply>, reply: Reply) -> Pending {
+        Pending {
+            answer: Some((to, reply)),
+            tell: None,
+        }
+    }
+
+    fn tell(id: Arc<str>) -> Pending {
+        Pending {
+            tell: Some(id),
+            answer: None,
+        }
+    }
+}
+
+/// The partitions of a transaction were told.
+struct Told {
+    id: Arc<str>,
+    outcome: Outcome,
+}
+
+/// Serves the partition until the mailbox closes or `stop` is told.
+pub(super) async fn serve(
+    services: Arc<Services>,
+    partition: Arc<Partition>,
+    settings: Arc<Settings>,
+    mut mailbox: mpsc::Receiver<Envelope>,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Bounded by the ids: each is told about once at a time.
+    let (told_of, mut heard) = mpsc::unbounded_channel();
+    let mut shard = Shard {
+        services,
+        settings: settings.clone(),
+        partition,
+        transactions: Transactions::default(),
+        uncommitted: VecDeque::new(),
+        telling: HashSet::new(),
+        again: HashSet::new(),
+        waiting: HashMap::new(),
+        told: told_of,
+        counted: 0,
+        scratch: Vec::new(),
+    };
+    if !shard.load(&mut mailbox, &mut stop).await {
+        return;
+    }
+    let mut overdue = every(settings.abort_interval);
+    let mut expiry = every(settings.expire_interval);
+    let mut retry = every(RETRY_INTERVAL);
+    let mut inbox = Vec::with_capacity(TURN_MAX);
+    loop {
+        let committed = shard.uncommitted.front().map(|first| first.end);
+        let patience = shard.uncommitted.front().map(|first| first.deadline);
+        tokio::select! {
+            biased;
+            () = told(&mut stop) => return,
+            () = reached(&shard.partition, committed) => shard.release(),
+            Some(heard) = heard.recv() => shard.heard(heard),
+            count = mailbox.recv_many(&mut inbox, TURN_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                for envelope in inbox.drain(..) {
+                    shard.take(envelope);
+                }
+            }
+            () = until(patience), if patience.is_some() => shard.give_up(),
+            _ = retry.tick(), if !shard.again.is_empty() => shard.try_again(),
+            _ = overdue.tick() => shard.abort_overdue(),
+            _ = expiry.tick() => shard.forget_expired(),
+        }
+    }
+}
+
+/// Ticks at the end of each period.
+fn every(period: Duration) -> tokio::time::Interval {
+    let period = period.max(Duration::from_millis(1));
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+async fn until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
+
+/// Returns when the high watermark has reached `end`; never if nothing is waited for.
+async fn reached(partition: &Partition, end: Option<i64>) {
+    poll_fn(|task| match end {
+        None => Poll::Pending,
+        Some(end) if partition.high_watermark() >= end => Poll::Ready(()),
+        Some(end) => {
+            partition.waiters().register(task.waker());
+            match partition.high_watermark() >= end {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+impl Shard {
+    /// Reads the partition; whoever asks meanwhile is told so. False if the task is to end.
+    async fn load(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Envelope>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        loop {
+            let partition = self.partition.clone();
+            let began = Instant::now();
+            let mut reading = tokio::task::spawn_blocking(move || load(&partition));
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut reading => break outcome,
+                    envelope = mailbox.recv() => match envelope {
+                        Some(envelope) => envelope.refuse(ErrorCode::CoordinatorLoadInProgress),
+                        None => return false,
+                    },
+                    () = told(stop) => return false,
+                }
+            };
+            match outcome {
+                Ok(Ok(loaded)) => {
+                    if loaded.records > 0 {
+                        let took = began.elapsed();
+                        tracing::info!(
+                            "{}: {} transactional ids from {} records in {took:?}",
+                            self.partition,
+                            loaded.transactions.len(),
+                            loaded.records,
+                        );
+                    }
+                    self.transactions = loaded.transactions;
+                    self.count();
+                    self.finish_what_was_decided();
+                    return true;
+                }
+                Ok(Err(error)) => {
+                    tracing::error!("{}: transactions cannot be loaded: {error}", self.partition);
+                }
+                Err(error) => {
+                    tracing::error!("{}: loading transactions failed: {error}", self.partition);
+                }
+            }
+            let over = Instant::now() + PAUSE_AFTER_FAILURE;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep_until(over) => break,
+                    envelope = mailbox.recv() => match envelope {
+                        Some(envelope) => envelope.refuse(ErrorCode::CoordinatorNotAvailable),
+                        None => return false,
+                    },
+                    () = told(stop) => return false,
+                }
+            }
+        }
+    }
+
+    /// Ends that were decided before a crash, or by another leader, are told.
+    fn finish_what_was_decided(&mut self) {
+        let ending: Vec<Arc<str>> = self
+            .transactions
+            .ending()
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ending {
+            tracing::info!("{}: {id} is ended as it was decided before", self.partition);
+            self.when_committed(Pending::tell(id));
+        }
+    }
+
+    fn take(&mut self, envelope: Envelope) {
+        let mailbox::Envelope { ask, reply: to } = envelope;
+        let now_ms = self.services.clock.now_ms();
+        let level = level(&self.services);
+        let decided = self
+            .transactions
+            .decide(&self.settings, level, now_ms, &ask);
+        let Decision { record, reply } = decided;
+        let Some(record) = record else {
+            // What it rests on may not be committed yet.
+            self.when_committed(Pending::answer(to, reply));
+            return;
+        };
+        let id = record.id.clone();
+        let is_ending = record.txn.as_ref().is_some_and(|txn| txn.state.is_ending());
+        if let Err(code) = self.write(vec![record]) {
+            let _ = to.send(Reply::Refused(code));
+            return;
+        }
+        self.when_committed(Pending {
+            tell: is_ending.then_some(id),
+            answer: Some((to, reply)),
+        });
+    }
+
+    /// Writes and applies; or does neither.
+    fn write(&mut self, records: Vec<TxnRecord>) -> Result<(), ErrorCode> {
+        let level = level(&self.services);
+        write::append(
+            &self.services,
+            &self.partition,
+            Compression::None,
+            None,
+            records.iter().map(|record| record.encode(level)),
+            &mut self.scratch,
+        )?;
+        for record in records {
+            self.transactions.apply(record);
+        }
+        if cfg!(debug_assertions) {
+            self.transactions.check_invariants();
+        }
+        self.count();
+        Ok(())
+    }
+
+    /// Does something now, if all that was written is committed, or when it is.
+    fn when_committed(&mut self, what: Pending) {
+        let end = self.partition.reader().log_end();
+        if self.uncommitted.is_empty() && self.partition.high_watermark() >= end {
+            self.carry_out(what);
+            return;
+        }
+        self.uncommitted.push_back(Uncommitted {
+            end,
+            deadline: Instant::now() + self.settings.commit_timeout,
+            what,
+        });
+    }
+
+    fn release(&mut self) {
+        let high_watermark = self.partition.high_watermark();
+        while let Some(first) = self.uncommitted.pop_front() {
+            if first.end > high_watermark {
+                self.uncommitted.push_front(first);
+                return;
+            }
+            self.carry_out(first.what);
+        }
+    }
+
+    /// Clients have waited for too long, and had better ask again. What is to be told waits on.
+    fn give_up(&mut self) {
+        let now = Instant::now();
+        for waiting in &mut self.uncommitted {
+            if waiting.deadline > now {
+                break;
+            }
+            waiting.deadline = now + self.settings.commit_timeout;
+            if let Some((to, _)) = waiting.what.answer.take() {
+                let _ = to.send(Reply::Refused(ErrorCode::CoordinatorNotAvailable));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, what: Pending) {
+        match (what.tell, what.answer) {
+            (Some(id), answer) => {
+                if let Some(answer) = answer {
+                    self.waiting.insert(id.clone(), answer);
+                }
+                self.tell(&id);
+            }
+            // A client that went does not mind.
+            (None, Some((to, reply))) => drop(to.send(reply)),
+            (None, None) => {}
+        }
+    }
+
+    /// Tells the partitions of a transaction how it ended.
+    fn tell(&mut self, id: &Arc<str>) {
+        let Some(txn) = self
+            .transactions
+            .get(id)
+            .filter(|txn| txn.state.is_ending())
+        else {
+            self.answer(id);
+            return;
+        };
+        if self.telling.contains(id) {
+            return;
+        }
+        let marker = txn.marker(self.partition.leader_epoch());
+        let (of_groups, of_data): (Vec<Place>, Vec<Place>) = txn
+            .partitions
+            .iter()
+            .cloned()
+            .partition(markers::is_of_groups);
+        let services = &self.services;
+        let data = worst(
+            of_data
+                .iter()
+                .map(|place| markers::write(services, place, &marker)),
+        );
+        if of_groups.is_empty() {
+            self.heard(Told {
+                id: id.clone(),
+                outcome: data,
+            });
+            return;
+        }
+        self.telling.insert(id.clone());
+        let (services, told, id) = (services.clone(), self.told.clone(), id.clone());
+        tokio::task::spawn_local(async move {
+            let mut outcomes = vec![data];
+            for place in &of_groups {
+                outcomes.push(markers::write_to_groups(&services, place, marker).await);
+            }
+            let outcome = worst(outcomes.into_iter());
+            // The task may have ended; whoever reads the partition next goes on with it.
+            let _ = told.send(Told { id, outcome });
+        });
+    }
+
+    fn heard(&mut self, told: Told) {
+        let Told { id, outcome } = told;
+        self.telling.remove(&id);
+        match outcome {
+            Outcome::Done => self.complete(&id),
+            Outcome::Again(code) => {
+                if self.again.insert(id.clone()) {
+                    tracing::debug!(
+                        "{id}: the end of its transaction is told again: {}",
+                        code.name()
+                    );
+                }
+            }
+            Outcome::Fenced => {
+                self.again.remove(&id);
+            }
+        }
+        self.answer(&id);
+    }
+
+    fn complete(&mut self, id: &Arc<str>) {
+        self.again.remove(id);
+        let now_ms = self.services.clock.now_ms();
+        let Some(record) = self.transactions.complete(id, now_ms) else {
+            return;
+        };
+        let committed = self.transactions.get(id).map(Txn::is_commit);
+        match self.write(vec![record]) {
+            Ok(()) => self
+                .services
+                .metrics
+                .transactions
+                .ended(committed.unwrap_or_default()),
+            // The partitions are told again, which does no harm, and this is written then.
+            Err(_) => drop(self.again.insert(id.clone())),
+        }
+    }
+
+    fn answer(&mut self, id: &Arc<str>) {
+        if let Some((to, reply)) = self.waiting.remove(id) {
+            let _ = to.send(reply);
+        }
+    }
+
+    fn try_again(&mut self) {
+        for id in self.again.clone() {
+            self.tell(&id);
+        }
+    }
+
+    fn abort_overdue(&mut self) {
+        let now_ms = self.services.clock.now_ms();
+        for record in self.transactions.overdue(level(&self.services), now_ms) {
+            let id = record.id.clone();
+            let Some(txn) = self.transactions.get(&id) else {
+                continue;
+            };
+            let (producer, timeout_ms) = (txn.producer, txn.timeout_ms);
+            let age_ms = now_ms.saturating_sub(txn.started_ms);
+            if self.write(vec![record]).is_err() {
+                continue;
+            }
+            self.services.metrics.transactions.timed_out.inc();
+            tracing::info!(
+                "{id}: producer {} epoch {} has not ended its transaction in {age_ms} ms, \
+                 {timeout_ms} are allowed: it is aborted",
+                producer.id,
+                producer.epoch
+            );
+            self.when_committed(Pending::tell(id));
+        }
+    }
+
+    fn forget_expired(&mut self) {
+        let now_ms = self.services.clock.now_ms();
+        let expired = self.transactions.expired(&self.settings, now_ms);
+        let mut forgotten = 0;
+        for tombstones in expired.chunks(TOMBSTONES_MAX) {
+            if self.write(tombstones.to_vec()).is_err() {
+                break;
+            }
+            forgotten += tombstones.len();
+        }
+        if forgotten > 0 {
+            tracing::info!(
+                "{}: {forgotten} transactional ids that nobody uses are forgotten",
+                self.partition
+            );
+        }
+    }
+
+    /// Tells how many ids there are, if that has changed.
+    fn count(&mut self) {
+        let now = i64::try_from(self.transactions.len()).unwrap_or(i64::MAX);
+        let metrics = &self.services.metrics.transactions;
+        metrics.ids.add(now - self.counted);
+        self.counted = now;
+    }
+}
+
+/// What a task counted is no longer here once it ends.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.services.metrics.transactions.ids.sub(self.counted);
+    }
+}
+
+/// One partition that did not listen is enough to try again, one that is fenced to leave it.
+fn worst(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
+    outcomes.fold(Outcome::Done, |worst, outcome| match (worst, outcome) {
+        (Outcome::Fenced, _) | (_, Outcome::Fenced) => Outcome::Fenced,
+        (again @ Outcome::Again(_), _) | (_, again @ Outcome::Again(_)) => again,
+        (Outcome::Done, Outcome::Done) => Outcome::Done,
+    })
+}

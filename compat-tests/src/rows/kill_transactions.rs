@@ -1,0 +1,392 @@
+//! `kill -9` of the broker and of its clients at random moments while they consume, transform and
+//! produce in transactions: every record is transformed exactly once, and no transaction is torn.
+//!
+//! Three programs with Java's client, new and old, so that both versions of the protocol are in it,
+//! share a group; each has a transactional id of its own, which the next one of its name takes over.
+//! Each record moves money between two partitions: what readers of committed data find there adds up
+//! to nothing. `REKA_KILL_ROUNDS` sets how many kills (100 on demand), `REKA_KILL_SEED` repeats their
+//! moments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
+use reka_protocol::kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use reka_protocol::kafka_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsTopic,
+};
+use reka_protocol::kafka_protocol::messages::produce_request::{
+    PartitionProduceData, TopicProduceData,
+};
+use reka_protocol::kafka_protocol::messages::{
+    BrokerId, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName,
+};
+use reka_protocol::kafka_protocol::protocol::StrBytes;
+use reka_records::{BatchBuilder, batches};
+
+use super::raw::{Random, answer, now, number};
+use crate::clients::prepare;
+use crate::context::Context;
+use crate::control::java::Java;
+use crate::differential::Side;
+use crate::error::{Error, Result};
+use crate::ports;
+use crate::process::Process;
+use crate::reka::Reka;
+use crate::rows::{Row, Tier, Verdict};
+use crate::wait;
+
+pub(super) const ROW: Row = Row {
+    name: "kill-transactions",
+    tiers: &[Tier::Ci],
+    about: "kill -9 of broker and clients that consume, transform and produce: each record once, none torn",
+    run,
+};
+
+const ROUNDS: u64 = 6;
+const PARTITIONS: i32 = 2;
+const TOPICS: [&str; 3] = ["in", "out", "money"];
+/// Records that come in between two kills.
+const RECORDS: u64 = 40;
+/// A round lasts between these, in milliseconds.
+const ROUND_MS: std::ops::Range<u64> = 300..2500;
+const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(120);
+const KILL_TIME_MAX: Duration = Duration::from_secs(20);
+const RECORD_BYTES_MAX: usize = 1 << 20;
+/// Overdue transactions are looked for often, and groups do not wait.
+const BROKER: &[&str] = &[
+    "group.initial.rebalance.delay.ms=0",
+    "offsets.topic.num.partitions=2",
+    "transaction.state.log.num.partitions=2",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms=200",
+];
+
+fn run(ctx: &Context) -> Result<Verdict> {
+    let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
+    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(|| now().as_nanos() as u64);
+    let judged = kill_again_and_again(ctx, rounds, seed);
+    let seen = judged.map_err(|error| {
+        Error::refused(
+            format!("REKA_KILL_SEED={seed} REKA_KILL_ROUNDS={rounds}"),
+            error.to_string(),
+        )
+    })?;
+    Ok(Verdict::Passed(format!("{seen}, seed {seed}")))
+}
+
+/// What is killed, and started again.
+struct World<'a> {
+    server: &'a Path,
+    home: &'a Path,
+    address: SocketAddr,
+    javas: &'a [Java],
+    reka: Option<Reka>,
+    workers: Vec<Process>,
+}
+
+impl World<'_> {
+    fn start_broker(&mut self) -> Result<()> {
+        let broker = Reka::start_at(self.address, self.server, self.home, &[], BROKER)?;
+        self.reka = Some(broker);
+        Ok(())
+    }
+
+    fn start_worker(&self, index: usize) -> Result<Process> {
+        let java = &self.javas[index % self.javas.len()];
+        let mut command = java.command("Transform", "WARN");
+        command.args([format!("transform-{index}"), self.address.to_string()]);
+        let log = self.home.join(format!("worker-{index}.log"));
+        Process::start("run a transforming client", &mut command, &log, &log)
+    }
+
+    /// A client that has failed is started again, as its supervisor would.
+    fn revive(&mut self) -> Result<usize> {
+        let mut revived = 0;
+        for index in 0..self.workers.len() {
+            if self.workers[index].expect_running().is_err() {
+                self.workers[index] = self.start_worker(index)?;
+                revived += 1;
+            }
+        }
+        Ok(revived)
+    }
+}
+
+fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String> {
+    let sources = ctx.client_sources("java");
+    let old_jars = prepare::maven(ctx, "kafka-clients", &sources.join("pom.xml"))?;
+    let old = Java::with_classes_of(ctx, &old_jars, &sources.join("src"))?;
+    let new = Java::with_compiled_classes(ctx)?;
+    let javas = [new, old];
+    let server = Reka::build(ctx)?;
+    let home = ctx.work().join("reka");
+    let [port] = ports::free().map_err(Error::io("find a free port"))?;
+    let mut world = World {
+        server: &server,
+        home: &home,
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        javas: &javas,
+        reka: None,
+        workers: Vec::new(),
+    };
+    world.start_broker()?;
+    create_topics(world.address)?;
+    for index in 0..3 {
+        let worker = world.start_worker(index)?;
+        world.workers.push(worker);
+    }
+    let mut random = Random::new(seed);
+    let mut records = 0;
+    let (mut brokers, mut clients, mut revived) = (0, 0, 0);
+    feed(world.address, &mut records)?;
+    wait::until("wait for the first record", CATCH_UP_TIME_MAX, || {
+        world.revive()?;
+        Ok((!committed(world.address, "out")?.is_empty()).then_some(()))
+    })?;
+    for _ in 0..rounds {
+        feed(world.address, &mut records)?;
+        // The moment of the kill is what is tried out here, not something that is waited for.
+        std::thread::sleep(Duration::from_millis(random.within(ROUND_MS)));
+        revived += world.revive()?;
+        match random.within(0..4) {
+            0 | 1 => {
+                if let Some(reka) = world.reka.take() {
+                    reka.kill()?;
+                }
+                world.start_broker()?;
+                brokers += 1;
+            }
+            victim => {
+                let index = victim as usize;
+                let next = world.start_worker(index)?;
+                // The next one is there already: it takes over from one that still runs.
+                std::mem::replace(&mut world.workers[index], next).kill(KILL_TIME_MAX)?;
+                clients += 1;
+            }
+        }
+    }
+    let wanted = records as usize;
+    wait::until("wait for every record", CATCH_UP_TIME_MAX, || {
+        revived += world.revive()?;
+        let out = committed(world.address, "out")?;
+        Ok((out.len() >= wanted).then_some(()))
+    })?;
+    for worker in world.workers.drain(..) {
+        worker.kill(KILL_TIME_MAX)?;
+    }
+    // What they left open is aborted: nothing is left that hides what comes behind it.
+    wait::until("wait for the last transactions", CATCH_UP_TIME_MAX, || {
+        let settled = TOPICS.iter().map(|topic| is_settled(world.address, topic));
+        let settled: Vec<bool> = settled.collect::<Result<_>>()?;
+        Ok((!settled.contains(&false)).then_some(()))
+    })?;
+    judge(world.address, records)?;
+    if let Some(reka) = world.reka.take() {
+        reka.stop()?;
+    }
+    Ok(format!(
+        "{records} records, {brokers} kills of the broker and {clients} of clients, {revived} of which \
+         failed and began again"
+    ))
+}
+
+fn judge(address: SocketAddr, records: u64) -> Result<()> {
+    let refused = |step: &str, finding: String| Err(Error::refused(step, finding));
+    let out = committed(address, "out")?;
+    let once: BTreeSet<&String> = out.iter().collect();
+    let expected: BTreeSet<String> = (0..records).map(|n| n.to_string()).collect();
+    if once.len() != out.len() {
+        let twice = out
+            .iter()
+            .filter(|value| out.iter().filter(|v| v == value).count() > 1);
+        let twice: BTreeSet<&String> = twice.collect();
+        return refused(
+            "look for every record once",
+            format!("more than once: {twice:?}"),
+        );
+    }
+    let missing: Vec<&String> = expected.iter().filter(|n| !once.contains(n)).collect();
+    if !missing.is_empty() || once.len() != expected.len() {
+        return refused(
+            "look for every record once",
+            format!("missing: {missing:?}"),
+        );
+    }
+    let mut sums: BTreeMap<String, (i64, usize)> = BTreeMap::new();
+    for moved in committed(address, "money")? {
+        let (number, amount) = moved.split_once(':').unwrap_or((&moved, "0"));
+        let (sum, count) = sums.entry(number.to_owned()).or_default();
+        *sum += amount.parse::<i64>().unwrap_or(i64::MAX / 4);
+        *count += 1;
+    }
+    let torn: Vec<_> = sums.iter().filter(|(_, moved)| **moved != (0, 2)).collect();
+    if !torn.is_empty() || sums.len() != expected.len() {
+        let finding = format!(
+            "{} of {} moved; wrong: {torn:?}",
+            sums.len(),
+            expected.len()
+        );
+        return refused("add up the money", finding);
+    }
+    Ok(())
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+fn create_topics(address: SocketAddr) -> Result<()> {
+    let mut side = Side::new("Reka", address);
+    let topics = TOPICS.map(|name| {
+        CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(PARTITIONS)
+            .with_replication_factor(1)
+    });
+    let request = CreateTopicsRequest::default()
+        .with_topics(topics.to_vec())
+        .with_timeout_ms(10_000);
+    let created = answer(side.ask(7, &request)?, "create the topics")?;
+    match created.topics.iter().find(|topic| topic.error_code != 0) {
+        None => Ok(()),
+        Some(topic) => Err(Error::refused(
+            "create the topics",
+            format!("{:?}: error {}", topic.name, topic.error_code),
+        )),
+    }
+}
+
+/// More numbers to transform.
+fn feed(address: SocketAddr, records: &mut u64) -> Result<()> {
+    let mut side = Side::new("Reka", address);
+    for _ in 0..RECORDS {
+        let value = records.to_string();
+        let mut builder = BatchBuilder::new(0);
+        let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+        let now_ms = now().as_millis() as i64;
+        let appended = builder.append(0, now_ms, None, Some(value.as_bytes()), none);
+        debug_assert!(appended.is_ok());
+        let data = PartitionProduceData::default()
+            .with_index((*records % PARTITIONS as u64) as i32)
+            .with_records(Some(builder.finish().into()));
+        let topic = TopicProduceData::default()
+            .with_name(topic_name("in"))
+            .with_partition_data(vec![data]);
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(10_000)
+            .with_topic_data(vec![topic]);
+        let produced = answer(side.ask(9, &request)?, "feed")?;
+        let code = produced.responses[0].partition_responses[0].error_code;
+        if code != 0 {
+            return Err(Error::refused("feed", format!("error {code}")));
+        }
+        *records += 1;
+    }
+    Ok(())
+}
+
+/// Whether readers of committed data see as much of a topic as all others.
+fn is_settled(address: SocketAddr, topic: &str) -> Result<bool> {
+    let mut side = Side::new("Reka", address);
+    let mut ends = |isolation_level: i8| {
+        let all = (0..PARTITIONS).map(|index| {
+            ListOffsetsPartition::default()
+                .with_partition_index(index)
+                .with_current_leader_epoch(-1)
+                .with_timestamp(-1)
+        });
+        let topic = ListOffsetsTopic::default()
+            .with_name(topic_name(topic))
+            .with_partitions(all.collect());
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_isolation_level(isolation_level)
+            .with_topics(vec![topic]);
+        let answered = answer(side.ask(7, &request)?, "ask for the ends")?;
+        let partitions = answered
+            .topics
+            .into_iter()
+            .flat_map(|topic| topic.partitions);
+        let ends = partitions.map(|partition| partition.offset);
+        Ok::<Vec<i64>, Error>(ends.collect())
+    };
+    Ok(ends(0)? == ends(1)?)
+}
+
+/// The values a reader of committed data makes of a topic.
+fn committed(address: SocketAddr, topic: &str) -> Result<Vec<String>> {
+    let mut side = Side::new("Reka", address);
+    let mut values = Vec::new();
+    for partition in 0..PARTITIONS {
+        read_partition(&mut side, topic, partition, &mut values)?;
+    }
+    Ok(values)
+}
+
+fn read_partition(
+    side: &mut Side,
+    topic: &str,
+    partition: i32,
+    values: &mut Vec<String>,
+) -> Result<()> {
+    let spoilt = |why: String| Error::refused("read what was fetched", why);
+    let mut scratch = Vec::new();
+    let mut next = 0;
+    loop {
+        let wanted = FetchPartition::default()
+            .with_partition(partition)
+            .with_fetch_offset(next)
+            .with_partition_max_bytes(1 << 20);
+        let wanted = FetchTopic::default()
+            .with_topic(topic_name(topic))
+            .with_partitions(vec![wanted]);
+        let request = FetchRequest::default()
+            .with_max_bytes(1 << 20)
+            .with_session_epoch(-1)
+            .with_isolation_level(1)
+            .with_topics(vec![wanted]);
+        let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
+        let data = fetched.responses.remove(0).partitions.remove(0);
+        if data.error_code != 0 {
+            return Err(Error::refused(
+                "fetch",
+                format!("error {}", data.error_code),
+            ));
+        }
+        let records = data.records.unwrap_or_default();
+        if records.is_empty() {
+            return Ok(());
+        }
+        // As clients do: from its first offset on a producer's records are aborted, until its marker.
+        let mut aborted = data
+            .aborted_transactions
+            .unwrap_or_default()
+            .into_iter()
+            .peekable();
+        let mut skipped: BTreeSet<i64> = BTreeSet::new();
+        for batch in batches(&records) {
+            let batch = batch.map_err(|error| spoilt(error.to_string()))?;
+            let header = *batch.header();
+            while let Some(txn) = aborted.next_if(|txn| txn.first_offset <= header.last_offset()) {
+                skipped.insert(txn.producer_id.0);
+            }
+            next = header.last_offset() + 1;
+            if header.is_control() {
+                skipped.remove(&header.producer_id);
+                continue;
+            }
+            if header.is_transactional() && skipped.contains(&header.producer_id) {
+                continue;
+            }
+            let all = batch.records(&mut scratch, RECORD_BYTES_MAX);
+            for record in all.map_err(|error| spoilt(error.to_string()))? {
+                let record = record.map_err(|error| spoilt(error.to_string()))?;
+                let value = record.value.unwrap_or_default();
+                values.push(String::from_utf8_lossy(value).into_owned());
+            }
+        }
+    }
+}

@@ -140,14 +140,17 @@ impl ConsumerGroup {
     ) -> Result<Member, Refusal> {
         let matches = self.match_patterns(turn, image, change)?;
         let mut cause = match (&change.before, describes, matches) {
-            (None, true, _) => Some("new member"),
+            (None, true, _) | (None, _, true) => Some("new member"),
             (Some(_), true, _) => Some("member changes its subscription"),
             (_, false, true) => Some("topics of a subscription by expression changed"),
             (_, false, false) => None,
         };
         let patterns = self.patterns_after(turn);
         let mut epoch = self.epoch;
-        if cause.is_some() || self.seen != image.offset() {
+        let before = change.before.as_ref();
+        let before = before.and_then(|member| member.about.subscribed_topic_regex.as_ref());
+        let rephrased = before != change.after.about.subscribed_topic_regex.as_ref();
+        if cause.is_some() || rephrased || self.seen != image.offset() {
             let hash = self.hash_topics(image, change, &patterns);
             if hash != self.metadata_hash && cause.is_none() {
                 cause = Some("a topic that is read was created, deleted or given more partitions");
@@ -278,7 +281,8 @@ impl ConsumerGroup {
         }
     }
 
-    /// Takes over what a member says about itself; true if it reads something else from now on.
+    /// Takes over what a member says about itself; true if it reads something else from now on. What
+    /// an expression means that nobody has used yet is for [`Self::match_patterns`] to say.
     fn describe_itself(&self, turn: &mut Turn<'_>, change: &mut Change, beat: &Beat) -> bool {
         let about = &mut change.after.about;
         let before = about.clone();
@@ -310,8 +314,10 @@ impl ConsumerGroup {
             turn.step.records.push(record);
         }
         let about = &change.after.about;
-        about.subscribed_topic_names != before.subscribed_topic_names
-            || about.subscribed_topic_regex != before.subscribed_topic_regex
+        let rephrased = about.subscribed_topic_regex != before.subscribed_topic_regex;
+        let pattern = about.subscribed_topic_regex.as_ref();
+        let is_known = pattern.is_none_or(|pattern| self.patterns.contains_key(pattern));
+        about.subscribed_topic_names != before.subscribed_topic_names || (rephrased && is_known)
     }
 
     /// Matches expressions that are new or have not been looked at since the topics changed; true
@@ -349,7 +355,8 @@ impl ConsumerGroup {
             let topics = compiled.matches(image);
             let known = self.patterns.get(pattern).map(|known| &known.topics);
             if known != Some(&topics) {
-                changed = true;
+                // A new one that matches nothing changes nothing.
+                changed |= known.is_some() || !topics.is_empty();
                 let resolved = Resolved {
                     topics,
                     version,

@@ -489,6 +489,29 @@ fn a_subscription_by_expression_follows_the_topics_that_match() {
 }
 
 #[test]
+fn an_expression_that_matches_nothing_yet_leaves_the_group_in_its_epoch() {
+    let mut world = World::new();
+    let mut client = Client::new("a", &[]);
+    let beat = |client: &Client| Beat {
+        pattern: Some("foo.*".to_owned()),
+        topics: None,
+        ..client.next_beat()
+    };
+    client.take(&world.beat(beat(&client)).expect("in"));
+    assert_eq!((client.epoch, world.has("a").as_str()), (1, ""));
+    assert_eq!((world.consumers().epoch(), world.state()), (1, "Stable"));
+    world.crash();
+    assert_eq!((world.consumers().len(), world.consumers().epoch()), (1, 1));
+    world.topics(&[("foo", 3)]);
+    world.pass(10_000);
+    client.take(&world.beat(beat(&client)).expect("in"));
+    assert_eq!(
+        (client.epoch, world.has("a").as_str()),
+        (2, "foo/0 foo/1 foo/2")
+    );
+}
+
+#[test]
 fn the_assignor_most_members_want_is_used() {
     let mut world = World::new();
     world.topics(&[("t", 3), ("u", 3)]);

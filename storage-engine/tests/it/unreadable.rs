@@ -10,8 +10,7 @@ use reka_records::Compression;
 use reka_storage::fs::{Disk, OpenMode};
 use reka_storage::log_dir::Identity;
 use reka_storage::map_budget::MapBudget;
-use reka_storage::mapped::EXIT_UNREADABLE;
-use reka_storage::{Log, LogConfig, LogDir, TopicPartition};
+use reka_storage::{EXIT_UNREADABLE, Log, LogConfig, LogDir, TopicPartition};
 
 use crate::support::{append, batch, read_all};
 

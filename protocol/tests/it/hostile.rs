@@ -529,7 +529,7 @@ fn every_request_in_every_version_decodes_from_its_frame() {
                 assert_eq!(request.header.api.key, codec.key);
                 assert_eq!(request.header.version, version);
                 assert_eq!(request.header.correlation_id, 42);
-                assert_eq!(request.header.client_id.as_deref(), Some("test"));
+                assert_eq!(request.header.client_id, Some("test"));
             }
         }
     }

@@ -13,6 +13,7 @@ mod kill;
 mod kill_transactions;
 mod node;
 mod python;
+mod streams;
 mod transactions_tool;
 
 use crate::context::Context;
@@ -70,6 +71,7 @@ pub const ROWS: &[Row] = &[
     differential::ROW,
     kill::ROW,
     kill_transactions::ROW,
+    streams::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

@@ -18,6 +18,7 @@ mod kill_transactions;
 mod node;
 mod python;
 mod raw;
+mod streams;
 mod transactions_tool;
 
 use crate::context::Context;
@@ -82,6 +83,7 @@ pub const ROWS: &[Row] = &[
     churn::ROW,
     bench_groups::ROW,
     kill_transactions::ROW,
+    streams::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

@@ -7,7 +7,7 @@
 //! they have been told for the first time, whether all of them listened or not: the next transaction
 //! then rarely finds this one in its way. Those that did not are told again until they do.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -52,8 +52,8 @@ struct Shard {
     uncommitted: VecDeque<Uncommitted>,
     /// Ids whose partitions are being told.
     telling: HashSet<Arc<str>>,
-    /// Ids some partition of which did not listen.
-    again: HashSet<Arc<str>>,
+    /// Partitions that did not listen, by id; a marker is not written twice to those that did.
+    again: HashMap<Arc<str>, BTreeSet<Place>>,
     /// Producers that wait for theirs to be told.
     waiting: HashMap<Arc<str>, Answer>,
     told: mpsc::UnboundedSender<Told>,
@@ -95,9 +95,10 @@ impl Pending {
 }
 
 /// The partitions of a transaction were told.
+#[derive(Debug)]
 struct Told {
     id: Arc<str>,
-    outcome: Outcome,
+    outcomes: Vec<(Place, Outcome)>,
 }
 
 /// Serves the partition until the mailbox closes or `stop` is told.
@@ -117,7 +118,7 @@ pub(super) async fn serve(
         transactions: Transactions::default(),
         uncommitted: VecDeque::new(),
         telling: HashSet::new(),
-        again: HashSet::new(),
+        again: HashMap::new(),
         waiting: HashMap::new(),
         told: told_of,
         counted: 0,
@@ -368,53 +369,52 @@ impl Shard {
             return;
         }
         let marker = txn.marker(self.partition.leader_epoch());
-        let (of_groups, of_data): (Vec<Place>, Vec<Place>) = txn
-            .partitions
-            .iter()
-            .cloned()
-            .partition(markers::is_of_groups);
+        let wanted = self.again.get(id).unwrap_or(&txn.partitions);
+        let (of_groups, of_data): (Vec<Place>, Vec<Place>) =
+            wanted.iter().cloned().partition(markers::is_of_groups);
         let services = &self.services;
-        let data = worst(
-            of_data
-                .iter()
-                .map(|place| markers::write(services, place, &marker)),
-        );
+        let write = |place: Place| {
+            let outcome = markers::write(services, &place, &marker);
+            (place, outcome)
+        };
+        let mut told = Told {
+            id: id.clone(),
+            outcomes: of_data.into_iter().map(write).collect(),
+        };
         if of_groups.is_empty() {
-            self.heard(Told {
-                id: id.clone(),
-                outcome: data,
-            });
+            self.heard(told);
             return;
         }
         self.telling.insert(id.clone());
-        let (services, told, id) = (services.clone(), self.told.clone(), id.clone());
+        let (services, heard) = (services.clone(), self.told.clone());
         tokio::task::spawn_local(async move {
-            let mut outcomes = vec![data];
-            for place in &of_groups {
-                outcomes.push(markers::write_to_groups(&services, place, marker).await);
+            for place in of_groups {
+                let outcome = markers::write_to_groups(&services, &place, marker).await;
+                told.outcomes.push((place, outcome));
             }
-            let outcome = worst(outcomes.into_iter());
             // The task may have ended; whoever reads the partition next goes on with it.
-            let _ = told.send(Told { id, outcome });
+            let _ = heard.send(told);
         });
     }
 
     fn heard(&mut self, told: Told) {
-        let Told { id, outcome } = told;
+        let Told { id, outcomes } = told;
         self.telling.remove(&id);
-        match outcome {
-            Outcome::Done => self.complete(&id),
-            Outcome::Again(code) => {
-                if self.again.insert(id.clone()) {
-                    tracing::debug!(
-                        "{id}: the end of its transaction is told again: {}",
-                        code.name()
-                    );
-                }
+        let is_fenced = outcomes
+            .iter()
+            .any(|(_, outcome)| *outcome == Outcome::Fenced);
+        let mut again = BTreeSet::new();
+        for (place, outcome) in outcomes {
+            if let Outcome::Again(code) = outcome {
+                let (topic, index) = &place;
+                tracing::debug!("{id}: {topic}-{index} is told again: {}", code.name());
+                again.insert(place);
             }
-            Outcome::Fenced => {
-                self.again.remove(&id);
-            }
+        }
+        match (is_fenced, again.is_empty()) {
+            (true, _) => drop(self.again.remove(&id)),
+            (false, true) => self.complete(&id),
+            (false, false) => drop(self.again.insert(id.clone(), again)),
         }
         self.answer(&id);
     }
@@ -432,8 +432,8 @@ impl Shard {
                 .metrics
                 .transactions
                 .ended(committed.unwrap_or_default()),
-            // The partitions are told again, which does no harm, and this is written then.
-            Err(_) => drop(self.again.insert(id.clone())),
+            // Nobody is left to be told; this is tried again.
+            Err(_) => drop(self.again.insert(id.clone(), BTreeSet::new())),
         }
     }
 
@@ -444,7 +444,8 @@ impl Shard {
     }
 
     fn try_again(&mut self) {
-        for id in self.again.clone() {
+        let ids: Vec<Arc<str>> = self.again.keys().cloned().collect();
+        for id in ids {
             self.tell(&id);
         }
     }
@@ -504,13 +505,4 @@ impl Drop for Shard {
     fn drop(&mut self) {
         self.services.metrics.transactions.ids.sub(self.counted);
     }
-}
-
-/// One partition that did not listen is enough to try again, one that is fenced to leave it.
-fn worst(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
-    outcomes.fold(Outcome::Done, |worst, outcome| match (worst, outcome) {
-        (Outcome::Fenced, _) | (_, Outcome::Fenced) => Outcome::Fenced,
-        (again @ Outcome::Again(_), _) | (_, again @ Outcome::Again(_)) => again,
-        (Outcome::Done, Outcome::Done) => Outcome::Done,
-    })
 }

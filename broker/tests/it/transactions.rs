@@ -1116,3 +1116,45 @@ fn what_was_decided_before_a_crash_is_carried_out_after_it() {
     );
     second.stop().expect("a clean stop");
 }
+
+#[test]
+fn a_partition_that_does_not_listen_is_told_again_and_the_others_are_not() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = node(dir.path(), &[]);
+    let mut client = Client::connect(&node);
+    for topic in ["deaf", "t"] {
+        assert_eq!(create(&mut client, topic, 1), 0);
+    }
+    let producer = init(&mut client, "x");
+    for topic in ["deaf", "t"] {
+        assert_eq!(
+            produce(&mut client, "x", topic, producer, "v"),
+            ErrorCode::None
+        );
+    }
+    let partitions = &node.services().partitions;
+    let deaf = partitions.remove_topic("deaf");
+    // Decided, and so answered, though not everybody has heard.
+    let next = end(&mut client, "x", producer, true);
+    assert_eq!(
+        &*describe(&mut client, "x").transaction_state,
+        "PrepareCommit"
+    );
+    let concurrent = ErrorCode::ConcurrentTransactions;
+    assert_eq!(produce(&mut client, "x", "t", next, "w"), concurrent);
+    // Long enough for it to be told several times.
+    let later = Instant::now() + Duration::from_millis(500);
+    until("some time has passed", || Instant::now() > later);
+    assert_eq!(latest(&mut client, "t", 0), 2, "one record and one marker");
+    deaf.into_iter()
+        .for_each(|partition| partitions.insert(partition));
+    until("it has listened", || {
+        &*describe(&mut client, "x").transaction_state == "CompleteCommit"
+    });
+    for topic in ["deaf", "t"] {
+        assert_eq!(committed(&mut client, topic), ["v"]);
+        assert_eq!(latest(&mut client, topic, 0), 2);
+    }
+    assert_eq!(produce(&mut client, "x", "t", next, "w"), ErrorCode::None);
+    node.stop().expect("a clean stop");
+}

@@ -124,6 +124,93 @@ def to_group(topic):
     return produce
 
 
+def transactional(name):
+    to = producer(**{"transactional.id": PREFIX + name, "transaction.timeout.ms": 60000})
+    to.init_transactions(SECONDS)
+    return to
+
+
+def committed_values(topic, count):
+    """What readers of committed data are given, up to the topic's end; `count` is waited for."""
+    reader = Consumer({
+        "bootstrap.servers": ADDRESS,
+        "group.id": PREFIX + "reader",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+    })
+    reader.assign([TopicPartition(topic, 0, 0)])
+    values = []
+    end = time.monotonic() + SECONDS
+    at_end = False
+    while time.monotonic() < end and not (at_end and len(values) >= count):
+        message = reader.poll(0.2)
+        if message is None:
+            continue
+        at_end = message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF
+        if message.error() is None:
+            values.append(message.value())
+    reader.close()
+    return values
+
+
+def transform():
+    """Consumes, transforms and produces; every third transaction is taken back."""
+    wanted = [b"%d" % n for n in range(plan.RECORDS)]
+    errors = deliver(producer(), [(PREFIX + "in", 0, None, value, None) for value in wanted])
+    plan.same(errors, [], "delivery errors")
+    reader = Consumer({
+        "bootstrap.servers": ADDRESS,
+        "group.id": PREFIX + "transform",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+    })
+    reader.subscribe([PREFIX + "in"])
+    to = transactional("transform")
+    done, number = 0, 0
+    end = time.monotonic() + plan.DEADLINE
+    while done < plan.RECORDS and time.monotonic() < end:
+        messages = [m for m in reader.consume(7, 0.2) if m.error() is None]
+        if not messages:
+            continue
+        number += 1
+        to.begin_transaction()
+        for message in messages:
+            to.produce(PREFIX + "out", message.value() + b"!", partition=0)
+        offset = TopicPartition(PREFIX + "in", 0, messages[-1].offset() + 1)
+        to.send_offsets_to_transaction([offset], reader.consumer_group_metadata(), SECONDS)
+        if number % 3 == 2:
+            to.flush(SECONDS)
+            to.abort_transaction(SECONDS)
+            reader.seek(TopicPartition(PREFIX + "in", 0, messages[0].offset()))
+            continue
+        to.commit_transaction(SECONDS)
+        done += len(messages)
+    kept = reader.committed([TopicPartition(PREFIX + "in", 0)], SECONDS)
+    plan.same([p.offset for p in kept], [plan.RECORDS], "committed offsets")
+    reader.close()
+    found = committed_values(PREFIX + "out", plan.RECORDS)
+    plan.same(found, [value + b"!" for value in wanted], "transformed records")
+
+
+def fenced():
+    first = transactional("fenced")
+    first.begin_transaction()
+    first.produce(PREFIX + "fenced", b"first", partition=0)
+    first.flush(SECONDS)
+    second = transactional("fenced")
+    second.begin_transaction()
+    second.produce(PREFIX + "fenced", b"second", partition=0)
+    try:
+        first.commit_transaction(SECONDS)
+        code = None
+    except KafkaException as error:
+        code = error.args[0].code()
+    plan.same(code, KafkaError._FENCED, "the first producer's error")
+    second.commit_transaction(SECONDS)
+    plan.same(committed_values(PREFIX + "fenced", 1), [b"second"], "records")
+
+
 def futures(by_name):
     for future in by_name.values():
         future.result(SECONDS)
@@ -139,6 +226,7 @@ def main():
     topics = [NewTopic(PREFIX + codec, plan.CODEC_PARTITIONS, 1) for codec in plan.CODECS]
     protocols = ["classic", "consumer"]
     topics += [NewTopic(PREFIX + name, plan.GROUP_PARTITIONS, 1) for name in protocols]
+    topics += [NewTopic(PREFIX + name, 1, 1) for name in ["in", "out", "fenced"]]
     topics.append(NewTopic(PREFIX + "small", 1, 1, config={"max.message.bytes": "1000"}))
     names = [topic.topic for topic in topics]
 
@@ -192,6 +280,8 @@ def main():
         checks.run(name + " group", lambda: plan.two_members(make, to_group(topic)))
         checks.run(name + " group resumes", lambda: plan.resumes(make, to_group(topic)))
         checks.run("describe " + name + " group", committed(name))
+    checks.run("consume, transform, produce", transform)
+    checks.run("a fenced producer", fenced)
     checks.run("describe topics", describe)
     checks.run("unknown topic", unknown)
     checks.run("too large", too_large)

@@ -46,6 +46,7 @@ pub(super) const ROW: Row = Row {
 };
 
 const ROUNDS: u64 = 6;
+const WORKERS: usize = 3;
 const PARTITIONS: i32 = 2;
 const TOPICS: [&str; 3] = ["in", "out", "money"];
 /// Records that come in between two kills.
@@ -56,7 +57,7 @@ const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(120);
 const KILL_TIME_MAX: Duration = Duration::from_secs(20);
 const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Overdue transactions are looked for often, and groups do not wait.
-const BROKER: &[&str] = &[
+pub(super) const BROKER: &[&str] = &[
     "group.initial.rebalance.delay.ms=0",
     "offsets.topic.num.partitions=2",
     "transaction.state.log.num.partitions=2",
@@ -132,8 +133,8 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
         workers: Vec::new(),
     };
     world.start_broker()?;
-    create_topics(world.address)?;
-    for index in 0..3 {
+    create_topics(world.address, &TOPICS)?;
+    for index in 0..WORKERS {
         let worker = world.start_worker(index)?;
         world.workers.push(worker);
     }
@@ -150,7 +151,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
         // The moment of the kill is what is tried out here, not something that is waited for.
         std::thread::sleep(Duration::from_millis(random.within(ROUND_MS)));
         revived += world.revive()?;
-        match random.within(0..4) {
+        match random.within(0..2 + WORKERS as u64) {
             0 | 1 => {
                 if let Some(reka) = world.reka.take() {
                     reka.kill()?;
@@ -159,7 +160,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
                 brokers += 1;
             }
             victim => {
-                let index = victim as usize;
+                let index = victim as usize - 2;
                 let next = world.start_worker(index)?;
                 // The next one is there already: it takes over from one that still runs.
                 std::mem::replace(&mut world.workers[index], next).kill(KILL_TIME_MAX)?;
@@ -237,16 +238,16 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-fn create_topics(address: SocketAddr) -> Result<()> {
+pub(super) fn create_topics(address: SocketAddr, names: &[&str]) -> Result<()> {
     let mut side = Side::new("Reka", address);
-    let topics = TOPICS.map(|name| {
+    let topics = names.iter().map(|name| {
         CreatableTopic::default()
             .with_name(topic_name(name))
             .with_num_partitions(PARTITIONS)
             .with_replication_factor(1)
     });
     let request = CreateTopicsRequest::default()
-        .with_topics(topics.to_vec())
+        .with_topics(topics.collect())
         .with_timeout_ms(10_000);
     let created = answer(side.ask(7, &request)?, "create the topics")?;
     match created.topics.iter().find(|topic| topic.error_code != 0) {
@@ -262,30 +263,47 @@ fn create_topics(address: SocketAddr) -> Result<()> {
 fn feed(address: SocketAddr, records: &mut u64) -> Result<()> {
     let mut side = Side::new("Reka", address);
     for _ in 0..RECORDS {
-        let value = records.to_string();
-        let mut builder = BatchBuilder::new(0);
-        let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
-        let now_ms = now().as_millis() as i64;
-        let appended = builder.append(0, now_ms, None, Some(value.as_bytes()), none);
-        debug_assert!(appended.is_ok());
-        let data = PartitionProduceData::default()
-            .with_index((*records % PARTITIONS as u64) as i32)
-            .with_records(Some(builder.finish().into()));
-        let topic = TopicProduceData::default()
-            .with_name(topic_name("in"))
-            .with_partition_data(vec![data]);
-        let request = ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(10_000)
-            .with_topic_data(vec![topic]);
-        let produced = answer(side.ask(9, &request)?, "feed")?;
-        let code = produced.responses[0].partition_responses[0].error_code;
-        if code != 0 {
-            return Err(Error::refused("feed", format!("error {code}")));
-        }
+        let partition = (*records % PARTITIONS as u64) as i32;
+        send(&mut side, "in", partition, None, &records.to_string())?;
         *records += 1;
     }
     Ok(())
+}
+
+/// One record, outside any transaction.
+pub(super) fn send(
+    side: &mut Side,
+    topic: &str,
+    partition: i32,
+    key: Option<&str>,
+    value: &str,
+) -> Result<()> {
+    let mut builder = BatchBuilder::new(0);
+    let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+    let now_ms = now().as_millis() as i64;
+    let appended = builder.append(
+        0,
+        now_ms,
+        key.map(str::as_bytes),
+        Some(value.as_bytes()),
+        none,
+    );
+    debug_assert!(appended.is_ok());
+    let data = PartitionProduceData::default()
+        .with_index(partition)
+        .with_records(Some(builder.finish().into()));
+    let topic = TopicProduceData::default()
+        .with_name(topic_name(topic))
+        .with_partition_data(vec![data]);
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![topic]);
+    let produced = answer(side.ask(9, &request)?, "send a record")?;
+    match produced.responses[0].partition_responses[0].error_code {
+        0 => Ok(()),
+        code => Err(Error::refused("send a record", format!("error {code}"))),
+    }
 }
 
 /// Whether readers of committed data see as much of a topic as all others.
@@ -317,7 +335,7 @@ fn is_settled(address: SocketAddr, topic: &str) -> Result<bool> {
 }
 
 /// The values a reader of committed data makes of a topic.
-fn committed(address: SocketAddr, topic: &str) -> Result<Vec<String>> {
+pub(super) fn committed(address: SocketAddr, topic: &str) -> Result<Vec<String>> {
     let mut side = Side::new("Reka", address);
     let mut values = Vec::new();
     for partition in 0..PARTITIONS {

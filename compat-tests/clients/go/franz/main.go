@@ -154,6 +154,88 @@ func (m *member) Close() error {
 	return nil
 }
 
+// transform consumes, transforms and produces; every third transaction is taken back.
+func transform() error {
+	const count = 60
+	in, out := prefix+"in", prefix+"out"
+	var records []plan.Record
+	for n := range count {
+		records = append(records, plan.Record{Value: []byte(fmt.Sprint(n))})
+	}
+	if err := produce(in, "none", records); err != nil {
+		return err
+	}
+	session, err := kgo.NewGroupTransactSession(
+		kgo.SeedBrokers(address),
+		kgo.TransactionalID(prefix+"transform"),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumerGroup(prefix+"transform"),
+		kgo.ConsumeTopics(in),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.RequireStableFetchOffsets(),
+	)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	ctx, cancel := limit()
+	defer cancel()
+	for done, number := 0, 0; done < count; number++ {
+		fetches := session.PollRecords(ctx, 7)
+		if err := first(fetches.Err(), ctx.Err()); err != nil {
+			return err
+		}
+		if err := session.Begin(); err != nil {
+			return err
+		}
+		polled := 0
+		fetches.EachRecord(func(record *kgo.Record) {
+			polled++
+			value := append(slices.Clone(record.Value), '!')
+			session.Produce(ctx, &kgo.Record{Topic: out, Value: value}, nil)
+		})
+		committed, err := session.End(ctx, kgo.TransactionEndTry(number%3 != 1))
+		if err != nil {
+			return err
+		}
+		if committed {
+			done += polled
+		}
+	}
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(address),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeTopics(out),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for n := 0; n < count; {
+		fetches := client.PollFetches(ctx)
+		if err := first(fetches.Err(), ctx.Err()); err != nil {
+			return err
+		}
+		for _, record := range fetches.Records() {
+			if err := plan.Same("record", fmt.Sprintf("%d!", n), string(record.Value)); err != nil {
+				return err
+			}
+			n++
+		}
+	}
+	return nil
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func main() {
 	client, err := kgo.NewClient(kgo.SeedBrokers(address))
 	if err != nil {
@@ -169,7 +251,9 @@ func main() {
 	for _, codec := range plan.Codecs {
 		codecTopics = append(codecTopics, prefix+codec)
 	}
+	transactions := []string{prefix + "in", prefix + "out"}
 	topics = append(slices.Clone(codecTopics), prefix+"classic", prefix+"consumer", prefix+"small")
+	topics = append(topics, transactions...)
 
 	listed := func() (int, error) {
 		ctx, cancel := limit()
@@ -189,6 +273,7 @@ func main() {
 		if err := errors.Join(
 			create(plan.CodecPartitions, nil, codecTopics...),
 			create(plan.GroupPartitions, nil, prefix+"classic", prefix+"consumer"),
+			create(1, nil, transactions...),
 			create(1, map[string]*string{"max.message.bytes": &small}, prefix+"small"),
 		); err != nil {
 			return err
@@ -249,6 +334,7 @@ func main() {
 			return nil
 		})
 	}
+	checks.Run("consume, transform, produce", transform)
 	checks.Run("describe topics", func() error {
 		ctx, cancel := limit()
 		defer cancel()

@@ -1,0 +1,155 @@
+//! A Kafka Streams application with `exactly_once_v2`, a stateful count with a changelog, whose broker and
+//! instances are killed at random moments: every count of every key is told exactly once, in order.
+//!
+//! `REKA_KILL_ROUNDS` sets how many kills, `REKA_KILL_SEED` repeats their moments.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::kill::{Random, now, number};
+use super::kill_transactions::{BROKER, committed, create_topics, send};
+use crate::clients::prepare;
+use crate::context::Context;
+use crate::control::java::Java;
+use crate::differential::Side;
+use crate::error::{Error, Result};
+use crate::ports;
+use crate::process::Process;
+use crate::reka::Reka;
+use crate::rows::{Row, Tier, Verdict};
+use crate::wait;
+
+pub(super) const ROW: Row = Row {
+    name: "streams",
+    tiers: &[Tier::Ci],
+    about: "Kafka Streams counts exactly once under kill -9 of the broker and of its instances",
+    run,
+};
+
+const ROUNDS: u64 = 4;
+const INSTANCES: usize = 2;
+const KEYS: u64 = 10;
+/// Records that come in between two kills.
+const RECORDS: u64 = 100;
+/// A round lasts between these, in milliseconds.
+const ROUND_MS: std::ops::Range<u64> = 500..4000;
+const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(120);
+const KILL_TIME_MAX: Duration = Duration::from_secs(20);
+
+fn run(ctx: &Context) -> Result<Verdict> {
+    let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
+    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(|| now().as_nanos() as u64);
+    let judged = kill_again_and_again(ctx, rounds, seed);
+    let seen = judged.map_err(|error| {
+        Error::refused(
+            format!("REKA_KILL_SEED={seed} REKA_KILL_ROUNDS={rounds}"),
+            error.to_string(),
+        )
+    })?;
+    Ok(Verdict::Passed(format!("{seen}, seed {seed}")))
+}
+
+fn start_instance(java: &Java, home: &Path, address: SocketAddr, index: usize) -> Result<Process> {
+    let mut command = java.command("Count", "WARN");
+    let state = home.join(format!("state-{index}"));
+    command.arg(&state).arg(address.to_string());
+    let log = home.join(format!("streams-{index}.log"));
+    Process::start("run a Streams instance", &mut command, &log, &log)
+}
+
+fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String> {
+    let sources = ctx.client_sources("streams");
+    let jars = prepare::maven(ctx, "kafka-streams", &sources.join("pom.xml"))?;
+    let java = Java::with_classes_of(ctx, &jars, &sources.join("src"))?;
+    let server = Reka::build(ctx)?;
+    let home = ctx.work().join("reka");
+    let [port] = ports::free().map_err(Error::io("find a free port"))?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let start_broker = || Reka::start_at(address, &server, &home, &[], BROKER);
+    let mut reka = start_broker()?;
+    create_topics(address, &["in", "counts"])?;
+    let mut instances = Vec::new();
+    for index in 0..INSTANCES {
+        instances.push(start_instance(&java, &home, address, index)?);
+    }
+    let mut random = Random(seed | 1);
+    let mut records = 0;
+    let (mut brokers, mut clients) = (0, 0);
+    feed(address, &mut records)?;
+    wait::until("wait for the first count", CATCH_UP_TIME_MAX, || {
+        Ok((!committed(address, "counts")?.is_empty()).then_some(()))
+    })?;
+    for _ in 0..rounds {
+        feed(address, &mut records)?;
+        // The moment of the kill is what is tried out here, not something that is waited for.
+        std::thread::sleep(Duration::from_millis(random.within(ROUND_MS)));
+        match random.within(0..3) {
+            0 => {
+                reka.kill()?;
+                reka = start_broker()?;
+                brokers += 1;
+            }
+            victim => {
+                let index = victim as usize - 1;
+                // Its state stays where it was: what it holds must fit the changelog.
+                instances.remove(index).kill(KILL_TIME_MAX)?;
+                instances.insert(index, start_instance(&java, &home, address, index)?);
+                clients += 1;
+            }
+        }
+    }
+    let wanted = records as usize;
+    wait::until("wait for every count", CATCH_UP_TIME_MAX, || {
+        for instance in &mut instances {
+            instance.expect_running()?;
+        }
+        Ok((committed(address, "counts")?.len() >= wanted).then_some(()))
+    })?;
+    for instance in instances {
+        instance.kill(KILL_TIME_MAX)?;
+    }
+    judge(&committed(address, "counts")?, records)?;
+    reka.stop()?;
+    Ok(format!(
+        "{records} records counted, {brokers} kills of the broker and {clients} of instances"
+    ))
+}
+
+/// More records: as many of each key, each key in one partition.
+fn feed(address: SocketAddr, records: &mut u64) -> Result<()> {
+    let mut side = Side::new("Reka", address);
+    for _ in 0..RECORDS {
+        let key = format!("k{}", *records % KEYS);
+        let partition = (*records % KEYS % 2) as i32;
+        send(&mut side, "in", partition, Some(&key), "v")?;
+        *records += 1;
+    }
+    Ok(())
+}
+
+/// The counts of each key are 1, 2, 3, … in this order.
+fn judge(counts: &[String], records: u64) -> Result<()> {
+    let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+    for told in counts {
+        let (key, count) = told.split_once(':').unwrap_or((told, "0"));
+        let before = last.entry(key).or_default();
+        if count.parse() != Ok(*before + 1) {
+            let finding = format!("{told} follows {before}");
+            return Err(Error::refused(
+                "look for every count once and in order",
+                finding,
+            ));
+        }
+        *before += 1;
+    }
+    let each = records / KEYS;
+    match last.values().all(|count| *count == each) && last.len() as u64 == KEYS {
+        true => Ok(()),
+        false => Err(Error::refused(
+            "look for the last counts",
+            format!("expected {each} of each of {KEYS} keys, found {last:?}"),
+        )),
+    }
+}

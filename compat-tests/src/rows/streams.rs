@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::kill::{Random, now, number};
 use super::kill_transactions::{BROKER, committed, create_topics, send};
+use super::raw::{Random, now, number};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
@@ -74,7 +74,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
     for index in 0..INSTANCES {
         instances.push(start_instance(&java, &home, address, index)?);
     }
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut records = 0;
     let (mut brokers, mut clients) = (0, 0);
     feed(address, &mut records)?;

@@ -138,3 +138,36 @@ fn not_admitted(id: &str, ability: Ability, code: ErrorCode) -> Refused {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// KAFKA-18575 for the producers that are added to their transaction: the one before is just
+    /// about to end. To older ones it is something they know how to wait for.
+    #[test]
+    fn a_producer_is_told_in_its_own_words_why_its_batch_begins_no_transaction() {
+        let told = |ability, code| not_admitted("x", ability, code).error_code;
+        let concurrent = ErrorCode::ConcurrentTransactions;
+        assert_eq!(told(Ability::IsAdded, concurrent), concurrent);
+        let wait = ErrorCode::NotEnoughReplicas;
+        for ability in [Ability::Adds, Ability::AddsAndAborts] {
+            assert_eq!(told(ability, concurrent), wait);
+        }
+        for ability in [Ability::Adds, Ability::AddsAndAborts, Ability::IsAdded] {
+            for code in [
+                ErrorCode::NotCoordinator,
+                ErrorCode::CoordinatorNotAvailable,
+                ErrorCode::CoordinatorLoadInProgress,
+            ] {
+                assert_eq!(told(ability, code), wait);
+            }
+            for code in [
+                ErrorCode::InvalidProducerEpoch,
+                ErrorCode::TransactionAbortable,
+            ] {
+                assert_eq!(told(ability, code), code);
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! | Every | What |
 //! |---|---|
+//! | second | directories that failed are reported, and the node gives up when none is left |
 //! | new image | the partitions here follow the metadata |
 //! | `reka.flush.group.ms` | logs that were appended to are synced, all in one round |
 //! | second | files of partitions that were deleted are unlinked when their delay is over |
@@ -32,6 +33,9 @@ const CLEANER_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Between two looks for deleted partitions whose files may go.
 const UNLINK_PERIOD: Duration = Duration::from_secs(1);
 
+/// Between two looks at whether the directories are still in use.
+const DIRS_PERIOD: Duration = Duration::from_secs(1);
+
 /// The tasks.
 #[derive(Debug)]
 pub struct Background {
@@ -57,6 +61,7 @@ impl Background {
         let (at_once, upkeep) = (Duration::ZERO, logs.upkeep_delay);
         let mut tasks = vec![
             runtime.spawn(follow(services.clone(), follower, stopped.clone())),
+            spawn(at_once, DIRS_PERIOD, watch_dirs),
             spawn(
                 at_once,
                 logs.recovery_checkpoint_interval,
@@ -146,6 +151,17 @@ async fn every(
     }
 }
 
+/// Says once of each directory that it failed: whatever is done in it afterwards fails silently.
+fn watch_dirs(services: &Services) {
+    for offline in services.dirs_gone_offline() {
+        tracing::error!("{offline}; its partitions are not served until then");
+    }
+    let dirs = services.log_dirs();
+    if dirs.offline().len() == dirs.dirs().len() {
+        services.give_up("no log directory is in use any more");
+    }
+}
+
 /// Syncs what was appended since the last round. The log's lock is not held meanwhile.
 fn flush(services: &Services) {
     for partition in services.partitions.all() {
@@ -155,6 +171,9 @@ fn flush(services: &Services) {
         let Some(_upkeep) = partition.upkeep() else {
             continue;
         };
+        if partition.is_offline() {
+            continue;
+        }
         let Some(flush) = partition.log().begin_flush() else {
             continue;
         };
@@ -179,6 +198,9 @@ fn flush(services: &Services) {
 fn checkpoint(services: &Services) {
     services.note_high_watermarks();
     for dir in services.log_dirs().dirs() {
+        if dir.env().health.check().is_err() {
+            continue;
+        }
         if let Err(error) = dir.checkpoint() {
             tracing::error!("checkpoints were not stored: {error}");
         }
@@ -198,6 +220,9 @@ fn expire(services: &Services) {
         let Some(mut log) = partition.log_to_change() else {
             continue;
         };
+        if log.is_offline() {
+            continue;
+        }
         let expired = log.apply_retention(high_watermark, now_ms);
         let unlinked = log.unlink_deleted(now_ms);
         drop(log);
@@ -230,7 +255,7 @@ fn compact(services: &Services) {
     let now_ms = services.clock.now_ms();
     for partition in services.partitions.all() {
         let high_watermark = partition.high_watermark();
-        if !partition.settings().compact {
+        if !partition.settings().compact || partition.is_offline() {
             continue;
         }
         let Some(_upkeep) = partition.upkeep() else {

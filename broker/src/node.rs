@@ -4,10 +4,10 @@
 //! metadata quorum leads, this broker registers, its partitions are opened, and only then sockets
 //! are bound: a client that gets in is served.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use reka_protocol::messages::TopicRef;
@@ -18,6 +18,7 @@ use reka_raft::record::{
 use reka_raft::{MetadataImage, MetadataQuorum, ProposeError, QuorumOptions, StartError, Voter};
 use reka_records::validate::Rules;
 use reka_storage::fs::Disk;
+use reka_storage::health::DirOffline;
 use reka_storage::log_dir::Identity;
 pub use reka_storage::log_dir::LogDirError;
 use reka_storage::log_dirs::LogDirs;
@@ -97,6 +98,10 @@ pub struct Services {
     /// How much is told.
     pub loggers: Loggers,
     log_dirs: Arc<LogDirs>,
+    /// Directories whose failure was reported.
+    reported: Mutex<BTreeSet<PathBuf>>,
+    /// Who is told when the node cannot go on.
+    owner: Mutex<Option<mpsc::Sender<String>>>,
     names: Arc<TopicNames>,
     broker_epoch: i64,
     directory_id: Uuid,
@@ -244,6 +249,31 @@ impl Services {
                 let high_watermarks = &dir.env().high_watermarks;
                 high_watermarks.set(&name, partition.high_watermark());
             }
+        }
+    }
+
+    /// Directories that failed since this was asked last.
+    pub(crate) fn dirs_gone_offline(&self) -> Vec<DirOffline> {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let offline = self.log_dirs.offline().into_iter();
+        offline
+            .filter(|offline| reported.insert(offline.dir.clone()))
+            .collect()
+    }
+
+    /// Who owns the node is told when it cannot go on, and why; stopping it is up to them.
+    pub fn tell_owner(&self, owner: mpsc::Sender<String>) {
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+    }
+
+    pub(crate) fn give_up(&self, why: &str) {
+        let owner = self
+            .owner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(owner) = owner {
+            let _ = owner.send(why.to_owned());
         }
     }
 
@@ -422,6 +452,8 @@ impl Node {
             transactions: txn::Coordinators::default(),
             loggers,
             log_dirs,
+            reported: Mutex::default(),
+            owner: Mutex::default(),
             names,
             broker_epoch,
             directory_id,

@@ -7,7 +7,7 @@
 //! | 2 | the command line or the configuration is wrong |
 //! | 3 | the node ran, and could not leave its data as a clean stop does |
 //! | 4 | an address cannot be listened on: another process has the port |
-//! | 5 | the data directory cannot be used: missing rights, a damaged file, a failing disk |
+//! | 5 | the data directory cannot be used, or no longer: missing rights, a damaged file, a failing disk |
 //! | 6 | the data directory is in use by another process |
 //! | 7 | the data directory belongs to another broker or another cluster |
 //! | 8 | a part of a data file could not be read, and there was no memory to go on without it |
@@ -16,8 +16,9 @@ mod command_line;
 mod dump;
 mod format;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::mpsc;
 
 use command_line::{Command, USAGE};
 use reka_broker::config::{self, Config, LoggingConfig, Sources};
@@ -158,21 +159,22 @@ fn run(config: Config) -> ExitCode {
         }
     };
     let services = node.services();
-    println!(
-        "reka {} is ready, node {}",
-        env!("CARGO_PKG_VERSION"),
-        services.broker_id
-    );
-    for listener in node.listeners() {
-        println!("  kafka  {} ({})", listener.bound, listener.name);
+    // Nobody has to read it: a closed pipe is no reason to end.
+    let _ = std::io::stdout().write_all(banner(&node).as_bytes());
+    let (end, ended) = mpsc::channel();
+    services.tell_owner(end.clone());
+    std::thread::spawn(move || {
+        let _ = signals.forever().next();
+        // Without a reason: somebody wants it to.
+        let _ = end.send(String::new());
+    });
+    let why = ended.recv().unwrap_or_default();
+    if !why.is_empty() {
+        eprintln!("reka: {why}; the log says which failed and what to do");
+        // What can be stopped is; there is nowhere to leave the data as a clean stop does.
+        let _ = node.stop();
+        return ExitCode::from(EXIT_DIRECTORY);
     }
-    if let Some(address) = node.http() {
-        println!("  http   {address} (/metrics, /health, /ready)");
-    }
-    for dir in services.log_dirs().dirs() {
-        println!("  data   {}", dir.path().display());
-    }
-    let _ = signals.forever().next();
     match node.stop() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -180,6 +182,23 @@ fn run(config: Config) -> ExitCode {
             ExitCode::from(EXIT_STOP)
         }
     }
+}
+
+/// Where the node is found.
+fn banner(node: &Node) -> String {
+    let services = node.services();
+    let version = env!("CARGO_PKG_VERSION");
+    let mut lines = format!("reka {version} is ready, node {}\n", services.broker_id);
+    for listener in node.listeners() {
+        lines += &format!("  kafka  {} ({})\n", listener.bound, listener.name);
+    }
+    if let Some(address) = node.http() {
+        lines += &format!("  http   {address} (/metrics, /health, /ready)\n");
+    }
+    for dir in services.log_dirs().dirs() {
+        lines += &format!("  data   {}\n", dir.path().display());
+    }
+    lines
 }
 
 /// Starts logging to standard error, at levels that can be changed while it runs.

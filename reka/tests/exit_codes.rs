@@ -102,6 +102,27 @@ fn a_directory_that_cannot_be_made_is_5() {
 }
 
 #[test]
+fn a_directory_that_fails_while_it_is_used_is_5_and_reported_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let soon = "log.flush.offset.checkpoint.interval.ms=50";
+    let mut running = Running::start(reka(&data, &[soon]));
+    std::fs::rename(&data, dir.path().join("gone")).expect("moved away");
+    let deadline = Instant::now() + PATIENCE;
+    while running.0.try_wait().expect("a process").is_none() {
+        assert!(Instant::now() < deadline, "it goes on without its data");
+        std::thread::yield_now();
+    }
+    assert_eq!(running.0.wait().expect("ended").code(), Some(5));
+    let mut said = String::new();
+    let stderr = running.0.stderr.as_mut().expect("standard error");
+    std::io::Read::read_to_string(stderr, &mut said).expect("text");
+    assert_eq!(said.matches("is offline since").count(), 1, "{said}");
+    assert!(said.contains("no log directory is in use"), "{said}");
+    assert!(said.contains(&data.display().to_string()), "{said}");
+}
+
+#[test]
 fn a_directory_in_use_is_6() {
     let dir = tempfile::tempdir().expect("a folder");
     let _first = Running::start(reka(dir.path(), &[]));

@@ -146,6 +146,11 @@ impl Log {
         self.durability.recovery_point()
     }
 
+    /// Its directory failed: nothing is done in it any more.
+    pub fn is_offline(&self) -> bool {
+        self.env.health.check().is_err()
+    }
+
     /// The producers of the partition.
     pub fn producers(&self) -> &ProducerState {
         &self.producers

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::{LogError, OpenError};
 use crate::format::TopicPartition;
 use crate::fs::{Disk, DiskError};
+use crate::health::DirOffline;
 use crate::log::Log;
 use crate::log_dir::{Identity, LogDir, LogDirError, Opened, ToOpen};
 use crate::map_budget::MapBudget;
@@ -261,6 +262,12 @@ impl LogDirs {
             Some(offline.to_string())
         });
         failed.chain(offline).next()
+    }
+
+    /// The directories that failed while they were in use, with why.
+    pub fn offline(&self) -> Vec<DirOffline> {
+        let checks = self.dirs.iter().map(|dir| dir.env().health.check());
+        checks.filter_map(Result::err).collect()
     }
 
     /// Where a partition that nobody has goes: to the directory in use with the fewest.

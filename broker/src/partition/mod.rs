@@ -107,6 +107,11 @@ impl Partition {
         (!self.deleted.load(Ordering::Relaxed)).then_some(log)
     }
 
+    /// Its directory failed.
+    pub fn is_offline(&self) -> bool {
+        self.log().is_offline()
+    }
+
     /// For work on the files without the log's lock: as long as it is held, the partition is not
     /// deleted. `None` once it is.
     pub fn upkeep(&self) -> Option<MutexGuard<'_, ()>> {

@@ -5,6 +5,7 @@
 //! | 1 | flexible encoding |
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use reka_protocol::kafka_protocol::messages::alter_client_quotas_request::EntryData as Entry;
 use reka_protocol::kafka_protocol::messages::alter_client_quotas_response::{
@@ -14,10 +15,14 @@ use reka_protocol::kafka_protocol::messages::{
     AlterClientQuotasRequest, AlterClientQuotasResponse,
 };
 use reka_raft::record::QuotaEntity;
+use tokio::time::Instant;
 
 use super::text::message;
 use super::{Call, Context, Handler};
 use crate::metadata::quotas::{Op, alter, host_of, no_address};
+
+/// How long the names of hosts in a request are looked up, all together.
+const LOOKUP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Sets and unsets quotas.
 #[derive(Debug)]
@@ -32,10 +37,15 @@ impl Handler for AlterClientQuotas {
         request: AlterClientQuotasRequest,
     ) -> AlterClientQuotasResponse {
         let mut entries = Vec::with_capacity(request.entries.len());
+        let deadline = Instant::now() + LOOKUP_TIME_MAX;
         for entry in request.entries {
             // Looked up before anything is changed: a change waits for nobody.
             let known = match host_of(&entity(&entry)) {
-                Some(host) => tokio::net::lookup_host((host, 0)).await.is_ok(),
+                Some(host) => {
+                    let lookup = tokio::net::lookup_host((host, 0));
+                    let found = tokio::time::timeout_at(deadline, lookup).await;
+                    found.is_ok_and(|found| found.is_ok())
+                }
                 None => true,
             };
             entries.push((entry, known));

@@ -399,3 +399,29 @@ fn without_its_metadata_a_directory_is_left_as_it_is() {
     node.stop().expect("a clean stop");
     assert_eq!(place.names("a"), ["t-0", "t-1"]);
 }
+
+#[test]
+fn records_that_a_failed_directory_holds_are_not_synced_again_and_again() {
+    let place = Place::new();
+    let node = place.start(&["a", "b"], &["reka.flush.group.ms=600000"]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 2, &[]);
+    let in_b = indexes(&describe(&mut client)[1])[0];
+    assert_eq!(produce(&mut client, in_b, "x"), 0);
+    node.services().log_dirs().dirs()[1]
+        .env()
+        .health
+        .fail(&DiskError {
+            op: Op::Sync,
+            path: place.dir("b"),
+            source: std::io::Error::from_raw_os_error(5),
+        });
+    assert_eq!(produce(&mut client, 1 - in_b, "x"), 0);
+    for _ in 0..3 {
+        reka_broker::background::flush(node.services());
+    }
+    let here = node.services().partitions.get("t", 1 - in_b);
+    assert_eq!(here.expect("a partition").flushed(), 1);
+    assert_eq!(node.services().metrics.requests.flush_failures.get(), 0);
+    node.stop().expect_err("one directory failed");
+}

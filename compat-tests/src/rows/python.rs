@@ -40,7 +40,7 @@ fn run(ctx: &Context) -> Result<Verdict> {
 }
 
 /// A virtual environment. It belongs to one release of Python, which is part of its key.
-fn environment(ctx: &Context) -> Result<PathBuf> {
+pub(super) fn environment(ctx: &Context) -> Result<PathBuf> {
     const ASK_TIME_MAX: Duration = Duration::from_secs(30);
     let requirements = ctx.client_sources("python").join("requirements.txt");
     let version = ctx.work().join("python-version.txt");

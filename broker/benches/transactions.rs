@@ -29,10 +29,12 @@ use reka_protocol::kafka_protocol::messages::{
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_records::BatchBuilder;
 use rustix::time::{ClockId, clock_gettime};
-use support::{Client, produce_request, start_with, topic_name};
+use support::{Client, fetch_request, produce_request, start_with, topic_name};
 
 const TOPIC: &str = "t";
 const IDS: usize = 100_000;
+const TRANSACTIONS_READ: usize = 2_000;
+const READ_ROUNDS: usize = 6;
 const SETTINGS: &[&str] = &[
     "offsets.topic.num.partitions=4",
     "transaction.state.log.num.partitions=4",
@@ -47,6 +49,8 @@ fn main() {
         let dir = tempfile::tempdir().expect("a folder");
         transactions(dir.path(), producers, Duration::from_secs(seconds));
     }
+    let dir = tempfile::tempdir().expect("a folder");
+    read(dir.path());
     let dir = tempfile::tempdir().expect("a folder");
     load(dir.path());
 }
@@ -142,8 +146,7 @@ fn processor_time() -> Duration {
     Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
 }
 
-fn transactions(dir: &Path, producers: usize, time: Duration) {
-    let node = node(dir);
+fn create_topic(client: &mut Client) {
     let topic = CreatableTopic::default()
         .with_name(topic_name(TOPIC))
         .with_num_partitions(1)
@@ -151,7 +154,77 @@ fn transactions(dir: &Path, producers: usize, time: Duration) {
     let create = CreateTopicsRequest::default()
         .with_topics(vec![topic])
         .with_timeout_ms(10_000);
-    Client::connect(&node).call(7, &create);
+    client.call(7, &create);
+}
+
+/// Reads of a log of transactions, every tenth of them aborted, by both kinds of readers in turns.
+fn read(dir: &Path) {
+    let node = node(dir);
+    let mut client = Client::connect(&node);
+    create_topic(&mut client);
+    let mut producer = begin(&mut client, "x");
+    let now_ms = reka_broker::clock::Clock.now_ms();
+    for number in 0..TRANSACTIONS_READ {
+        let mut builder = BatchBuilder::new(0)
+            .producer(producer.0, producer.1, 0)
+            .transactional();
+        for at in 0..100 {
+            let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+            let appended = builder.append(at, now_ms, None, Some(&[b'v'; 1000]), none);
+            appended.expect("a record");
+        }
+        let produce = produce_request(TOPIC, builder.finish())
+            .with_acks(-1)
+            .with_transactional_id(Some(id("x")));
+        client.call(12, &produce);
+        let end = EndTxnRequest::default()
+            .with_transactional_id(id("x"))
+            .with_producer_id(ProducerId(producer.0))
+            .with_producer_epoch(producer.1)
+            .with_committed(number % 10 != 0);
+        let ended = client.call(5, &end);
+        producer = (ended.producer_id.0, ended.producer_epoch);
+    }
+    let mut took = [Duration::ZERO; 2];
+    let mut bytes = 0;
+    for _ in 0..READ_ROUNDS {
+        for isolation in [0, 1] {
+            let began = Instant::now();
+            bytes = read_all(&mut client, isolation);
+            took[isolation as usize] += began.elapsed();
+        }
+    }
+    let all = (bytes * READ_ROUNDS) as f64 / f64::from(1 << 20);
+    let [uncommitted, committed] = took.map(|took| all / took.as_secs_f64());
+    figure("read_uncommitted", uncommitted, "MiB/s");
+    figure("read_committed", committed, "MiB/s");
+    figure(
+        "read_committed_ratio",
+        committed / uncommitted * 100.0,
+        "% of uncommitted",
+    );
+    node.stop().expect("a clean stop");
+}
+
+fn read_all(client: &mut Client, isolation: i8) -> usize {
+    let (mut next, mut bytes) = (0, 0);
+    loop {
+        let fetch = fetch_request(TOPIC, next, 0).with_isolation_level(isolation);
+        let mut answer = client.call(12, &fetch);
+        let partition = answer.responses.remove(0).partitions.remove(0);
+        let records = partition.records.unwrap_or_default();
+        let last = reka_records::batches(&records).flatten().last();
+        let Some(last) = last else {
+            return bytes;
+        };
+        next = last.header().last_offset() + 1;
+        bytes += records.len();
+    }
+}
+
+fn transactions(dir: &Path, producers: usize, time: Duration) {
+    let node = node(dir);
+    create_topic(&mut Client::connect(&node));
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let (began, used_before) = (Instant::now(), processor_time());
     std::thread::scope(|scope| {

@@ -1158,3 +1158,26 @@ fn a_partition_that_does_not_listen_is_told_again_and_the_others_are_not() {
     assert_eq!(produce(&mut client, "x", "t", next, "w"), ErrorCode::None);
     node.stop().expect("a clean stop");
 }
+
+#[test]
+fn a_transactional_batch_that_wants_no_answer_gets_none_and_counts() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = node(dir.path(), &[]);
+    let mut client = Client::connect(&node);
+    assert_eq!(create(&mut client, "t", 1), 0);
+    let producer = init(&mut client, "x");
+    let request = |producer| {
+        produce_request("t", batch(producer, 0, "v"))
+            .with_acks(0)
+            .with_transactional_id(Some(id("x")))
+    };
+    client.send(PRODUCE_ADDS, &request(producer));
+    // The next answer is that of the next question.
+    assert_eq!(&*describe(&mut client, "x").transaction_state, "Ongoing");
+    end(&mut client, "x", producer, true);
+    assert_eq!(committed(&mut client, "t"), ["v"]);
+    // Of an epoch that is over: the connection is closed, which is all such a client can notice.
+    client.send(PRODUCE_ADDS, &request(producer));
+    assert!(client.is_closed());
+    node.stop().expect("a clean stop");
+}

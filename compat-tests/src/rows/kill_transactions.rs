@@ -1,8 +1,8 @@
 //! `kill -9` of the broker and of its clients at random moments while they consume, transform and
 //! produce in transactions: every record is transformed exactly once, and no transaction is torn.
 //!
-//! Three programs with Java's client, new and old, so that both versions of the protocol are in it,
-//! share a group; each has a transactional id of its own, which the next one of its name takes over.
+//! Three programs share a group: Java's client, new and old, and librdkafka, so that both versions of
+//! the protocol are in it; each has a transactional id of its own, which the next one of its name takes over.
 //! Each record moves money between two partitions: what readers of committed data find there adds up
 //! to nothing. `REKA_KILL_ROUNDS` sets how many kills (100 on demand), `REKA_KILL_SEED` repeats their
 //! moments.
@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -35,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::ports;
 use crate::process::Process;
 use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Row, Tier, Verdict, python};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
@@ -47,7 +48,7 @@ pub(super) const ROW: Row = Row {
 
 const ROUNDS: u64 = 6;
 const WORKERS: usize = 3;
-const PARTITIONS: i32 = 2;
+const PARTITIONS: i32 = 3;
 const TOPICS: [&str; 3] = ["in", "out", "money"];
 /// Records that come in between two kills.
 const RECORDS: u64 = 40;
@@ -77,12 +78,35 @@ fn run(ctx: &Context) -> Result<Verdict> {
     Ok(Verdict::Passed(format!("{seen}, seed {seed}")))
 }
 
+/// Makes the command line of a program that transforms; its id and the address come behind it.
+type StockClient = Box<dyn Fn() -> Command>;
+
+/// Both versions of the protocol are spoken, by Java's client and by librdkafka.
+fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
+    let sources = ctx.client_sources("java");
+    let old_jars = prepare::maven(ctx, "kafka-clients", &sources.join("pom.xml"))?;
+    let old = Java::with_classes_of(ctx, &old_jars, &sources.join("src"))?;
+    let new = Java::with_compiled_classes(ctx)?;
+    let python = python::environment(ctx)?.join("bin/python");
+    let program = ctx.client_sources("python").join("transform_confluent.py");
+    Ok([
+        Box::new(move || new.command("Transform", "WARN")),
+        Box::new(move || old.command("Transform", "WARN")),
+        Box::new(move || {
+            let mut command = Command::new(&python);
+            // The checkout is not ours to write into.
+            command.env("PYTHONDONTWRITEBYTECODE", "1").arg(&program);
+            command
+        }),
+    ])
+}
+
 /// What is killed, and started again.
 struct World<'a> {
     server: &'a Path,
     home: &'a Path,
     address: SocketAddr,
-    javas: &'a [Java],
+    clients: &'a [StockClient],
     reka: Option<Reka>,
     workers: Vec<Process>,
 }
@@ -95,8 +119,7 @@ impl World<'_> {
     }
 
     fn start_worker(&self, index: usize) -> Result<Process> {
-        let java = &self.javas[index % self.javas.len()];
-        let mut command = java.command("Transform", "WARN");
+        let mut command = self.clients[index]();
         command.args([format!("transform-{index}"), self.address.to_string()]);
         let log = self.home.join(format!("worker-{index}.log"));
         Process::start("run a transforming client", &mut command, &log, &log)
@@ -116,11 +139,7 @@ impl World<'_> {
 }
 
 fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String> {
-    let sources = ctx.client_sources("java");
-    let old_jars = prepare::maven(ctx, "kafka-clients", &sources.join("pom.xml"))?;
-    let old = Java::with_classes_of(ctx, &old_jars, &sources.join("src"))?;
-    let new = Java::with_compiled_classes(ctx)?;
-    let javas = [new, old];
+    let clients = stock_clients(ctx)?;
     let server = Reka::build(ctx)?;
     let home = ctx.work().join("reka");
     let [port] = ports::free().map_err(Error::io("find a free port"))?;
@@ -128,7 +147,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
         server: &server,
         home: &home,
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        javas: &javas,
+        clients: &clients,
         reka: None,
         workers: Vec::new(),
     };
@@ -140,7 +159,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
     }
     let mut random = Random::new(seed);
     let mut records = 0;
-    let (mut brokers, mut clients, mut revived) = (0, 0, 0);
+    let (mut brokers, mut killed, mut revived) = (0, 0, 0);
     feed(world.address, &mut records)?;
     wait::until("wait for the first record", CATCH_UP_TIME_MAX, || {
         world.revive()?;
@@ -164,7 +183,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
                 let next = world.start_worker(index)?;
                 // The next one is there already: it takes over from one that still runs.
                 std::mem::replace(&mut world.workers[index], next).kill(KILL_TIME_MAX)?;
-                clients += 1;
+                killed += 1;
             }
         }
     }
@@ -188,7 +207,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
         reka.stop()?;
     }
     Ok(format!(
-        "{records} records, {brokers} kills of the broker and {clients} of clients, {revived} of which \
+        "{records} records, {brokers} kills of the broker and {killed} of clients, {revived} of which \
          failed and began again"
     ))
 }

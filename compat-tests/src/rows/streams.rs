@@ -32,9 +32,9 @@ const ROUNDS: u64 = 4;
 const INSTANCES: usize = 2;
 const KEYS: u64 = 10;
 /// Records that come in between two kills.
-const RECORDS: u64 = 100;
-/// A round lasts between these, in milliseconds.
-const ROUND_MS: std::ops::Range<u64> = 500..4000;
+const RECORDS: u64 = 1000;
+/// An instance is killed so many milliseconds into a round.
+const ROUND_MS: std::ops::Range<u64> = 20..600;
 const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(120);
 const KILL_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -82,31 +82,40 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
         Ok((!committed(address, "counts")?.is_empty()).then_some(()))
     })?;
     for _ in 0..rounds {
-        feed(address, &mut records)?;
-        // The moment of the kill is what is tried out here, not something that is waited for.
-        std::thread::sleep(Duration::from_millis(random.within(ROUND_MS)));
-        match random.within(0..3) {
+        // The moment of the kill is what is tried out here, not something that is waited for: some
+        // time into what the instances are given to do.
+        let moment = Duration::from_millis(random.within(ROUND_MS));
+        match random.within(0..1 + INSTANCES as u64) {
             0 => {
+                feed(address, &mut records)?;
+                std::thread::sleep(moment / 4);
                 reka.kill()?;
                 reka = start_broker()?;
                 brokers += 1;
             }
             victim => {
                 let index = victim as usize - 1;
-                // Its state stays where it was: what it holds must fit the changelog.
-                instances.remove(index).kill(KILL_TIME_MAX)?;
+                std::thread::scope(|scope| {
+                    let feeding = scope.spawn(|| feed(address, &mut records));
+                    std::thread::sleep(moment);
+                    // Its state stays where it was: what it holds must fit the changelog.
+                    let killed = instances.remove(index).kill(KILL_TIME_MAX);
+                    let panicked = |_| Error::refused("feed", "its thread panicked");
+                    feeding.join().map_err(panicked)??;
+                    killed
+                })?;
                 instances.insert(index, start_instance(&java, &home, address, index)?);
                 clients += 1;
             }
         }
+        let wanted = records as usize;
+        wait::until("wait for every count", CATCH_UP_TIME_MAX, || {
+            for instance in &mut instances {
+                instance.expect_running()?;
+            }
+            Ok((committed(address, "counts")?.len() >= wanted).then_some(()))
+        })?;
     }
-    let wanted = records as usize;
-    wait::until("wait for every count", CATCH_UP_TIME_MAX, || {
-        for instance in &mut instances {
-            instance.expect_running()?;
-        }
-        Ok((committed(address, "counts")?.len() >= wanted).then_some(()))
-    })?;
     for instance in instances {
         instance.kill(KILL_TIME_MAX)?;
     }

@@ -604,8 +604,18 @@ fn happen(world: &mut World, event: Event) {
     }
 }
 
+/// As many as are asked for, else enough to be caught out by what is known to be wrong.
+fn worlds() -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    ProptestConfig {
+        cases: asked.and_then(|text| text.parse().ok()).unwrap_or(2000),
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(worlds())]
 
     #[test]
     fn what_is_committed_is_there_once_and_whole(events in proptest::collection::vec(event(), 1..160)) {

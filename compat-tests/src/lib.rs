@@ -5,7 +5,7 @@
 //! tools; [`dump`] lets its `DumpLogSegments` judge a directory of partitions; [`kafka_data`] makes
 //! the test data that the storage engine is held against; [`serve`] lets it serve a directory that
 //! another broker wrote, as [`our_log_dir`] is; [`reka`] is our broker as a process; [`clients`] runs
-//! stock clients against both; [`bench`] measures both. [`process`], [`wait`], [`interrupt`] and [`ports`] are what every
+//! stock clients against both; [`mod@bench`] measures both. [`process`], [`wait`], [`interrupt`] and [`ports`] are what every
 //! started process needs.
 //!
 //! Nothing here is a broker or a client of ours: this crate starts programs, reads what they wrote

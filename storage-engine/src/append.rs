@@ -59,6 +59,17 @@ impl<'a> CheckedBatches<'a> {
         }
     }
 
+    /// Several of them, end to end.
+    pub fn accepted_run(batches: &'a mut [u8], all: &[Accepted]) -> CheckedBatches<'a> {
+        let spans = all
+            .iter()
+            .map(|accepted| i64::from(accepted.header.last_offset_delta) + 1);
+        CheckedBatches {
+            bytes: batches,
+            offsets: spans.sum(),
+        }
+    }
+
     /// Bytes of all batches.
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -84,6 +95,28 @@ impl<'a> CheckedBatches<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether what goes for the first batch goes for all: each follows the one before it in the
+    /// sequence of one producer, or none has a producer, and none says anything of a transaction.
+    pub(crate) fn is_run(&self) -> bool {
+        let follows = |(_, before): (usize, BatchHeader), (_, next): (usize, BatchHeader)| {
+            let sequence = match before.last_sequence() {
+                i32::MAX => 0,
+                last => last + 1,
+            };
+            before.producer_id == next.producer_id
+                && (!next.has_producer_id()
+                    || (before.producer_epoch == next.producer_epoch
+                        && before.has_sequence()
+                        && next.base_sequence == sequence))
+        };
+        self.headers()
+            .all(|(_, header)| !header.is_control() && !header.is_transactional())
+            && self
+                .headers()
+                .zip(self.headers().skip(1))
+                .all(|(before, next)| follows(before, next))
     }
 
     /// Headers with their positions.

@@ -194,6 +194,36 @@ impl Log {
                 }
             }
         }
+        self.append_next(batches, leader_epoch, now_ms)
+    }
+
+    /// Appends several batches of clients with one write, if that comes to the same as one after
+    /// the other; `None`, and nothing done, if it does not.
+    pub fn append_run(
+        &mut self,
+        batches: CheckedBatches<'_>,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Option<Appended>, AppendError> {
+        self.accepts_appends()?;
+        let fits = batches.len() as u64 <= self.config.segment_bytes;
+        let Some((_, first)) = batches.headers().next().filter(|_| fits) else {
+            return Ok(None);
+        };
+        let is_next = matches!(self.producers.check(&first), Ok(Verdict::Append));
+        if !is_next || !batches.is_run() {
+            return Ok(None);
+        }
+        self.append_next(batches, leader_epoch, now_ms).map(Some)
+    }
+
+    /// Appends what was found to be next.
+    fn append_next(
+        &mut self,
+        batches: CheckedBatches<'_>,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         let first_offset = self.log_end();
         self.check_epoch(
             self.epochs.latest_before(first_offset),

@@ -27,7 +27,9 @@ use reka_protocol::messages::produce::{
     PartitionAnswer, ProduceRequest, ProduceResponse, TopicAnswer, TopicsAt,
 };
 use reka_protocol::messages::{TopicLabel, TopicRef};
-use reka_protocol::{ErrorCode, Limits};
+use reka_protocol::{ErrorCode, Limits, Request};
+use reka_records::BatchHeader;
+use reka_records::validate::Rules;
 use uuid::Uuid;
 
 use self::admission::Admission;
@@ -42,6 +44,8 @@ use crate::partition::verify::Guard;
 
 /// From here on zstd is known to the producer.
 const ZSTD_FROM: i16 = 7;
+/// So many batches behind one are looked at for more of its partition.
+const RUN_MAX: usize = 64;
 /// The one client that may write to internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
@@ -53,6 +57,8 @@ pub struct Produced {
     range: Option<Range<usize>>,
     /// Where they are to go.
     here: Option<Arc<Partition>>,
+    /// The producer knows zstd.
+    zstd_allowed: bool,
     /// What the coordinator's word is good for, where it has to be asked.
     guard: Option<Guard>,
     state: Progress,
@@ -86,7 +92,7 @@ pub fn start(
         return Err(Closed::Refused(why));
     }
     let mut produced = context.shard.take_produced();
-    list(context, &request, &mut produced);
+    list(context, call, 0, &request, &mut produced);
     if !call.api.serves(call.version) {
         let why = "Produce before version 3 is not served";
         refuse_all(&mut produced, ErrorCode::UnsupportedVersion, why);
@@ -96,13 +102,13 @@ pub fn start(
     } else {
         match Admission::needed(context, call, transactional_id, &mut produced, frame) {
             Ok(admission) => {
-                append_all(context, call, &mut produced, frame);
+                append_all(context, &mut produced, frame);
                 if let Some(admission) = admission {
                     let context = context.clone();
                     let mut frame = BytesMut::from(&*frame);
                     return Ok(Reply::Later(Box::pin(async move {
                         admission.ask(&context, &mut produced).await;
-                        append_all(&context, call, &mut produced, &mut frame);
+                        append_all(&context, &mut produced, &mut frame);
                         match reply(&context, call, acks, topics_at, &frame, &produced)? {
                             Reply::Now(answer) => Ok(answer),
                             _ => Ok(Answer::default()),
@@ -143,8 +149,101 @@ fn reply(
     Ok(Reply::Now(answer.into()))
 }
 
-/// Partitions with where their records lie, so that the frame can be written to.
-fn list(context: &Context, request: &ProduceRequest<'_>, produced: &mut Vec<Produced>) {
+/// One request of several that were read together.
+#[derive(Debug)]
+pub struct Asked {
+    call: Call,
+    acks: i16,
+    topics_at: TopicsAt,
+    frame: Range<usize>,
+    /// Its partitions among those of all.
+    produced: Range<usize>,
+}
+
+/// Starts requests that lie in `input` one behind the other, so that batches for one partition are
+/// written together; each gets its answer. How many were started: one that needs more than that
+/// is left, with those behind it, to be started by itself.
+pub fn start_run(
+    context: &Context,
+    input: &mut [u8],
+    frames: &[Range<usize>],
+    answer: &mut dyn FnMut(Reply) -> Result<(), Closed>,
+) -> Result<usize, Closed> {
+    let mut produced = context.shard.take_produced();
+    let mut asked = context.shard.take_asked();
+    for frame in frames {
+        match ask(context, input, frame, &mut produced) {
+            Some(one) => asked.push(one),
+            None => break,
+        }
+    }
+    append_all(context, &mut produced, input);
+    let started = asked.len();
+    for one in &asked {
+        let metrics = &context.services.metrics.requests;
+        metrics.received(one.call.api, one.frame.len());
+        let frame = &input[one.frame.clone()];
+        let of_one = &produced[one.produced.clone()];
+        answer(reply(
+            context,
+            one.call,
+            one.acks,
+            one.topics_at,
+            frame,
+            of_one,
+        )?)?;
+    }
+    context.shard.give_produced(produced);
+    context.shard.give_asked(asked);
+    Ok(started)
+}
+
+/// A request with its partitions; `None` if it has to be started by itself.
+fn ask(
+    context: &Context,
+    input: &[u8],
+    frame: &Range<usize>,
+    produced: &mut Vec<Produced>,
+) -> Option<Asked> {
+    let bytes = &input[frame.clone()];
+    let header = Request::header(bytes).ok()?;
+    let call = Call {
+        api: header.api,
+        version: header.version,
+        correlation_id: header.correlation_id,
+    };
+    let limits = Limits::default();
+    let request = ProduceRequest::parse(bytes, header.body_at, call.version, &limits).ok()?;
+    if !call.api.serves(call.version) || !(-1..=1).contains(&request.acks) {
+        return None;
+    }
+    let first = produced.len();
+    list(context, call, frame.start, &request, produced);
+    let batches = produced[first..].iter().filter_map(|one| one.range.clone());
+    let mut headers = batches.filter_map(|range| BatchHeader::parse(&input[range]).ok());
+    if headers.any(|header| header.is_transactional()) {
+        produced.truncate(first);
+        return None;
+    }
+    context.note_client_id(header.client_id);
+    Some(Asked {
+        call,
+        acks: request.acks,
+        topics_at: request.topics_at(),
+        frame: frame.clone(),
+        produced: first..produced.len(),
+    })
+}
+
+/// Partitions with where their records lie, so that the frame, which begins `at`, can be written
+/// to.
+fn list(
+    context: &Context,
+    call: Call,
+    at: usize,
+    request: &ProduceRequest<'_>,
+    produced: &mut Vec<Produced>,
+) {
     for topic in request.topics() {
         for partition in topic.partitions() {
             let here = context.services.partition(topic.topic, partition.index);
@@ -154,7 +253,10 @@ fn list(context: &Context, request: &ProduceRequest<'_>, produced: &mut Vec<Prod
             });
             produced.push(Produced {
                 index: partition.index,
-                range: partition.records_range(),
+                range: partition
+                    .records_range()
+                    .map(|range| range.start + at..range.end + at),
+                zstd_allowed: call.version >= ZSTD_FROM,
                 state: match here {
                     Some(_) => Progress::Ready,
                     None => Progress::Done,
@@ -167,28 +269,82 @@ fn list(context: &Context, request: &ProduceRequest<'_>, produced: &mut Vec<Prod
     }
 }
 
-fn append_all(context: &Context, call: Call, produced: &mut [Produced], frame: &mut [u8]) {
+fn append_all(context: &Context, produced: &mut [Produced], frame: &mut [u8]) {
     let now_ms = context.services.clock.now_ms();
     let is_admin = context.client_id().as_deref() == Some(ADMIN_CLIENT_ID);
-    let mut scratch = context.shard.decompression_scratch();
-    let ready = |partition: &&mut Produced| partition.state == Progress::Ready;
-    for partition in produced.iter_mut().filter(ready) {
-        let Some(here) = &partition.here else {
+    for at in 0..produced.len() {
+        if produced[at].state != Progress::Ready {
+            continue;
+        }
+        let Some(here) = produced[at].here.clone() else {
             continue;
         };
-        partition.state = Progress::Done;
-        partition.outcome = if is_internal_topic(&here.topic) && !is_admin {
+        if is_internal_topic(&here.topic) && !is_admin {
             let why = format!("{here} is of an internal topic");
-            Err(Refused::new(ErrorCode::InvalidTopicException, why))
-        } else {
-            let mut rules = context.services.rules_of(here, now_ms);
-            rules.zstd_allowed = call.version >= ZSTD_FROM;
-            let records = match partition.range.clone() {
-                Some(range) => &mut frame[range],
-                None => &mut [],
-            };
-            here.append_verified(records, &rules, partition.guard, &mut scratch)
+            let refused = Refused::new(ErrorCode::InvalidTopicException, why);
+            produced[at].end(Err(refused));
+            continue;
+        }
+        let mut rules = context.services.rules_of(&here, now_ms);
+        rules.zstd_allowed = produced[at].zstd_allowed;
+        if append_run(context, &here, &mut produced[at..], frame, &rules) {
+            continue;
+        }
+        let partition = &mut produced[at];
+        let records = match partition.range.clone() {
+            Some(range) => &mut frame[range],
+            None => &mut [],
         };
+        let mut scratch = context.shard.decompression_scratch();
+        let outcome = here.append_verified(records, &rules, partition.guard, &mut scratch);
+        partition.end(outcome);
+    }
+}
+
+/// Appends the first batch together with those behind it that are for the same partition.
+fn append_run(
+    context: &Context,
+    here: &Arc<Partition>,
+    produced: &mut [Produced],
+    frame: &mut [u8],
+    rules: &Rules,
+) -> bool {
+    let is_of_run = |one: &Produced| {
+        one.state == Progress::Ready
+            && one.guard.is_none()
+            && one.range.is_some()
+            && one.zstd_allowed == rules.zstd_allowed
+            && one
+                .here
+                .as_ref()
+                .is_some_and(|other| Arc::ptr_eq(other, here))
+    };
+    let of_run = |one: &&Produced| is_of_run(one);
+    let is_alone = produced.iter().take(RUN_MAX).filter(of_run).count() < 2;
+    if is_alone || !is_of_run(&produced[0]) {
+        return false;
+    }
+    let mut memory = context.shard.run_memory();
+    let members = produced.iter().take(RUN_MAX).filter(of_run);
+    let ranges = members.filter_map(|one| one.range.clone());
+    if !here.append_run(frame, ranges, rules, &mut memory) {
+        return false;
+    }
+    let mut written = memory.written.iter();
+    for one in produced.iter_mut().take(RUN_MAX) {
+        if is_of_run(one)
+            && let Some(written) = written.next()
+        {
+            one.end(Ok(*written));
+        }
+    }
+    true
+}
+
+impl Produced {
+    fn end(&mut self, outcome: Result<Written, Refused>) {
+        self.state = Progress::Done;
+        self.outcome = outcome;
     }
 }
 

@@ -22,6 +22,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, BytesMut};
 use reka_protocol::Api;
 use reka_protocol::frame::{self, FrameError, FrameReader, Front};
+use reka_protocol::versions::PRODUCE;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -29,7 +30,7 @@ use tokio::time::{Instant, Sleep};
 use super::answer::{Answer, Outbox};
 use super::budget::Lease;
 use super::shard::{SCRATCH_BYTES, Shard};
-use crate::api::Context;
+use crate::api::{Context, produce};
 use crate::dispatch::{self, Begun, Frame, Reply};
 
 /// Requests started and not answered, at most; more stay in the socket.
@@ -139,11 +140,14 @@ impl Connection {
 
     /// Runs until it ends; why.
     pub(super) async fn run(mut self) -> Closed {
-        poll_fn(|task| match ready!(self.turn(task)) {
+        let closed = poll_fn(|task| match ready!(self.turn(task)) {
             Ok(never) => match never {},
             Err(closed) => Poll::Ready(closed),
         })
-        .await
+        .await;
+        // What was answered before is owed, as far as the socket takes it now.
+        let _ = self.outbox.send(&self.socket);
+        closed
     }
 
     pub(super) fn turn(
@@ -274,6 +278,11 @@ impl Connection {
             if *frames_left == 0 || !self.has_room() {
                 return Ok((at, Halt::Enough));
             }
+            let started = self.start_run(&mut input[at..], frames_left, task)?;
+            if started > 0 {
+                at += started;
+                continue;
+            }
             let begin = at + frame::SIZE_BYTES;
             let whole = &mut input[begin..begin + size];
             let held = self.memory.take();
@@ -290,6 +299,53 @@ impl Connection {
             self.frame_began = None;
             self.start(Frame::Lent(whole), memory, task)?;
         }
+    }
+
+    /// Starts the produces at the front of `input` together, if there are several; how many bytes
+    /// they are.
+    fn start_run(
+        &mut self,
+        input: &mut [u8],
+        frames_left: &mut usize,
+        task: &mut TaskContext<'_>,
+    ) -> Result<usize, Closed> {
+        let mut ranges = self.shard.take_ranges();
+        let room = (IN_FLIGHT_MAX - self.started.len()).min(*frames_left);
+        let mut end = 0;
+        while ranges.len() < room
+            && let Ok(Front::Whole(size)) = frame::at_front(&input[end..], self.frame_bytes_max)
+        {
+            let begin = end + frame::SIZE_BYTES;
+            if !dispatch::is_done_at_once(&input[begin..begin + size]) {
+                break;
+            }
+            end = begin + size;
+            ranges.push(begin..end);
+        }
+        let mut bytes = 0;
+        if ranges.len() > 1 {
+            let at = Instant::now();
+            let context = self.context.clone();
+            let started = produce::start_run(&context, input, &ranges, &mut |reply| {
+                self.begun(
+                    Begun {
+                        api: &PRODUCE,
+                        reply,
+                    },
+                    at,
+                    None,
+                    task,
+                )
+            })?;
+            if let Some(last) = ranges[..started].last() {
+                bytes = last.end;
+                self.memory = None;
+                self.frame_began = None;
+                *frames_left -= started;
+            }
+        }
+        self.shard.give_ranges(ranges);
+        Ok(bytes)
     }
 
     /// Watches the time of a frame that has begun.
@@ -445,7 +501,19 @@ impl Connection {
         task: &mut TaskContext<'_>,
     ) -> Result<(), Closed> {
         let at = Instant::now();
-        let Begun { api, reply } = dispatch::start(&self.context, frame)?;
+        let begun = dispatch::start(&self.context, frame)?;
+        self.begun(begun, at, memory, task)
+    }
+
+    /// Takes what a started request left behind into the queue of answers.
+    fn begun(
+        &mut self,
+        begun: Begun,
+        at: Instant,
+        memory: Option<Lease>,
+        task: &mut TaskContext<'_>,
+    ) -> Result<(), Closed> {
+        let Begun { api, reply } = begun;
         let metrics = &self.context.services.metrics.requests;
         let state = match reply {
             Reply::None => {

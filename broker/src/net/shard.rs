@@ -6,6 +6,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,8 +18,9 @@ use tokio::task::LocalSet;
 
 use super::connection::{Closed, Connection};
 use crate::api::Context;
-use crate::api::produce::Produced;
+use crate::api::produce::{Asked, Produced};
 use crate::node::{Listener, Services};
+use crate::partition::append::RunMemory;
 
 /// What one read from a socket may bring; stays in the core's cache.
 pub(super) const SCRATCH_BYTES: usize = 128 << 10;
@@ -38,6 +40,9 @@ pub struct Shard {
     scratch: RefCell<BytesMut>,
     decompressed: RefCell<Vec<u8>>,
     produced: RefCell<Vec<Produced>>,
+    asked: RefCell<Vec<Asked>>,
+    run: RefCell<RunMemory>,
+    ranges: RefCell<Vec<Range<usize>>>,
     spare_pending: RefCell<Vec<BytesMut>>,
     spare_frames: RefCell<Vec<BytesMut>>,
     spare_answers: RefCell<Vec<BytesMut>>,
@@ -49,6 +54,9 @@ impl Shard {
             scratch: RefCell::new(BytesMut::with_capacity(SCRATCH_BYTES)),
             decompressed: RefCell::default(),
             produced: RefCell::default(),
+            asked: RefCell::default(),
+            run: RefCell::default(),
+            ranges: RefCell::default(),
             spare_pending: RefCell::default(),
             spare_frames: RefCell::default(),
             spare_answers: RefCell::default(),
@@ -117,7 +125,32 @@ impl Shard {
         self.decompressed.borrow_mut()
     }
 
-    /// A list for the partitions of one produce, empty.
+    /// Where batches that are written together are put together. Borrowed for one append.
+    pub(crate) fn run_memory(&self) -> RefMut<'_, RunMemory> {
+        self.run.borrow_mut()
+    }
+
+    /// A list for requests that are started together, empty.
+    pub(crate) fn take_asked(&self) -> Vec<Asked> {
+        self.asked.take()
+    }
+
+    pub(crate) fn give_asked(&self, mut asked: Vec<Asked>) {
+        asked.clear();
+        self.asked.replace(asked);
+    }
+
+    /// A list for where frames lie, empty.
+    pub(super) fn take_ranges(&self) -> Vec<Range<usize>> {
+        self.ranges.take()
+    }
+
+    pub(super) fn give_ranges(&self, mut ranges: Vec<Range<usize>>) {
+        ranges.clear();
+        self.ranges.replace(ranges);
+    }
+
+    /// A list for the partitions of produces, empty.
     pub(crate) fn take_produced(&self) -> Vec<Produced> {
         self.produced.take()
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::produce_request::{
     PartitionProduceData, TopicProduceData,
 };
@@ -135,7 +136,10 @@ impl Drop for Turned {
 
 /// A whole Produce frame with one record of this size.
 fn produce(value_bytes: usize) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(0);
+    produce_batch(BatchBuilder::new(0), value_bytes)
+}
+
+fn produce_batch(mut builder: BatchBuilder, value_bytes: usize) -> Vec<u8> {
     let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
     let value = vec![7; value_bytes];
     let now_ms = 1_700_000_000_000;
@@ -170,12 +174,23 @@ const ANSWER_BYTES: usize = 4 + 4 + 1 + 1 + 2 + 1 + (4 + 2 + 8 + 8 + 8 + 1 + 1 +
 /// The base offsets in answers that came one behind the other.
 fn base_offsets(answers: &[u8]) -> Vec<i64> {
     let answer = answers.chunks_exact(ANSWER_BYTES);
-    answer
-        .map(|answer| {
-            assert_eq!(answer[17..19], [0, 0], "an error code in {answer:02x?}");
-            i64::from_be_bytes(*answer[19..].first_chunk().expect("an offset"))
-        })
-        .collect()
+    let told = answer.map(|answer| {
+        assert_eq!(answer[17..19], [0, 0], "an error code in {answer:02x?}");
+        i64::from_be_bytes(*answer[19..].first_chunk().expect("an offset"))
+    });
+    told.collect()
+}
+
+/// The error codes and base offsets in answers of any length.
+fn told(mut answers: &[u8]) -> Vec<(i16, i64)> {
+    let mut told = Vec::new();
+    while let Some(size) = answers.first_chunk::<4>() {
+        let code = i16::from_be_bytes(*answers[17..].first_chunk().expect("a code"));
+        let offset = i64::from_be_bytes(*answers[19..].first_chunk().expect("an offset"));
+        told.push((code, offset));
+        answers = &answers[4 + u32::from_be_bytes(*size) as usize..];
+    }
+    told
 }
 
 #[test]
@@ -254,4 +269,60 @@ fn frames_of_all_sizes_are_answered_in_order_however_they_arrive() {
         assert_eq!(offsets, expected);
         expected.iter_mut().for_each(|offset| *offset += 7);
     }
+}
+
+/// Batches that arrive together are written together where that comes to the same; a retry, a gap
+/// and what follows them are answered as if each had come alone.
+#[test]
+fn pipelined_batches_of_a_producer_are_answered_each_for_itself() {
+    let of = |sequence| produce_batch(BatchBuilder::new(0).producer(7, 0, sequence), 10);
+    let sent: Vec<u8> = [of(0), of(1), of(2), of(1), of(3), of(9), of(4), produce(10)].concat();
+    let out_of_order = ErrorCode::OutOfOrderSequenceNumber.code();
+    let expected = [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (0, 1),
+        (0, 3),
+        (out_of_order, -1),
+        (0, 4),
+        (0, 5),
+    ];
+    // One by one, to learn how long the answers are; then together.
+    let mut apart = Turned::new(&[]);
+    let mut answers = Vec::new();
+    let mut at = 0;
+    while at < sent.len() {
+        let size = u32::from_be_bytes(*sent[at..].first_chunk().expect("a size")) as usize;
+        let mut head = [0; 4];
+        assert!(
+            apart
+                .exchange(&sent[at..at + 4 + size], &mut head)
+                .is_none()
+        );
+        let mut rest = vec![0; u32::from_be_bytes(head) as usize];
+        assert!(apart.exchange(&[], &mut rest).is_none());
+        answers.extend_from_slice(&head);
+        answers.extend(rest);
+        at += 4 + size;
+    }
+    assert_eq!(told(&answers), expected);
+    let mut together = Turned::new(&[]);
+    let mut answers = vec![0; answers.len()];
+    assert!(together.exchange(&sent, &mut answers).is_none());
+    assert_eq!(told(&answers), expected);
+}
+
+/// A frame that is none closes the connection; what came before it is done and answered.
+#[test]
+fn what_came_before_a_broken_frame_is_answered() {
+    let mut turned = Turned::new(&[]);
+    let mut sent = [produce(10), produce(10)].concat();
+    sent.extend_from_slice(&(-1_i32).to_be_bytes());
+    let mut answers = vec![0; ANSWER_BYTES * 2 + 1];
+    let closed = turned.exchange(&sent, &mut answers);
+    assert!(matches!(closed, Some(Closed::Frame(_))), "{closed:?}");
+    let node = turned.node.as_ref().expect("a node");
+    let partition = node.services().partitions.get("t", 0).expect("a partition");
+    assert_eq!(partition.reader().log_end(), 2);
 }

@@ -3,6 +3,8 @@
 //! What does not need the partition is checked before its lock is taken, while the bytes are still
 //! in the cache: structure, checksum, timestamps, what the topic demands of records.
 
+use std::ops::Range;
+
 use reka_protocol::ErrorCode;
 use reka_protocol::messages::produce::RecordError;
 use reka_records::validate::{Accepted, Change, Rejection, Rules, validate};
@@ -88,10 +90,7 @@ impl Partition {
             .map_err(|rejection| rejected(&rejection).at(self.reader().log_start()))?;
         let mut rebuilt = Vec::new();
         let batch = prepare(&accepted, records, scratch, &mut rebuilt)?;
-        let mut log_append_time_ms = match accepted.timestamp_type {
-            TimestampType::LogAppendTime => accepted.max_timestamp,
-            TimestampType::CreateTime => -1,
-        };
+        let mut log_append_time_ms = append_time(&accepted);
 
         let Some(mut log) = self.log_to_change() else {
             let why = format!("{self} is deleted");
@@ -126,6 +125,90 @@ impl Partition {
             log_append_time_ms,
             log_start_offset,
         })
+    }
+}
+
+impl Partition {
+    /// Appends several clients' batches of one turn with one write: `ranges` of `frame`, in the
+    /// order they came, none of a transaction. Fills `outcomes` and is true, if that comes to the
+    /// same as one after the other; else nothing is appended and they have to come one by one.
+    pub fn append_run(
+        &self,
+        frame: &mut [u8],
+        ranges: impl Iterator<Item = Range<usize>>,
+        rules: &Rules,
+        memory: &mut RunMemory,
+    ) -> bool {
+        memory.clear();
+        for range in ranges {
+            let records = &mut frame[range];
+            let Ok(accepted) = validate(records, rules, &mut memory.scratch) else {
+                return false;
+            };
+            if !matches!(accepted.change, Change::Nothing | Change::Timestamps) {
+                return false;
+            }
+            accepted.stamp(records);
+            memory.run.extend_from_slice(&records[..accepted.size()]);
+            memory.accepted.push(accepted);
+        }
+        let Some(mut log) = self.log_to_change() else {
+            return false;
+        };
+        let may = |accepted: &Accepted| {
+            let verified = self
+                .verifying
+                .check(log.producers(), &accepted.header, None);
+            verified.is_ok()
+        };
+        if !memory.accepted.iter().all(may) {
+            return false;
+        }
+        let checked = CheckedBatches::accepted_run(&mut memory.run, &memory.accepted);
+        let appended = log.append_run(checked, self.leader_epoch(), rules.now_ms);
+        let Ok(Some(Appended::New { first_offset, .. })) = appended else {
+            return false;
+        };
+        self.advance_high_watermark(&mut log);
+        let log_start_offset = log.log_start();
+        drop(log);
+        self.waiters.wake();
+        let mut base_offset = first_offset;
+        for accepted in &memory.accepted {
+            memory.written.push(Written {
+                base_offset,
+                log_append_time_ms: append_time(accepted),
+                log_start_offset,
+            });
+            base_offset += i64::from(accepted.header.last_offset_delta) + 1;
+        }
+        true
+    }
+}
+
+/// What a run of batches is put together in; used again.
+#[derive(Debug, Default)]
+pub struct RunMemory {
+    scratch: Vec<u8>,
+    run: Vec<u8>,
+    accepted: Vec<Accepted>,
+    /// Where the batches went.
+    pub written: Vec<Written>,
+}
+
+impl RunMemory {
+    fn clear(&mut self) {
+        self.run.clear();
+        self.accepted.clear();
+        self.written.clear();
+    }
+}
+
+/// When the topic stamps records itself: the time it stamped; -1 otherwise.
+fn append_time(accepted: &Accepted) -> i64 {
+    match accepted.timestamp_type {
+        TimestampType::LogAppendTime => accepted.max_timestamp,
+        TimestampType::CreateTime => -1,
     }
 }
 

@@ -14,7 +14,7 @@ use reka_records::BatchBuilder;
 
 use crate::error::{Error, Result};
 
-/// Produce in the version whose answer has its error code at [`produce_error_at`].
+/// Produce in the version whose answer has its error code at [`Target::produce_error_at`].
 pub const PRODUCE_VERSION: i16 = 9;
 /// Fetch without topic ids, so that no metadata has to be asked for.
 pub const FETCH_VERSION: i16 = 12;

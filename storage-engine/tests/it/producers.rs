@@ -135,6 +135,83 @@ fn a_batch_of_a_producer_among_others_is_refused_and_nothing_is_dropped() {
     assert_eq!(follower.log.log_end(), 3);
 }
 
+fn append_run(log: &mut Log, run: &[Vec<u8>]) -> Option<Appended> {
+    let mut bytes = run.concat();
+    let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
+    log.append_run(checked, 0, 0).expect("a log that works")
+}
+
+#[test]
+fn a_run_comes_to_the_same_as_its_batches_one_by_one() {
+    let of = |epoch, sequence| produced(7, epoch, sequence, false, &[b"v".as_slice(); 3], 5);
+    let plain = || batch(&[b"p".as_slice(); 9], 5, Compression::None);
+    let runs = [
+        vec![of(0, 3), of(0, 6), of(0, 9)],
+        // More than the window of what can be repeated.
+        (1..9).map(|at| of(0, 3 * at)).collect(),
+        vec![of(1, 0), of(1, 3)],
+        vec![plain(), plain(), plain()],
+        vec![plain(); 40],
+    ];
+    for run in runs {
+        let (mut together, mut apart) = (Partition::new(), Partition::new());
+        for partition in [&mut together, &mut apart] {
+            append(&mut partition.log, of(0, 0));
+        }
+        let appended = append_run(&mut together.log, &run);
+        let Some(Appended::New {
+            first_offset: 3,
+            last_offset,
+        }) = appended
+        else {
+            panic!("{appended:?}")
+        };
+        for batch in run {
+            append(&mut apart.log, batch);
+        }
+        assert_eq!(last_offset + 1, apart.log.log_end());
+        assert_eq!(together.state(), apart.state());
+        for partition in [&mut together, &mut apart] {
+            partition.stop(true);
+        }
+        let contents = |partition: &Partition| partition.sim.contents(Path::new(DIR));
+        assert_eq!(contents(&together), contents(&apart));
+    }
+}
+
+#[test]
+fn what_is_no_run_is_left_alone() {
+    let mut partition = Partition::new();
+    partition.produce(7, 0, false);
+    partition.produce(8, 0, true);
+    let of = |id, epoch, sequence, txn| produced(id, epoch, sequence, txn, &[b"v"], 5);
+    let plain = || batch(&[b"p"], 5, Compression::None);
+    let before = (partition.log.log_end(), partition.state());
+    let no_runs = [
+        // A retry comes first, or comes again; a gap; a sequence that goes back.
+        vec![of(7, 0, 0, false), of(7, 0, 1, false)],
+        vec![of(7, 0, 1, false), of(7, 0, 1, false)],
+        vec![of(7, 0, 1, false), of(7, 0, 3, false)],
+        vec![of(7, 0, 5, false), of(7, 0, 6, false)],
+        vec![of(7, 0, 1, false), of(7, 0, 0, false)],
+        // Two producers, two epochs, a producer and none.
+        vec![of(7, 0, 1, false), of(9, 0, 0, false)],
+        vec![of(7, 0, 1, false), of(7, 1, 2, false)],
+        vec![plain(), of(7, 0, 1, false)],
+        vec![of(7, 0, 1, false), plain()],
+        // What is of a transaction, or ends one.
+        vec![of(8, 0, 1, true), of(8, 0, 2, true)],
+        vec![of(7, 0, 1, false), marker(7, 0, true, 5)],
+        // More than a segment holds.
+        vec![batch(&[&[b'x'; 600_000]], 5, Compression::None); 2],
+    ];
+    for run in no_runs {
+        let appended = append_run(&mut partition.log, &run);
+        assert!(appended.is_none(), "{appended:?}");
+        assert_eq!((partition.log.log_end(), partition.state()), before);
+    }
+}
+
 /// Snapshots at 2 (clean stop) and 4; the newer one is spoilt in each of many ways.
 #[test]
 fn a_snapshot_that_cannot_be_used_is_removed_and_the_one_before_or_the_log_takes_its_place() {

@@ -6,7 +6,7 @@
 //! | [`mailbox`] | the way in: which partition answers for a key, and its mailbox |
 //! | [`tasks`] | the thread, and which partitions have a task on it |
 //! | [`replay`] | reading a partition back |
-//! | [`write`] | appending records to it |
+//! | [`mod@write`] | appending records to it |
 //! | [`topic`] | creating the topic |
 //!
 //! [`crate::group`] keeps groups in `__consumer_offsets` this way.

@@ -15,7 +15,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::format::TopicPartition;
+use crate::format::{
+    CLEANER_CHECKPOINT, LEADER_EPOCH_CHECKPOINT, LOG_START_CHECKPOINT, REPLICATION_CHECKPOINT,
+    TopicPartition,
+};
 use crate::fs::{Disk, DiskError};
 
 /// The only version of these files.
@@ -32,8 +35,8 @@ pub enum CheckpointError {
     /// It is not what it should be.
     #[error(
         "{}: line {line}: expected {expected}, found {found:?}; restore the file or remove it \
-         (without it the logs it covers are checked from their start)",
-        .path.display()
+         (without it {})",
+        .path.display(), without(.path)
     )]
     Malformed {
         /// Which file.
@@ -45,6 +48,17 @@ pub enum CheckpointError {
         /// What is there.
         found: String,
     },
+}
+
+/// What removing a file costs.
+fn without(path: &Path) -> &'static str {
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(LOG_START_CHECKPOINT) => "records that were deleted can be read again",
+        Some(LEADER_EPOCH_CHECKPOINT) => "it is not known which leader wrote what so far",
+        Some(CLEANER_CHECKPOINT) => "what was compacted is compacted again",
+        Some(REPLICATION_CHECKPOINT) => "all that is in the logs counts as replicated",
+        _ => "the logs it covers are checked from their start",
+    }
 }
 
 /// Offsets of partitions.

@@ -226,11 +226,16 @@ impl LogDir {
     /// a process that dies now must not leave less to know.
     fn find_lost_recovery_points(&self) -> Result<(), LogDirError> {
         let disk = &self.env.disk;
-        let stored = disk.open_if_exists(&self.path().join(RECOVERY_POINT_CHECKPOINT))?;
-        if stored.is_some() && !self.clean {
+        // One of no bytes is lost as well: with nothing in it, it still says so in two lines.
+        let path = self.path().join(RECOVERY_POINT_CHECKPOINT);
+        let is_stored = match disk.open_if_exists(&path)? {
+            Some(file) => file.size()? > 0,
+            None => false,
+        };
+        if is_stored && !self.clean {
             return Ok(());
         }
-        let mut lost = stored.is_none();
+        let mut lost = !is_stored;
         for partition in self.list()?.partitions {
             if self.env.recovery_points.get(&partition).is_none() {
                 self.env

@@ -118,7 +118,7 @@ fn a_checkpoint_of_another_version_is_not_guessed_at() {
     directory.write("log-start-offset-checkpoint", b"1\n0\n");
     directory.check(
         "DIR/log-start-offset-checkpoint: line 1: expected version 0, found \"1\"; restore the \
-         file or remove it (without it the logs it covers are checked from their start)",
+         file or remove it (without it records that were deleted can be read again)",
     );
 }
 
@@ -128,8 +128,8 @@ fn a_leader_epoch_history_that_goes_back_is_named_with_its_line() {
     directory.write("t-0/leader-epoch-checkpoint", b"0\n2\n5 0\n4 1\n");
     directory.check(
         "DIR/t-0/leader-epoch-checkpoint: line 4: expected an epoch and an offset above those \
-         before, found \"4 1\"; restore the file or remove it (without it the logs it covers are \
-         checked from their start)",
+         before, found \"4 1\"; restore the file or remove it (without it it is not known which \
+         leader wrote what so far)",
     );
 }
 

@@ -502,12 +502,24 @@ fn a_fresh_directory_has_a_recovery_point_checkpoint_before_it_has_a_partition()
     drop(dir);
 }
 
+/// The ways to lose a file: it is gone, or nothing is in it.
+type Lose = fn(&Path) -> std::io::Result<()>;
+const LOSSES: [Lose; 2] = [
+    |path| std::fs::remove_file(path),
+    |path| std::fs::write(path, ""),
+];
+
 #[test]
 fn without_recovery_points_damage_is_reported_and_never_cut() {
-    for stop in [Stop::Clean, Stop::Killed] {
+    for (stop, lose) in [
+        (Stop::Clean, LOSSES[0]),
+        (Stop::Clean, LOSSES[1]),
+        (Stop::Killed, LOSSES[0]),
+        (Stop::Killed, LOSSES[1]),
+    ] {
         for (segment, name) in [(0, "first"), (3, "a later one")] {
             let place = forty_records(stop);
-            std::fs::remove_file(place.path().join(RECOVERY_POINTS)).expect("removed");
+            lose(&place.path().join(RECOVERY_POINTS)).expect("lost");
             damage_batch(&data_files(place.path())[segment], 2);
             let before = bytes_of(place.path());
             let mut offsets = Vec::new();

@@ -7,13 +7,17 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use reka_protocol::Api;
 use reka_protocol::ErrorCode;
+use reka_protocol::kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use reka_protocol::kafka_protocol::messages::produce_request::{
     PartitionProduceData, TopicProduceData,
 };
-use reka_protocol::kafka_protocol::messages::{ProduceRequest, RequestHeader, TopicName};
+use reka_protocol::kafka_protocol::messages::{
+    FetchRequest, ProduceRequest, RequestHeader, TopicName,
+};
 use reka_protocol::kafka_protocol::protocol::{Encodable, StrBytes};
-use reka_protocol::versions::PRODUCE;
+use reka_protocol::versions::{FETCH, PRODUCE};
 use reka_records::BatchBuilder;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -154,15 +158,20 @@ fn produce_batch(mut builder: BatchBuilder, value_bytes: usize) -> Vec<u8> {
         .with_acks(1)
         .with_timeout_ms(1000)
         .with_topic_data(vec![topic]);
+    framed(&PRODUCE, VERSION, &request)
+}
+
+/// A whole frame.
+fn framed<R: Encodable>(api: &Api, version: i16, request: &R) -> Vec<u8> {
     let header = RequestHeader::default()
-        .with_request_api_key(PRODUCE.key)
-        .with_request_api_version(VERSION)
+        .with_request_api_key(api.key)
+        .with_request_api_version(version)
         .with_client_id(Some(StrBytes::from_static_str("steady")));
     let mut frame = vec![0; 4];
     header
-        .encode(&mut frame, PRODUCE.request_header_version(VERSION))
+        .encode(&mut frame, api.request_header_version(version))
         .expect("encodes");
-    request.encode(&mut frame, VERSION).expect("encodes");
+    request.encode(&mut frame, version).expect("encodes");
     let size = frame.len() as i32 - 4;
     frame[..4].copy_from_slice(&size.to_be_bytes());
     frame
@@ -311,6 +320,31 @@ fn pipelined_batches_of_a_producer_are_answered_each_for_itself() {
     let mut answers = vec![0; answers.len()];
     assert!(together.exchange(&sent, &mut answers).is_none());
     assert_eq!(told(&answers), expected);
+}
+
+/// Answers that are more than a client may leave unread hold its next requests back, until they
+/// are out.
+#[test]
+fn requests_held_back_by_large_answers_go_on_when_those_are_out() {
+    let mut turned = Turned::new(&[]);
+    let mut stored = vec![0; ANSWER_BYTES];
+    assert!(turned.exchange(&produce(100_000), &mut stored).is_none());
+    let partition = FetchPartition::default().with_partition_max_bytes(1 << 20);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_static_str("t")))
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let fetch = framed(&FETCH, 12, &request);
+    let mut head = [0; 4];
+    assert!(turned.exchange(&fetch, &mut head).is_none());
+    let mut rest = vec![0; u32::from_be_bytes(head) as usize];
+    assert!(turned.exchange(&[], &mut rest).is_none());
+    assert!(rest.len() > 100_000);
+    let mut answers = vec![0; 20 * (4 + rest.len())];
+    assert!(turned.exchange(&fetch.repeat(20), &mut answers).is_none());
 }
 
 /// A frame that is none closes the connection; what came before it is done and answered.

@@ -4,7 +4,9 @@ use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use reka_protocol::Api;
@@ -35,8 +37,18 @@ const WARM_UP: usize = 20;
 /// Longer than anything here takes; a hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Whether the connection wants its turn.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 struct Turned {
     connection: Connection,
+    woken: Arc<Woken>,
     client: TcpStream,
     runtime: Runtime,
     node: Option<Node>,
@@ -87,6 +99,7 @@ impl Turned {
         };
         Turned {
             connection,
+            woken: Arc::new(Woken(AtomicBool::new(true))),
             client,
             runtime,
             node: Some(node),
@@ -100,16 +113,22 @@ impl Turned {
         let (mut sent, mut received) = (0, 0);
         let Turned {
             connection,
+            woken,
             client,
             runtime,
             ..
         } = self;
+        let waker = Waker::from(woken.clone());
         runtime.block_on(poll_fn(|task| {
             loop {
                 assert!(Instant::now() < deadline, "{received} bytes came");
                 let written = client.write(&bytes[sent..]).unwrap_or(0);
                 sent += written;
-                if let Poll::Ready(ended) = connection.turn(task) {
+                // Only when it was woken: one that sleeps for good is found out.
+                let mut its_task = TaskContext::from_waker(&waker);
+                if woken.0.swap(false, Ordering::SeqCst)
+                    && let Poll::Ready(ended) = connection.turn(&mut its_task)
+                {
                     match ended {
                         Ok(never) => match never {},
                         Err(closed) => return Poll::Ready(Some(closed)),

@@ -7,7 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
-use reka_protocol::kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, TopicName};
+use reka_protocol::kafka_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsTopic,
+};
+use reka_protocol::kafka_protocol::messages::{
+    CreateTopicsRequest, ListOffsetsRequest, MetadataRequest, TopicName,
+};
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -189,13 +194,20 @@ impl<'a> Contestant<'a> {
         let Answer::Response(created) = side.ask(5, &request)? else {
             return Err(Error::refused("create topics", "the connection was closed"));
         };
-        match created.topics.iter().find(|topic| topic.error_code != 0) {
-            None => Ok(()),
-            Some(topic) => Err(Error::refused(
-                "create topics",
-                format!("{}: error {}", topic.name.0, topic.error_code),
-            )),
+        if let Some(topic) = created.topics.iter().find(|topic| topic.error_code != 0) {
+            let finding = format!("{}: error {}", topic.name.0, topic.error_code);
+            return Err(Error::refused("create topics", finding));
         }
+        // Apache Kafka answers before its partitions take anything.
+        let last = format!("{prefix}-{}", topics.saturating_sub(1));
+        let step = format!("wait for a leader of every partition of {last}");
+        wait::until(&step, PARTITIONS_TIME_MAX, || {
+            let Answer::Response(offsets) = side.ask(5, &ends_of(&last, partitions))? else {
+                return Ok(None);
+            };
+            let mut told = offsets.topics.iter().flat_map(|topic| &topic.partitions);
+            Ok(told.all(|told| told.error_code == 0).then_some(()))
+        })
     }
 
     /// Waits until so many partitions have a leader that serves.
@@ -212,6 +224,21 @@ impl<'a> Contestant<'a> {
             Ok((led.count() >= count).then_some(()))
         })
     }
+}
+
+fn ends_of(topic: &str, partitions: i32) -> ListOffsetsRequest {
+    let end_of = |index| {
+        ListOffsetsPartition::default()
+            .with_partition_index(index)
+            .with_timestamp(-1)
+    };
+    let name = StrBytes::from_string(topic.to_owned());
+    let topic = ListOffsetsTopic::default()
+        .with_name(TopicName(name))
+        .with_partitions((0..partitions).map(end_of).collect());
+    ListOffsetsRequest::default()
+        .with_replica_id((-1).into())
+        .with_topics(vec![topic])
 }
 
 /// Takes memory for the page cache from the host and frees it again, so that what is written next

@@ -8,7 +8,9 @@ use crate::bench::contestant::Contestant;
 use crate::bench::figures::{Figure, Unit};
 use crate::error::Result;
 
-const TOPICS: usize = 100;
+/// Apache Kafka takes less than 10,000 partitions in one request.
+const REQUESTS: usize = 10;
+const TOPICS_EACH: usize = 10;
 const PARTITIONS_EACH: i32 = 100;
 
 pub(super) const PARTITIONS: Scenario = Scenario {
@@ -21,12 +23,15 @@ pub(super) const PARTITIONS: Scenario = Scenario {
 fn run(contestant: &mut Contestant<'_>) -> Result<Vec<Figure>> {
     let idle_bytes = contestant.memory_bytes()?;
     let began = Instant::now();
-    contestant.create_topics("many", TOPICS, PARTITIONS_EACH)?;
-    contestant.expect_partitions(TOPICS * PARTITIONS_EACH as usize)?;
+    for request in 0..REQUESTS {
+        let prefix = format!("many-{request}");
+        contestant.create_topics(&prefix, TOPICS_EACH, PARTITIONS_EACH)?;
+    }
+    contestant.expect_partitions(REQUESTS * TOPICS_EACH * PARTITIONS_EACH as usize)?;
     let created = began.elapsed().as_secs_f64();
     let held = contestant.memory_bytes()? - idle_bytes;
     contestant.kill()?;
-    let started = until_produced(contestant, "many-0")?;
+    let started = until_produced(contestant, "many-0-0")?;
     Ok(vec![
         ("create_10k_partitions", Unit::Milliseconds, created * 1e3),
         (

@@ -8,6 +8,7 @@ use crate::bench::figures::{Figure, Unit};
 use crate::bench::frames::{self, Target};
 use crate::bench::load::{Load, Plan};
 use crate::error::Result;
+use crate::wait;
 
 /// How much log there is when the broker is killed.
 const LOG_BYTES: u64 = 10 << 30;
@@ -66,6 +67,11 @@ pub(super) fn until_produced(contestant: &mut Contestant<'_>, topic: &str) -> Re
     };
     let began = contestant.start_again()?;
     let started = Instant::now();
-    Load::connect(contestant.address()?, &plan)?.run(1, TIME_MAX)?;
+    let address = contestant.address()?;
+    wait::until("wait for a produce that is taken", TIME_MAX, || {
+        // A broker that has just started may not lead the partition yet.
+        let produced = Load::connect(address, &plan)?.run(1, TIME_MAX);
+        Ok(produced.ok().map(drop))
+    })?;
     Ok(began + started.elapsed().as_secs_f64())
 }

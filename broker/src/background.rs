@@ -18,7 +18,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reka_storage::TopicPartition;
 use reka_storage::compaction::CompactionLimits;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -167,12 +166,6 @@ fn watch_dirs(services: &Services) {
 pub fn flush(services: &Services) {
     for partition in services.partitions.all() {
         if partition.reader().log_end() == partition.flushed() {
-            continue;
-        }
-        // Whoever found the failure has told of it; there is nothing to sync any more.
-        let name = TopicPartition::new(partition.topic.clone(), partition.index);
-        let dir = services.log_dirs().of(&name);
-        if dir.is_some_and(|dir| dir.env().health.check().is_err()) {
             continue;
         }
         let Some(_upkeep) = partition.upkeep() else {

@@ -325,9 +325,10 @@ fn append_run(
         return false;
     }
     let mut memory = context.shard.run_memory();
+    let mut scratch = context.shard.decompression_scratch();
     let members = produced.iter().take(RUN_MAX).filter(of_run);
     let ranges = members.filter_map(|one| one.range.clone());
-    if !here.append_run(frame, ranges, rules, &mut memory) {
+    if !here.append_run(frame, ranges, rules, &mut scratch, &mut memory) {
         return false;
     }
     let mut written = memory.written.iter();

@@ -130,19 +130,21 @@ impl Partition {
 
 impl Partition {
     /// Appends several clients' batches of one turn with one write: `ranges` of `frame`, in the
-    /// order they came, none of a transaction. Fills `outcomes` and is true, if that comes to the
-    /// same as one after the other; else nothing is appended and they have to come one by one.
+    /// order they came, none of a transaction. True, and `memory` says where they went, if that
+    /// comes to the same as one after the other; else nothing is appended and they have to come one
+    /// by one.
     pub fn append_run(
         &self,
         frame: &mut [u8],
         ranges: impl Iterator<Item = Range<usize>>,
         rules: &Rules,
+        scratch: &mut Vec<u8>,
         memory: &mut RunMemory,
     ) -> bool {
         memory.clear();
         for range in ranges {
             let records = &mut frame[range];
-            let Ok(accepted) = validate(records, rules, &mut memory.scratch) else {
+            let Ok(accepted) = validate(records, rules, scratch) else {
                 return false;
             };
             if !matches!(accepted.change, Change::Nothing | Change::Timestamps) {
@@ -189,7 +191,6 @@ impl Partition {
 /// What a run of batches is put together in; used again.
 #[derive(Debug, Default)]
 pub struct RunMemory {
-    scratch: Vec<u8>,
     run: Vec<u8>,
     accepted: Vec<Accepted>,
     /// Where the batches went.

@@ -141,17 +141,22 @@ impl Connection {
 
     /// Runs until it ends; why.
     pub(super) async fn run(mut self) -> Closed {
-        let closed = poll_fn(|task| match ready!(self.turn(task)) {
-            Ok(never) => match never {},
-            Err(closed) => Poll::Ready(closed),
-        })
-        .await;
-        // What was answered before is owed, as far as the socket takes it now.
-        let _ = self.outbox.send(&self.socket);
-        closed
+        poll_fn(|task| self.turn(task)).await
     }
 
-    pub(super) fn turn(
+    /// Does as much as there is; why the connection ends, once it does.
+    pub(super) fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<Closed> {
+        match ready!(self.go_on(task)) {
+            Ok(never) => match never {},
+            Err(closed) => {
+                // What was answered before is owed, as far as the socket takes it now.
+                let _ = self.outbox.send(&self.socket);
+                Poll::Ready(closed)
+            }
+        }
+    }
+
+    fn go_on(
         &mut self,
         task: &mut TaskContext<'_>,
     ) -> Poll<Result<std::convert::Infallible, Closed>> {

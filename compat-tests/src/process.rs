@@ -18,6 +18,17 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// What a process costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Processor time, user and system.
+    pub cpu: Duration,
+    /// Memory that is its own.
+    pub own_bytes: u64,
+    /// The same with what it has mapped of files.
+    pub resident_bytes: u64,
+}
+
 impl Process {
     /// Starts `command` with standard output in `out` and standard error in `log`
     /// (the same file for both is fine).
@@ -42,14 +53,8 @@ impl Process {
         })
     }
 
-    /// Its number.
-    #[must_use]
-    pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-
-    /// Processor time it has used, and memory that is its own now, in bytes.
-    pub fn usage(&self) -> Result<(Duration, u64)> {
+    /// What it has used so far, and holds now.
+    pub fn usage(&self) -> Result<Usage> {
         let id = self.child.id();
         let read = |file: &str| crate::files::read_text(Path::new(&format!("/proc/{id}/{file}")));
         let wrong = || Error::refused(format!("read /proc/{id}"), "not what Linux writes there");
@@ -63,15 +68,18 @@ impl Process {
             .filter_map(|ticks| ticks.parse().ok())
             .collect();
         let status = read("status")?;
-        let resident = status.lines().find_map(|line| {
-            let kib = line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?;
-            kib.parse::<u64>().ok()
-        });
-        match (times.as_slice(), resident) {
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            let kib = line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?;
+            Some(kib << 10)
+        };
+        match (times.as_slice(), bytes("RssAnon:"), bytes("VmRSS:")) {
             // Linux counts in hundredths of a second, whatever the machine.
-            ([user, system], Some(kib)) => {
-                Ok((Duration::from_millis((user + system) * 10), kib << 10))
-            }
+            ([user, system], Some(own_bytes), Some(resident_bytes)) => Ok(Usage {
+                cpu: Duration::from_millis((user + system) * 10),
+                own_bytes,
+                resident_bytes,
+            }),
             _ => Err(wrong()),
         }
     }

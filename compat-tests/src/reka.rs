@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Pid;
-
 use crate::context::Context;
 use crate::control::probe;
 use crate::error::{Error, Result};
@@ -103,12 +101,6 @@ impl Reka {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Its process.
-    #[must_use]
-    pub fn pid(&self) -> Pid {
-        self.process.pid()
     }
 
     /// The process itself.

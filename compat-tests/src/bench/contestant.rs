@@ -14,7 +14,6 @@ use reka_protocol::kafka_protocol::messages::{
     CreateTopicsRequest, ListOffsetsRequest, MetadataRequest, TopicName,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
-use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::BROKER_CORE;
@@ -23,6 +22,7 @@ use crate::control::java::Java;
 use crate::control::kafka::Kafka;
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
+use crate::process::Usage;
 use crate::reka::Reka;
 use crate::wait;
 
@@ -70,14 +70,13 @@ pub struct Contestant<'a> {
     home: PathBuf,
     settings: &'static [&'static str],
     running: Option<Running>,
-    /// Where Apache Kafka's tools are.
-    tools: Java,
+    ctx: &'a Context,
 }
 
 impl<'a> Contestant<'a> {
     /// Starts it, on its core.
     pub fn start(
-        ctx: &Context,
+        ctx: &'a Context,
         kind: &'a Kind,
         home: &Path,
         settings: &'static [&'static str],
@@ -87,7 +86,7 @@ impl<'a> Contestant<'a> {
             home: home.into(),
             settings,
             running: None,
-            tools: Java::kafka(ctx)?.for_measuring(),
+            ctx,
         };
         contestant.start_again()?;
         Ok(contestant)
@@ -119,9 +118,9 @@ impl<'a> Contestant<'a> {
         &self.home
     }
 
-    /// Apache Kafka's tools.
-    pub fn tools(&self) -> &Java {
-        &self.tools
+    /// Apache Kafka's tools, fetched if they are not there.
+    pub fn tools(&self) -> Result<Java> {
+        Ok(Java::kafka(self.ctx)?.for_measuring())
     }
 
     /// Where it serves.
@@ -142,40 +141,22 @@ impl<'a> Contestant<'a> {
         }
     }
 
-    fn pid(&self) -> Result<Pid> {
-        match &self.running {
-            Some(Running::Reka(reka)) => Ok(reka.pid()),
-            Some(Running::Kafka(kafka)) => Ok(kafka.pid()),
+    fn usage(&mut self) -> Result<Usage> {
+        match &mut self.running {
+            Some(Running::Reka(reka)) => reka.process().usage(),
+            Some(Running::Kafka(kafka)) => kafka.process().usage(),
             None => Err(Error::refused("find the broker", "it does not run")),
         }
     }
 
     /// CPU time it has used so far, user and system, in seconds.
-    pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = self.read_proc("stat")?;
-        // The name may hold spaces; behind its parenthesis the third field comes next.
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks: f64 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|ticks| ticks.parse::<f64>().ok())
-            .sum();
-        Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
+    pub fn cpu_seconds(&mut self) -> Result<f64> {
+        Ok(self.usage()?.cpu.as_secs_f64())
     }
 
     /// Its resident memory, in bytes.
-    pub fn memory_bytes(&self) -> Result<f64> {
-        let status = self.read_proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        let kib = kib.ok_or_else(|| Error::refused("read the broker's memory", "no VmRSS"))?;
-        Ok(kib * 1024.0)
-    }
-
-    fn read_proc(&self, file: &str) -> Result<String> {
-        let path = format!("/proc/{}/{file}", self.pid()?.as_raw_nonzero());
-        fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))
+    pub fn memory_bytes(&mut self) -> Result<f64> {
+        Ok(self.usage()?.resident_bytes as f64)
     }
 
     /// Creates topics `PREFIX-N` for each number, all in one request.

@@ -4,8 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Pid;
-
 use crate::control::java::Java;
 use crate::control::probe;
 use crate::error::{Error, Result};
@@ -84,12 +82,6 @@ impl Kafka {
     #[must_use]
     pub fn log_dir(&self) -> &Path {
         &self.log_dir
-    }
-
-    /// The number of its process.
-    #[must_use]
-    pub fn pid(&self) -> Pid {
-        self.process.pid()
     }
 
     /// Its process.

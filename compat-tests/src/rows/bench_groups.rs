@@ -126,12 +126,12 @@ fn measure(part: usize, home: &Path, start: impl Fn(&Path) -> Result<Broker>) ->
     figures.add("groups-commits-p50", done.p50.as_secs_f64() * 1000.0, "ms");
     figures.add("groups-commits-p99", done.p99.as_secs_f64() * 1000.0, "ms");
 
-    let (_, before) = broker.process().usage()?;
+    let before = broker.process().usage()?.own_bytes;
     let mut side = Side::new("the broker", broker.address());
     for group in 0..of(IDLE_GROUPS) {
         commit(&mut side, &format!("idle-{group}"), 0, 1)?;
     }
-    let (_, after) = broker.process().usage()?;
+    let after = broker.process().usage()?.own_bytes;
     let mib = after.saturating_sub(before) as f64 / f64::from(1 << 20);
     figures.add("groups-10k-idle", mib, "MiB");
 
@@ -166,7 +166,7 @@ impl Figures {
 /// Wall time from the last first join, and processor time of the broker in all.
 fn joins(broker: &mut Broker, members: usize, name: &str) -> Result<(Duration, Duration)> {
     let address = broker.address();
-    let (before, _) = broker.process().usage()?;
+    let before = broker.process().usage()?.cpu;
     let together = Barrier::new(members);
     let joined = AtomicUsize::new(0);
     let begun = std::sync::Mutex::new(None::<Instant>);
@@ -190,7 +190,7 @@ fn joins(broker: &mut Broker, members: usize, name: &str) -> Result<(Duration, D
     })?;
     let begun = begun.lock().ok().and_then(|begun| *begun);
     let took = begun.map(|begun| begun.elapsed());
-    let (after, _) = broker.process().usage()?;
+    let after = broker.process().usage()?.cpu;
     let took = took.ok_or_else(|| Error::refused("join", "nobody began"))?;
     Ok((took, after.saturating_sub(before)))
 }
@@ -272,7 +272,7 @@ struct Committed {
 /// Commits of one offset each, from several connections at once.
 fn commits(broker: &mut Broker, each: usize, name: &str) -> Result<Committed> {
     let address = broker.address();
-    let (before, _) = broker.process().usage()?;
+    let before = broker.process().usage()?.cpu;
     let from = Instant::now();
     let mut times = std::thread::scope(|scope| {
         let committer = |at: usize| {
@@ -299,7 +299,7 @@ fn commits(broker: &mut Broker, each: usize, name: &str) -> Result<Committed> {
         Ok::<_, Error>(all)
     })?;
     let took = from.elapsed().as_secs_f64();
-    let (after, _) = broker.process().usage()?;
+    let after = broker.process().usage()?.cpu;
     let cpu = after.saturating_sub(before).as_secs_f64().max(0.01);
     times.sort_unstable();
     let at = |thousandth: usize| times[(times.len() - 1) * thousandth / 1000];

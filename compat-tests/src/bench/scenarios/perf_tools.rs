@@ -61,7 +61,7 @@ fn produce(contestant: &Contestant<'_>, records: u64) -> Result<()> {
     ];
     let main = "org.apache.kafka.tools.ProducerPerformance";
     let work = contestant.home();
-    let tools = contestant.tools();
+    let tools = contestant.tools()?;
     tools.run("producer-performance", main, arguments, work, TIME_MAX)?;
     Ok(())
 }
@@ -77,7 +77,7 @@ fn consume(contestant: &Contestant<'_>, records: u64) -> Result<()> {
     ];
     let main = "org.apache.kafka.tools.ConsumerPerformance";
     let work = contestant.home();
-    let tools = contestant.tools();
+    let tools = contestant.tools()?;
     tools.run("consumer-performance", main, arguments, work, TIME_MAX)?;
     Ok(())
 }

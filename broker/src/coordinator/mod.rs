@@ -5,12 +5,15 @@
 //! |---|---|
 //! | [`mailbox`] | the way in: which partition answers for a key, and its mailbox |
 //! | [`tasks`] | the thread, and which partitions have a task on it |
-//! | [`replay`] | reading a partition back |
+//! | [`mod@load`] | reading a partition back until that succeeds |
+//! | [`replay`] | its batches one after the other |
 //! | [`mod@write`] | appending records to it |
 //! | [`topic`] | creating the topic |
 //!
-//! [`crate::group`] keeps groups in `__consumer_offsets` this way.
+//! [`crate::group`] keeps groups in `__consumer_offsets` this way, [`crate::txn`] transactional ids in
+//! `__transaction_state`.
 
+pub mod load;
 pub mod mailbox;
 pub mod replay;
 pub mod tasks;

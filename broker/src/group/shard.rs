@@ -22,11 +22,11 @@ use tokio::time::Instant;
 
 use super::ask::{Ask, Reply, Ticket};
 use super::classic::{Event, Step};
-use super::load::load;
 use super::record::GroupRecord;
 use super::state::Groups;
 use super::{Now, Settings};
 use crate::config::OffsetsConfig;
+use crate::coordinator::load;
 use crate::coordinator::tasks::told;
 use crate::coordinator::write::{self, InTransaction};
 use crate::node::Services;
@@ -37,8 +37,6 @@ use crate::partition::verify::Marker;
 const TURN_MAX: usize = 256;
 /// A batch is written when its records have so many bytes.
 const BATCH_BYTES: usize = 512 << 10;
-/// After the log failed, nothing is tried for so long.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// A timer far away, for when none is armed.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -175,49 +173,26 @@ impl Shard {
         mailbox: &mut mpsc::Receiver<Envelope>,
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
-        loop {
-            let (partition, settings) = (self.partition.clone(), self.settings.clone());
-            let began = Instant::now();
-            let mut reading = tokio::task::spawn_blocking(move || load(&partition, settings));
-            let outcome = loop {
-                tokio::select! {
-                    outcome = &mut reading => break outcome,
-                    envelope = mailbox.recv() => match envelope {
-                        Some(envelope) => envelope.refuse(ErrorCode::CoordinatorLoadInProgress),
-                        None => return false,
-                    },
-                    () = told(stop) => return false,
-                }
-            };
-            match outcome {
-                Ok(Ok(loaded)) => {
-                    if loaded.records > 0 {
-                        let took = began.elapsed();
-                        tracing::info!(
-                            "{}: {} groups and {} offsets from {} records in {took:?}",
-                            self.partition,
-                            loaded.groups.len(),
-                            loaded.groups.offsets().len(),
-                            loaded.records,
-                        );
-                    }
-                    self.groups = loaded.groups;
-                    self.groups.see(self.services.quorum.image());
-                    let mut step = Step::default();
-                    self.groups.resume(self.now(), &mut step);
-                    return self.finish(step) || self.pause(mailbox, stop).await;
-                }
-                Ok(Err(error)) => {
-                    tracing::error!("{}: groups cannot be loaded: {error}", self.partition);
-                }
-                Err(error) => {
-                    tracing::error!("{}: loading groups failed: {error}", self.partition);
-                }
-            }
-            if !self.pause(mailbox, stop).await {
-                return false;
-            }
+        let settings = self.settings.clone();
+        let read = move |partition: &Partition| super::load::load(partition, settings.clone());
+        let loaded = load::load(&self.partition, "groups", read, mailbox, stop).await;
+        let Some((loaded, took)) = loaded else {
+            return false;
+        };
+        if loaded.records > 0 {
+            tracing::info!(
+                "{}: {} groups and {} offsets from {} records in {took:?}",
+                self.partition,
+                loaded.groups.len(),
+                loaded.groups.offsets().len(),
+                loaded.records,
+            );
         }
+        self.groups = loaded.groups;
+        self.groups.see(self.services.quorum.image());
+        let mut step = Step::default();
+        self.groups.resume(self.now(), &mut step);
+        self.finish(step) || load::pause(mailbox, stop).await
     }
 
     /// The log did not take a batch: after a while everything is read back from it. False if the
@@ -229,25 +204,7 @@ impl Shard {
     ) -> bool {
         self.waiting.clear();
         self.uncommitted.clear();
-        self.pause(mailbox, stop).await && self.load(mailbox, stop).await
-    }
-
-    async fn pause(
-        &mut self,
-        mailbox: &mut mpsc::Receiver<Envelope>,
-        stop: &mut watch::Receiver<bool>,
-    ) -> bool {
-        let over = Instant::now() + PAUSE_AFTER_FAILURE;
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep_until(over) => return true,
-                envelope = mailbox.recv() => match envelope {
-                    Some(envelope) => envelope.refuse(ErrorCode::CoordinatorNotAvailable),
-                    None => return false,
-                },
-                () = told(stop) => return false,
-            }
-        }
+        load::pause(mailbox, stop).await && self.load(mailbox, stop).await
     }
 
     /// Answers what is in the inbox. False if everything has to be read back.

@@ -20,14 +20,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ask::{Ask, Reply};
 use super::coordinators::level;
-use super::load::load;
 use super::markers::{self, Outcome};
 use super::record::{Place, Txn, TxnRecord};
 use super::state::Transactions;
 use super::{Settings, state::Decision};
-use crate::coordinator::mailbox;
 use crate::coordinator::tasks::told;
 use crate::coordinator::write;
+use crate::coordinator::{load, mailbox};
 use crate::node::Services;
 use crate::partition::Partition;
 
@@ -35,8 +34,6 @@ type Envelope = mailbox::Envelope<Ask, Reply>;
 
 /// Questions taken from the mailbox at once.
 const TURN_MAX: usize = 256;
-/// After the log could not be read, nothing is tried for so long.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Partitions that did not listen are told again after so long.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Tombstones written as one batch.
@@ -192,55 +189,23 @@ impl Shard {
         mailbox: &mut mpsc::Receiver<Envelope>,
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
-        loop {
-            let partition = self.partition.clone();
-            let began = Instant::now();
-            let mut reading = tokio::task::spawn_blocking(move || load(&partition));
-            let outcome = loop {
-                tokio::select! {
-                    outcome = &mut reading => break outcome,
-                    envelope = mailbox.recv() => match envelope {
-                        Some(envelope) => envelope.refuse(ErrorCode::CoordinatorLoadInProgress),
-                        None => return false,
-                    },
-                    () = told(stop) => return false,
-                }
-            };
-            match outcome {
-                Ok(Ok(loaded)) => {
-                    if loaded.records > 0 {
-                        let took = began.elapsed();
-                        tracing::info!(
-                            "{}: {} transactional ids from {} records in {took:?}",
-                            self.partition,
-                            loaded.transactions.len(),
-                            loaded.records,
-                        );
-                    }
-                    self.transactions = loaded.transactions;
-                    self.count();
-                    self.finish_what_was_decided();
-                    return true;
-                }
-                Ok(Err(error)) => {
-                    tracing::error!("{}: transactions cannot be loaded: {error}", self.partition);
-                }
-                Err(error) => {
-                    tracing::error!("{}: loading transactions failed: {error}", self.partition);
-                }
-            }
-            let over = Instant::now() + PAUSE_AFTER_FAILURE;
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep_until(over) => break,
-                    envelope = mailbox.recv() => match envelope {
-                        Some(envelope) => envelope.refuse(ErrorCode::CoordinatorNotAvailable),
-                        None => return false,
-                    },
-                    () = told(stop) => return false,
-                }
-            }
+        let what = "transactions";
+        let loaded = load::load(&self.partition, what, super::load::load, mailbox, stop).await;
+        let Some((loaded, took)) = loaded else {
+            return false;
+        };
+        if loaded.records > 0 {
+            tracing::info!(
+                "{}: {} transactional ids from {} records in {took:?}",
+                self.partition,
+                loaded.transactions.len(),
+                loaded.records,
+            );
         }
+        self.transactions = loaded.transactions;
+        self.count();
+        self.finish_what_was_decided();
+        true
     }
 
     /// Ends that were decided before a crash, or by another leader, are told.

@@ -1,0 +1,73 @@
+//! Until a partition is read back its coordinator knows nothing, and says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reka_protocol::ErrorCode;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::mailbox::{Answer, Envelope};
+use super::replay::LoadError;
+use super::tasks::told;
+use crate::partition::Partition;
+
+/// After the log could not be read, or did not take a batch, nothing is tried for so long.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Reads the partition with `read`, which blocks, until that succeeds; whoever asks meanwhile is
+/// told so. What was read and how long it took; `None` if the task is to end. `what` it is, for
+/// the log.
+pub async fn load<T, A, R>(
+    partition: &Arc<Partition>,
+    what: &str,
+    read: impl Fn(&Partition) -> Result<T, LoadError> + Clone + Send + 'static,
+    mailbox: &mut mpsc::Receiver<Envelope<A, R>>,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<(T, Duration)>
+where
+    T: Send + 'static,
+    R: Answer,
+{
+    loop {
+        let (read, here) = (read.clone(), partition.clone());
+        let began = Instant::now();
+        let mut reading = tokio::task::spawn_blocking(move || read(&here));
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut reading => break outcome,
+                envelope = mailbox.recv() => match envelope {
+                    Some(envelope) => envelope.refuse(ErrorCode::CoordinatorLoadInProgress),
+                    None => return None,
+                },
+                () = told(stop) => return None,
+            }
+        };
+        match outcome {
+            Ok(Ok(loaded)) => return Some((loaded, began.elapsed())),
+            Ok(Err(error)) => tracing::error!("{partition}: {what} cannot be loaded: {error}"),
+            Err(error) => tracing::error!("{partition}: loading {what} failed: {error}"),
+        }
+        if !pause(mailbox, stop).await {
+            return None;
+        }
+    }
+}
+
+/// Lets a failure pass. False if the task is to end.
+pub async fn pause<A, R: Answer>(
+    mailbox: &mut mpsc::Receiver<Envelope<A, R>>,
+    stop: &mut watch::Receiver<bool>,
+) -> bool {
+    let over = Instant::now() + PAUSE_AFTER_FAILURE;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(over) => return true,
+            envelope = mailbox.recv() => match envelope {
+                Some(envelope) => envelope.refuse(ErrorCode::CoordinatorNotAvailable),
+                None => return false,
+            },
+            () = told(stop) => return false,
+        }
+    }
+}

@@ -19,7 +19,7 @@ use reka_protocol::kafka_protocol::messages::{
 };
 use reka_records::{BatchBuilder, batches};
 
-use super::raw::{Random, answer, create_topic, kill_amidst, now, number, seed_of_now, topic_name};
+use super::raw::{Random, answer, create_topic, in_rounds, kill_amidst, now, topic_name};
 use crate::context::Context;
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
@@ -41,18 +41,10 @@ const ROUND_MS: std::ops::Range<u64> = 20..300;
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
 fn run(ctx: &Context) -> Result<Verdict> {
-    let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
-    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(seed_of_now);
-    let judged = kill_again_and_again(ctx, rounds, seed);
-    let records = judged.map_err(|error| {
-        Error::refused(
-            format!("REKA_KILL_SEED={seed} REKA_KILL_ROUNDS={rounds}"),
-            error.to_string(),
-        )
-    })?;
-    Ok(Verdict::Passed(format!(
-        "{rounds} kills, {records} records, seed {seed}"
-    )))
+    in_rounds(ROUNDS, |rounds, seed| {
+        let records = kill_again_and_again(ctx, rounds, seed)?;
+        Ok(format!("{rounds} kills, {records} records"))
+    })
 }
 
 fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<usize> {

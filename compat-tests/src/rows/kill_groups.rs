@@ -27,8 +27,7 @@ use reka_protocol::kafka_protocol::messages::{
 use reka_protocol::kafka_protocol::protocol::{Request, StrBytes};
 
 use super::raw::{
-    Random, answer, create_topic, group_id, kill_amidst, number, seed_of_now, topic_name,
-    wait_for_group,
+    Random, answer, create_topic, group_id, in_rounds, kill_amidst, topic_name, wait_for_group,
 };
 use crate::context::Context;
 use crate::differential::{Answer, Side};
@@ -59,22 +58,18 @@ const SETTINGS: [&str; 3] = [
 const SESSION_MS: i32 = 1000;
 
 fn run(ctx: &Context) -> Result<Verdict> {
-    let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
-    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(seed_of_now);
-    let judged = kill_again_and_again(ctx, rounds, seed);
-    let (commits, joins) = judged.map_err(|error| {
-        let again = format!("REKA_KILL_SEED={seed} REKA_KILL_ROUNDS={rounds}");
-        Error::refused(again, error.to_string())
-    })?;
-    if commits == 0 || joins == 0 {
-        return Err(Error::refused(
-            "commit under rebalances",
-            format!("{commits} commits and {joins} joins were answered"),
-        ));
-    }
-    Ok(Verdict::Passed(format!(
-        "{rounds} kills, {commits} commits and {joins} joins acknowledged, seed {seed}"
-    )))
+    in_rounds(ROUNDS, |rounds, seed| {
+        let (commits, joins) = kill_again_and_again(ctx, rounds, seed)?;
+        if commits == 0 || joins == 0 {
+            return Err(Error::refused(
+                "commit under rebalances",
+                format!("{commits} commits and {joins} joins were answered"),
+            ));
+        }
+        Ok(format!(
+            "{rounds} kills, {commits} commits and {joins} joins acknowledged"
+        ))
+    })
 }
 
 fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<(u64, u64)> {

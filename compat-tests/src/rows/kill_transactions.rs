@@ -27,7 +27,7 @@ use reka_protocol::kafka_protocol::messages::{
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_records::{BatchBuilder, batches};
 
-use super::raw::{Random, answer, now, number};
+use super::raw::{Random, answer, in_rounds, now};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
@@ -66,16 +66,9 @@ pub(super) const BROKER: &[&str] = &[
 ];
 
 fn run(ctx: &Context) -> Result<Verdict> {
-    let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
-    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(|| now().as_nanos() as u64);
-    let judged = kill_again_and_again(ctx, rounds, seed);
-    let seen = judged.map_err(|error| {
-        Error::refused(
-            format!("REKA_KILL_SEED={seed} REKA_KILL_ROUNDS={rounds}"),
-            error.to_string(),
-        )
-    })?;
-    Ok(Verdict::Passed(format!("{seen}, seed {seed}")))
+    in_rounds(ROUNDS, |rounds, seed| {
+        kill_again_and_again(ctx, rounds, seed)
+    })
 }
 
 /// Makes the command line of a program that transforms; its id and the address come behind it.

@@ -14,6 +14,7 @@ use reka_protocol::kafka_protocol::protocol::StrBytes;
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
 use crate::reka::Reka;
+use crate::rows::Verdict;
 use crate::wait;
 
 /// A number from the environment.
@@ -25,6 +26,23 @@ pub(super) fn number(name: &str) -> Result<Option<u64>> {
     parsed
         .map(Some)
         .map_err(|_| Error::refused(format!("read {name}"), format!("{text:?} is not a number")))
+}
+
+/// Runs a row that kills: so many rounds unless `REKA_KILL_ROUNDS` says otherwise, at moments that
+/// `REKA_KILL_SEED` repeats. Both are named with what went wrong, the seed with what was seen.
+pub(super) fn in_rounds(
+    rounds: u64,
+    run: impl FnOnce(u64, u64) -> Result<String>,
+) -> Result<Verdict> {
+    let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(rounds);
+    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(seed_of_now);
+    let seen = run(rounds, seed).map_err(|error| {
+        Error::refused(
+            format!("REKA_KILL_SEED={seed} REKA_KILL_ROUNDS={rounds}"),
+            error.to_string(),
+        )
+    })?;
+    Ok(Verdict::Passed(format!("{seen}, seed {seed}")))
 }
 
 #[allow(

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::kill_transactions::{BROKER, committed, create_topics, send};
-use super::raw::{Random, now, number};
+use super::raw::{Random, in_rounds};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
@@ -39,16 +39,9 @@ const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(120);
 const KILL_TIME_MAX: Duration = Duration::from_secs(20);
 
 fn run(ctx: &Context) -> Result<Verdict> {
-    let rounds = number("REKA_KILL_ROUNDS")?.unwrap_or(ROUNDS);
-    let seed = number("REKA_KILL_SEED")?.unwrap_or_else(|| now().as_nanos() as u64);
-    let judged = kill_again_and_again(ctx, rounds, seed);
-    let seen = judged.map_err(|error| {
-        Error::refused(
-            format!("REKA_KILL_SEED={seed} REKA_KILL_ROUNDS={rounds}"),
-            error.to_string(),
-        )
-    })?;
-    Ok(Verdict::Passed(format!("{seen}, seed {seed}")))
+    in_rounds(ROUNDS, |rounds, seed| {
+        kill_again_and_again(ctx, rounds, seed)
+    })
 }
 
 fn start_instance(java: &Java, home: &Path, address: SocketAddr, index: usize) -> Result<Process> {

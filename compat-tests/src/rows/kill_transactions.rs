@@ -54,7 +54,8 @@ const TOPICS: [&str; 3] = ["in", "out", "money"];
 const RECORDS: u64 = 40;
 /// A round lasts between these, in milliseconds.
 const ROUND_MS: std::ops::Range<u64> = 300..2500;
-const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(120);
+/// Longer than a client may be stuck, be noticed to be, and come back into its group.
+const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(300);
 const KILL_TIME_MAX: Duration = Duration::from_secs(20);
 const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Overdue transactions are looked for often, and groups do not wait.

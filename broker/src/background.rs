@@ -3,6 +3,7 @@
 //! | Every | What |
 //! |---|---|
 //! | second | directories that failed are reported, and the node gives up when none is left |
+//! | ten seconds | offsets that readers found missing between segments are reported |
 //! | new image | the partitions here follow the metadata |
 //! | `reka.flush.group.ms` | logs that were appended to are synced, all in one round |
 //! | second | files of partitions that were deleted are unlinked when their delay is over |
@@ -36,6 +37,9 @@ const UNLINK_PERIOD: Duration = Duration::from_secs(1);
 /// Between two looks at whether the directories are still in use.
 const DIRS_PERIOD: Duration = Duration::from_secs(1);
 
+/// Between two looks at whether a reader found offsets missing.
+const GAPS_PERIOD: Duration = Duration::from_secs(10);
+
 /// The tasks.
 #[derive(Debug)]
 pub struct Background {
@@ -62,6 +66,7 @@ impl Background {
         let mut tasks = vec![
             runtime.spawn(follow(services.clone(), follower, stopped.clone())),
             spawn(at_once, DIRS_PERIOD, watch_dirs),
+            spawn(at_once, GAPS_PERIOD, tell_of_gaps),
             spawn(
                 at_once,
                 logs.recovery_checkpoint_interval,
@@ -159,6 +164,18 @@ fn watch_dirs(services: &Services) {
     let dirs = services.log_dirs();
     if dirs.offline().len() == dirs.dirs().len() {
         services.give_up("no log directory is in use any more");
+    }
+}
+
+/// Says what readers found missing since the last look.
+fn tell_of_gaps(services: &Services) {
+    for partition in services.partitions.all() {
+        if !partition.reader().has_met_gaps() {
+            continue;
+        }
+        for gap in partition.log().take_gaps_met() {
+            tracing::warn!("{partition}: {gap}");
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::recovery::Damage;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} is damaged at position {position}: expected {expected}, found {found}; \
-     restore the partition from a replica or a backup",
+     restore the partition from a replica or a backup; without either, let readers begin behind it",
     .path.display()
 )]
 pub struct Corruption {

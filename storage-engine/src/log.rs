@@ -29,7 +29,7 @@ use crate::fs::{DiskError, DiskResult};
 use crate::producer_snapshot;
 use crate::producer_state::{ProducerState, Verdict};
 use crate::reader::{LogReader, Segments, Shared, holding};
-use crate::recovery::Damage;
+use crate::recovery::{Damage, Warning};
 use crate::segment::{FileSizes, Segment};
 
 mod open;
@@ -304,6 +304,17 @@ impl Log {
             first_offset: first_offset.unwrap_or(log_end),
             last_offset: log_end - 1,
         })
+    }
+
+    /// Gaps between segments that readers came by since this was asked last, though nothing
+    /// here says that the log was ever compacted; each is told once.
+    pub fn take_gaps_met(&self) -> Vec<Warning> {
+        let met = self.shared.take_gaps_met();
+        let compacted = || self.env.cleaner_points.get(&self.partition).is_some();
+        match self.config.compact || compacted() {
+            true => Vec::new(),
+            false => met,
+        }
     }
 
     /// Errors once the directory failed or the partition was deleted.

@@ -9,7 +9,7 @@
 //! damage: if it moved, the read starts over.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use reka_records::{BatchHeader, BatchView};
@@ -17,6 +17,7 @@ use reka_records::{BatchHeader, BatchView};
 use crate::env::Env;
 use crate::error::{Corruption, ReadError};
 use crate::fs::{File, RawMapping};
+use crate::recovery::Warning;
 use crate::segment::{Located, Segment, Spanned, Walk};
 use crate::txn_index::AbortedTxn;
 
@@ -40,6 +41,42 @@ pub(crate) struct Shared {
     truncations: AtomicU64,
     /// The partition was deleted, and its directory's name may be another's.
     gone: AtomicBool,
+    gaps: GapsMet,
+}
+
+/// Gaps between segments that readers came by: looking for them at a clean start would
+/// cost reads in every segment there is, and here they are found for nothing.
+#[derive(Debug, Default)]
+struct GapsMet {
+    some: AtomicBool,
+    met: Mutex<Vec<(bool, Warning)>>,
+}
+
+/// More of one log say no more than these do.
+const GAPS_MAX: usize = 16;
+
+impl GapsMet {
+    fn note(&self, gap: Warning, told: bool) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.len() < GAPS_MAX && met.iter().all(|(_, known)| *known != gap) {
+            met.push((told, gap));
+            self.some.fetch_or(!told, Ordering::Release);
+        }
+    }
+
+    fn take(&self) -> Vec<Warning> {
+        if !self.some.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let untold = met.iter_mut().filter(|(told, _)| !*told);
+        untold
+            .map(|(told, gap)| {
+                *told = true;
+                gap.clone()
+            })
+            .collect()
+    }
 }
 
 const NONE: i64 = -1;
@@ -54,7 +91,21 @@ impl Shared {
             first_unstable: AtomicI64::new(NONE),
             truncations: AtomicU64::new(0),
             gone: AtomicBool::new(false),
+            gaps: GapsMet::default(),
         }
+    }
+
+    /// These were told of when the log was opened.
+    pub(crate) fn gaps_told(&self, warnings: &[Warning]) {
+        let is_gap = |warning: &&Warning| matches!(warning, Warning::GapBetweenSegments { .. });
+        for gap in warnings.iter().filter(is_gap) {
+            self.gaps.note(gap.clone(), true);
+        }
+    }
+
+    /// Gaps that readers came by since this was asked last, each once.
+    pub(crate) fn take_gaps_met(&self) -> Vec<Warning> {
+        self.gaps.take()
     }
 
     pub(crate) fn segments(&self) -> Segments {
@@ -181,6 +232,11 @@ impl LogReader {
         self.shared.log_end()
     }
 
+    /// Whether [`crate::Log::take_gaps_met`] has something to tell.
+    pub fn has_met_gaps(&self) -> bool {
+        self.shared.gaps.some.load(Ordering::Acquire)
+    }
+
     /// First offset of the oldest transaction that is open or not settled yet.
     pub fn first_unstable(&self) -> Option<i64> {
         match self.shared.first_unstable.load(Ordering::Acquire) {
@@ -238,10 +294,25 @@ impl LogReader {
             let position = walk.position();
             let mut taken: Option<Taken> = None;
             let bound = Bound::of(&segments, index, end);
-            while let Some(batch) = walk.next_span()? {
-                bound.check(segment, &batch)?;
+            loop {
+                let found = walk.next_span().and_then(|found| {
+                    found
+                        .iter()
+                        .try_for_each(|batch| bound.check(segment, batch))?;
+                    Ok(found)
+                });
+                let batch = match found {
+                    Ok(Some(batch)) => batch,
+                    Ok(None) => break,
+                    // Whoever comes to it is told; what lies before it is good.
+                    Err(_) if taken.is_some() => break,
+                    Err(error) => return Err(error),
+                };
                 let next_offset = batch.span.next_offset();
                 if next_offset > upto {
+                    if taken.is_none() {
+                        bound.check_behind(segment, Some(offset), &batch)?;
+                    }
                     break;
                 }
                 let len = batch.end() - position;
@@ -284,6 +355,13 @@ impl LogReader {
                 return Ok(None);
             }
             bound.check_end(segment, &walk)?;
+            let ends = walk.end_offset();
+            if let Some(behind) = segments.get(index + 1)
+                && ends < behind.base_offset()
+            {
+                let gap = Warning::gap_between(segment, ends, behind);
+                self.shared.gaps.note(gap, false);
+            }
         }
         Ok(None)
     }
@@ -438,6 +516,28 @@ impl Bound {
         ))
     }
 
+    /// A batch behind all that a reader may see. A log ends where a batch does: so one that
+    /// begins at the end or behind it comes behind one that ends there. `before` is where the
+    /// one before it ends, or the reader's offset; `None` where nobody looked.
+    #[cold]
+    fn check_behind(
+        self,
+        segment: &Segment,
+        before: Option<i64>,
+        batch: &Spanned,
+    ) -> Result<(), Corruption> {
+        let found = batch.span.base_offset;
+        let in_line = before.is_none_or(|before| before >= self.offset);
+        if !self.grows || found < self.offset || in_line {
+            return Ok(());
+        }
+        Err(segment.corruption(
+            batch.position,
+            format!("a batch that begins before offset {}", self.offset),
+            format!("one that begins at {found}"),
+        ))
+    }
+
     /// After the last batch of a walk: zeros end a segment only where the next continues.
     fn check_end(self, segment: &Segment, walk: &Walk<'_>) -> Result<(), Corruption> {
         match walk.zeros_at() {
@@ -459,11 +559,14 @@ fn find_in_segment(
     bound: Bound,
 ) -> Result<Option<FoundTimestamp>, ReadError> {
     let mut walk = segment.walk_to_timestamp(timestamp)?;
+    let mut before = (walk.position() == 0).then_some(segment.base_offset());
     while let Some(batch) = walk.next()? {
         bound.check(segment, &batch.spanned())?;
         if batch.header.base_offset >= upto {
+            bound.check_behind(segment, before, &batch.spanned())?;
             return Ok(None);
         }
+        before = Some(batch.header.next_offset());
         if may_hold(&batch.header, timestamp, start)
             && let Some(found) = find_in_batch(segment, &batch, timestamp, start, upto)?
         {
@@ -484,11 +587,14 @@ fn greatest_in_segment(
 ) -> Result<Option<FoundTimestamp>, ReadError> {
     let mut walk = segment.walk_from_start()?;
     let mut greatest: Option<FoundTimestamp> = None;
+    let mut before = segment.base_offset();
     while let Some(batch) = walk.next()? {
         bound.check(segment, &batch.spanned())?;
         if batch.header.base_offset >= upto {
+            bound.check_behind(segment, Some(before), &batch.spanned())?;
             break;
         }
+        before = batch.header.next_offset();
         let beats = |timestamp, greatest: &Option<FoundTimestamp>| match greatest {
             None => timestamp >= least,
             Some(greatest) => timestamp > greatest.timestamp,

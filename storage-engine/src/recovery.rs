@@ -20,7 +20,7 @@ use reka_records::{BatchHeader, BatchView, HEADER_BYTES};
 
 use crate::env::RECOVERY_POINT_UNKNOWN;
 use crate::error::ReadError;
-use crate::format::RECOVERY_POINT_CHECKPOINT;
+use crate::format::{FileKind, RECOVERY_POINT_CHECKPOINT};
 use crate::fs::{DiskResult, File};
 use crate::offset_index::OffsetEntry;
 use crate::segment::Segment;
@@ -53,22 +53,23 @@ impl fmt::Display for Damage {
             recovery_point,
             found,
         } = self;
-        let path = path.display();
-        if *recovery_point == RECOVERY_POINT_UNKNOWN {
-            return write!(
+        write!(f, "{} is damaged at position {position}: ", path.display())?;
+        match *recovery_point {
+            RECOVERY_POINT_UNKNOWN => write!(
                 f,
-                "{path} is damaged at position {position}: found {found} where offset {offset} \
-                 belongs, and the checkpoint of recovery points was lost, which said whether that \
-                 was ever on disk; nothing was cut; restore the partition from a replica or a \
-                 backup, or, to go on without what follows, stop the broker and set its recovery \
-                 point to {offset} in {RECOVERY_POINT_CHECKPOINT}",
-            );
+                "found {found} where offset {offset} belongs, and the checkpoint of recovery \
+                 points was lost, which said whether that was ever on disk",
+            )?,
+            known => write!(
+                f,
+                "offset {offset} was on disk (recovery point {known}), found {found}",
+            )?,
         }
         write!(
             f,
-            "{path} is damaged at position {position}: offset {offset} was on disk (recovery point \
-             {recovery_point}), found {found}; nothing was cut; restore the partition from a \
-             replica or a backup",
+            "; nothing was cut; restore the partition from a replica or a backup; without \
+             either, to go on without offset {offset} and all that follows, stop the broker and \
+             set the partition's recovery point to {offset} in {RECOVERY_POINT_CHECKPOINT}",
         )
     }
 }
@@ -143,6 +144,18 @@ pub enum Warning {
     },
 }
 
+impl Warning {
+    /// The segment before ends at `ends`.
+    pub(crate) fn gap_between(before: &Segment, ends: i64, behind: &Segment) -> Warning {
+        Warning::GapBetweenSegments {
+            before: before.path(FileKind::Log),
+            ends,
+            behind: behind.path(FileKind::Log),
+            begins: behind.base_offset(),
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -165,7 +178,8 @@ impl fmt::Display for Warning {
                 f,
                 "offsets {ends}..{begins} are missing between {} and {}, and nothing here says \
                  that the log was ever compacted; if its leader has them, a file was lost: \
-                 restore the partition from a replica or a backup",
+                 restore the partition from a replica or a backup; without either the rest is \
+                 served",
                 before.display(),
                 behind.display()
             ),
@@ -195,7 +209,8 @@ impl fmt::Display for Warning {
                 f,
                 "{} begins at offset {first}, {} says that its records begin at {log_start}; \
                  unless retention removed those before {first} just before the broker was \
-                 killed, a file was lost: restore the partition from a replica or a backup",
+                 killed, a file was lost: restore the partition from a replica or a backup; without \
+                 either the rest is served",
                 dir.display(),
                 checkpoint.display()
             ),
@@ -211,7 +226,7 @@ impl fmt::Display for Warning {
                     f,
                     "{} is missing, and {held} were in it; the partition begins anew, empty; \
                      unless its topic was deleted and made again, restore the directory from a \
-                     replica or a backup with the broker stopped",
+                     replica or a backup with the broker stopped; without either they are gone",
                     dir.display()
                 )
             }
@@ -223,7 +238,7 @@ impl fmt::Display for Warning {
                 f,
                 "{} ends at offset {end}, the last clean stop left it at {recovery_point}; its \
                  files were changed since, or are another partition's: compare it with a replica \
-                 or a backup",
+                 or a backup, or look into it with reka dump-log",
                 dir.display()
             ),
         }
@@ -269,6 +284,9 @@ pub(crate) struct ScannedSegment {
     /// the recovery point: were only the last one dropped, the next scan would drop the
     /// one before it.
     pub(crate) before_gaps: Option<(u64, i64)>,
+    /// The end before the first batch that left a gap from below the recovery point to
+    /// behind it: that was the end of a batch that was on disk.
+    pub(crate) spanning_gap: Option<(u64, i64)>,
     /// Why the scan stopped before the end of the file. Zeros to the end are not
     /// in themselves wrong: a truncation or a reservation leaves them.
     pub(crate) stopped: Option<Stop>,
@@ -356,6 +374,12 @@ pub(crate) fn decide(
         if *base > end_offset && index > 0 && unexplained {
             let why = format!("a gap up to offset {base}");
             return verdict(index, 0, end_offset, why, recovery_point);
+        }
+        if gaps == Gaps::Unexplained
+            && let Some((position, offset)) = segment.spanning_gap
+        {
+            let why = format!("a batch that leaves a gap behind offset {offset}");
+            return verdict(index, position, offset, why, recovery_point);
         }
         // Behind the recovery point nothing bears the gap out. A gap from below it to
         // an end behind it is no better: the recovery point was the end of a batch.
@@ -618,6 +642,7 @@ pub(crate) fn scan(
     let mut since_index = 0;
     let mut before_gap = None;
     let mut before_gaps = None;
+    let mut spanning_gap = None;
     let stopped = loop {
         let (position, end_offset) = (reader.position, reader.end_offset);
         let header = match reader.next()? {
@@ -646,6 +671,8 @@ pub(crate) fn scan(
         let leaves_gap =
             header.base_offset > end_offset && (start.is_none() || position > first_position);
         before_gap = leaves_gap.then_some((position, end_offset));
+        let spans = end_offset < recovery_point && recovery_point < header.base_offset;
+        spanning_gap = spanning_gap.or(before_gap.filter(|_| spans));
         // What ends below the recovery point is borne out by it.
         before_gaps = before_gap
             .filter(|_| header.next_offset() > recovery_point)
@@ -660,6 +687,7 @@ pub(crate) fn scan(
         end_offset: reader.end_offset,
         before_gap,
         before_gaps,
+        spanning_gap,
         stopped,
     })
 }
@@ -738,6 +766,7 @@ mod tests {
             end_offset,
             before_gap: None,
             before_gaps: None,
+            spanning_gap: None,
             stopped: None,
         }
     }
@@ -835,6 +864,27 @@ mod tests {
             decide(14, Gaps::Unexplained),
             Decision::Keep { end_offset: 20 }
         );
+    }
+
+    #[test]
+    fn so_is_one_inside_a_segment() {
+        let gap = ScannedSegment {
+            spanning_gap: Some((60, 7)),
+            ..good(20)
+        };
+        assert_eq!(
+            decide(&[(0, gap.clone())], 12, Gaps::Compaction),
+            Decision::Keep { end_offset: 20 }
+        );
+        assert!(matches!(
+            decide(&[(0, gap)], 12, Gaps::Unexplained),
+            Decision::Damaged {
+                index: 0,
+                position: 60,
+                offset: 7,
+                ..
+            }
+        ));
     }
 
     #[test]

@@ -597,6 +597,12 @@ impl Walk<'_> {
         Ok(None)
     }
 
+    /// The offset after the last batch it went over; the segment's base offset before the
+    /// first one.
+    pub(crate) fn end_offset(&self) -> i64 {
+        self.floor
+    }
+
     /// When the walk stands before the zeros a truncation left: the offset they begin at.
     pub(crate) fn zeros_at(&self) -> Option<i64> {
         (self.position < self.end).then_some(self.floor)

@@ -311,7 +311,7 @@ fn remarks(report: &RecoveryReport) -> Vec<String> {
         remarks.push(format!(
             "ends at offset {end}, and offsets below {recovery_point} were on disk; unless it was \
              truncated just before the stop, files were lost: restore the partition from a \
-             replica or a backup"
+             replica or a backup; without either it goes on from there"
         ));
     }
     remarks.extend(report.warnings.iter().map(ToString::to_string));
@@ -359,7 +359,7 @@ mod tests {
             [
                 "ends at offset 25, and offsets below 40 were on disk; unless it was truncated \
                  just before the stop, files were lost: restore the partition from a replica or a \
-                 backup",
+                 backup; without either it goes on from there",
                 "12 files in its directory belong to nothing and were left alone (0.txt, 1.txt, \
                  2.txt, 3.txt, 4.txt, 5.txt, 6.txt, 7.txt, 8.txt, 9.txt); an index among them says \
                  that its data file is missing; move them away once they are explained",

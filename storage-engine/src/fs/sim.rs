@@ -367,6 +367,7 @@ fn names(path: &Path) -> impl Iterator<Item = &str> {
 struct State {
     tree: Tree,
     operations: u64,
+    read_bytes: u64,
     recording: Option<Vec<Tree>>,
     capacity: Option<u64>,
     locked: BTreeSet<String>,
@@ -401,6 +402,7 @@ impl SimDisk {
         let state = State {
             tree,
             operations: 0,
+            read_bytes: 0,
             recording: None,
             capacity: None,
             locked: BTreeSet::new(),
@@ -419,6 +421,11 @@ impl SimDisk {
     /// Changing operations so far: writes, syncs, renames, reservations, removals.
     pub fn operations(&self) -> u64 {
         self.lock().operations
+    }
+
+    /// Bytes read out of files so far, through handles and mappings alike.
+    pub fn read_bytes(&self) -> u64 {
+        self.lock().read_bytes
     }
 
     /// Limits the bytes files may take together; more is `ENOSPC`.
@@ -744,10 +751,11 @@ struct SimFile {
 
 impl RawFile for SimFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        let state = self.disk.lock();
+        let mut state = self.disk.lock();
         let file = state.tree.file(self.id);
         let len = buf.len().min(file.len.saturating_sub(position) as usize);
         file.read(&mut buf[..len], position);
+        state.read_bytes += len as u64;
         Ok(len)
     }
 
@@ -838,13 +846,14 @@ impl RawMapping for SimMapping {
     }
 
     fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()> {
-        let state = self.0.disk.lock();
+        let mut state = self.0.disk.lock();
         let file = state.tree.file(self.0.id);
         let end = position.checked_add(into.len());
         if end.is_none_or(|end| end as u64 > file.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         file.read(into, position as u64);
+        state.read_bytes += into.len() as u64;
         Ok(())
     }
 }

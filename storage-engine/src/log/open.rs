@@ -152,11 +152,14 @@ impl Log {
         };
         let end = if clean {
             // Each segment has a snapshot where it begins, which goes with it: one without
-            // the other costs a look at where the segments end.
+            // the other costs a look at where the segments end, and so does a sealed one with
+            // nothing in it. Gaps that neither shows are met by readers.
             let within = segments[0].base_offset()..recovery_point;
             let has_segment = |offset: &i64| files.contains_key(offset);
             let mut inside = snapshots.iter().filter(|offset| within.contains(offset));
-            if gaps == Gaps::Unexplained && !inside.all(has_segment) {
+            let sealed = &segments[..segments.len() - 1];
+            let emptied = sealed.iter().any(|segment| segment.len() == 0);
+            if gaps == Gaps::Unexplained && (emptied || !inside.all(has_segment)) {
                 let missing = gaps_between(&segments, &[], recovery_point)?;
                 report.warnings.extend(missing);
             }
@@ -309,6 +312,7 @@ impl Log {
             dir,
         };
         log.publish_unstable();
+        log.shared.gaps_told(&report.warnings);
         Ok((log, report))
     }
 }
@@ -614,12 +618,7 @@ fn gaps_between(
         };
         let begins = behind.base_offset();
         if let Some(ends) = ends.filter(|ends| *ends < begins) {
-            warnings.push(Warning::GapBetweenSegments {
-                before: before.path(FileKind::Log),
-                ends,
-                behind: behind.path(FileKind::Log),
-                begins,
-            });
+            warnings.push(Warning::gap_between(before, ends, behind));
         }
     }
     Ok(warnings)

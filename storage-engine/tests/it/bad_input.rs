@@ -407,7 +407,8 @@ fn a_damaged_header_is_reported_with_position_expected_and_found() {
     let path = path.display();
     let (start, end) = (
         format!("{path} is damaged at position 0: expected a batch header, found "),
-        "; restore the partition from a replica or a backup",
+        "; restore the partition from a replica or a backup; without either, let readers begin \
+         behind it",
     );
     assert!(said.starts_with(&start) && said.ends_with(end), "{said}");
     assert_eq!(directory.contents(), before);

@@ -1,5 +1,8 @@
 //! Bits flipped, blocks swapped, zeroed and cut off in any file of a log directory.
 //!
+//! Nor may a record be lost without a word: whoever asks for it gets it or an error, or the
+//! start or the reader that came by the gap said that it is missing.
+//!
 //! Two directories, one left by a clean stop and one by a crash with its recovery point
 //! in the middle, are damaged at random, once or twice, and opened. An error that says
 //! what is wrong is a good answer; a record that was never written, at an offset where
@@ -8,8 +11,7 @@
 //! two are the engine's to check.
 //!
 //! What Kafka's format cannot tell is not judged: a leader epoch is not covered by
-//! anything; a data file that lost whole batches at its end looks like a compacted one;
-//! and neither checkpoints nor `.txnindex` carry a checksum, so a number in them that
+//! anything; what was not synced when a crash came may be gone; and neither checkpoints nor `.txnindex` carry a checksum, so a number in them that
 //! became another number is believed.
 //!
 //! `CORRUPTION_STATES` sets how many states of each directory are judged, `CORRUPTION_SEED` where the
@@ -17,6 +19,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +28,7 @@ use reka_storage::fs::sim::{Choice as _, KeepAll, Seeded, SimDisk};
 use reka_storage::fs::{Backend as _, Disk, OpenMode};
 use reka_storage::log_dir::Identity;
 use reka_storage::map_budget::MapBudget;
+use reka_storage::recovery::{RecoveryReport, Warning};
 use reka_storage::{CheckedBatches, Log, LogConfig, LogDir, LogReader};
 
 use crate::support::{append, batch, marker, partition, read_all};
@@ -63,15 +67,15 @@ fn open_dir(sim: &SimDisk) -> Result<LogDir, String> {
     LogDir::open(disk, Path::new(ROOT), identity, maps).map_err(|error| error.to_string())
 }
 
-fn open_log(dir: &LogDir) -> Result<Log, String> {
-    let (log, _) = dir
-        .open_log(partition(), config(), 0)
-        .map_err(|error| error.to_string())?;
-    Ok(log)
+fn open_log(dir: &LogDir) -> Result<(Log, RecoveryReport), String> {
+    dir.open_log(partition(), config(), 0)
+        .map_err(|error| error.to_string())
 }
 
 /// A directory and what is in it.
 struct Original {
+    /// What is at or above may be lost without a word: nobody was told that it is on disk.
+    recovery_point: i64,
     name: &'static str,
     disk: SimDisk,
     records: Records,
@@ -86,7 +90,7 @@ fn original(name: &'static str, clean: bool) -> Original {
     let disk = Disk::new(sim.clone());
     disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
     let dir = open_dir(&sim).expect("a fresh directory");
-    let mut log = open_log(&dir).expect("a fresh log");
+    let (mut log, _) = open_log(&dir).expect("a fresh log");
     let mut random = Seeded(7);
     let mut sequence = 0;
     for number in 0..54_i64 {
@@ -123,7 +127,9 @@ fn original(name: &'static str, clean: bool) -> Original {
     });
     assert_eq!(error, None);
     assert!(log.reader().segment_count() >= 3, "several segments");
+    let mut recovery_point = log.recovery_point();
     if clean {
+        recovery_point = log.log_end();
         log.close().expect("a clean stop");
         drop(log);
         dir.close(1).expect("a clean stop");
@@ -140,6 +146,7 @@ fn original(name: &'static str, clean: bool) -> Original {
         .collect();
     let bytes = files.iter().map(|(_, len)| len).sum();
     Original {
+        recovery_point,
         name,
         disk,
         records,
@@ -251,6 +258,17 @@ impl Damage {
         }
     }
 
+    /// Whether it was done to a checkpoint: a number in it that became another is believed.
+    fn is_of_numbers(&self) -> bool {
+        let checkpoint = |file: &String| file.ends_with("-offset-checkpoint");
+        match self {
+            Damage::Flip { file, .. }
+            | Damage::Truncate { file, .. }
+            | Damage::Zero { file, .. } => checkpoint(file),
+            Damage::Swap { a, b } => checkpoint(&a.0) || checkpoint(&b.0),
+        }
+    }
+
     fn apply(&self, disk: &SimDisk) {
         let open = |path: &str| {
             disk.open(Path::new(path), OpenMode::Existing)
@@ -310,34 +328,69 @@ struct Tally {
     records: u64,
 }
 
+/// Offsets that a warning says are missing.
+fn missing(warning: &Warning) -> Range<i64> {
+    match warning {
+        Warning::GapBetweenSegments { ends, begins, .. } => *ends..*begins,
+        Warning::BeginsBehindStart { first, .. } => 0..*first,
+        Warning::StartBehindEnd { log_start, .. } => 0..*log_start,
+        Warning::MissingDirectory { .. } => 0..i64::MAX,
+        Warning::GrownSinceCleanStop { .. } | Warning::DamagedSwap { .. } => 0..0,
+    }
+}
+
+/// Offsets that a person or a reader was told of: they may be gone.
+fn told_by(report: &RecoveryReport) -> Vec<Range<i64>> {
+    let cut = report.cut.iter().map(|(first, _)| *first..i64::MAX);
+    let damage = report.damage.iter().map(|damage| damage.offset..i64::MAX);
+    let short = report.ends_below_recovery_point.iter();
+    let short = short.map(|(end, _)| *end..i64::MAX);
+    let warned = report.warnings.iter().map(missing);
+    cut.chain(damage).chain(short).chain(warned).collect()
+}
+
 impl Original {
     /// Opens a damaged directory and reads all of it, in every way there is.
-    fn judge(&self, disk: &SimDisk, random: &mut Seeded, tally: &mut Tally) {
+    fn judge(&self, disk: &SimDisk, damages: &[Damage], random: &mut Seeded, tally: &mut Tally) {
         tally.states += 1;
         let Ok(dir) = open_dir(disk) else {
             tally.refused_dir += 1;
             return;
         };
-        let Ok(log) = open_log(&dir) else {
+        let Ok((log, report)) = open_log(&dir) else {
             tally.refused_log += 1;
             return;
         };
         let reader = log.reader();
         let (start, end) = (reader.log_start(), reader.log_end());
-        let (mut seen, error) = self.consume(&reader, start);
+        let mut told = told_by(&report);
+        told.push(self.recovery_point..i64::MAX);
+        let (mut seen, error) = self.consume(&reader, start, &mut told);
         let mut from = start;
         if error.is_some() {
             tally.refused_reads += 1;
             // What lies behind the damage, segment by segment and in between.
             while let Some(next) = self.records.range(from + 1..).nth(7) {
                 from = *next.0;
-                let (more, _) = self.consume(&reader, from);
+                let (more, _) = self.consume(&reader, from, &mut told);
                 seen.extend(more);
             }
         }
+        told.extend(log.take_gaps_met().iter().map(missing));
+        if !damages.iter().any(Damage::is_of_numbers) {
+            let silent = |offset: &&i64| {
+                let told = || told.iter().any(|told| told.contains(offset));
+                !seen.contains_key(*offset) && !told() && !self.answers(&reader, **offset)
+            };
+            let lost: Vec<_> = self.records.keys().filter(silent).collect();
+            assert!(
+                lost.is_empty(),
+                "{lost:?} are neither served nor told of: {start}..{end}, {report:?}"
+            );
+        }
         if end > start {
             let from = start + (random.pick(1 << 40) as i64) % (end - start);
-            self.consume(&reader, from);
+            self.consume(&reader, from, &mut told);
         }
         tally.records += seen.len() as u64;
 
@@ -374,15 +427,40 @@ impl Original {
         let _ = reader.aborted_transactions(start, end);
     }
 
+    /// Whether who asks for this record gets it, or an error, or a batch with a bad checksum.
+    fn answers(&self, reader: &LogReader, offset: i64) -> bool {
+        let slice = match reader.read(offset, 1, i64::MAX) {
+            Err(_) => return true,
+            Ok(None) => return false,
+            Ok(Some(slice)) => slice,
+        };
+        let Ok(bytes) = slice.bytes() else {
+            return true;
+        };
+        let batch = batches(&bytes).next().expect("a read returns a batch");
+        let batch = batch.expect("a read returns whole batches");
+        batch.verify_crc().is_err()
+            || records_of(&batch).get(&offset) == Some(&self.records[&offset])
+    }
+
     /// The offsets and timestamps a consumer accepts from an offset on, and the first
     /// error, if any; each record is checked. A batch with a bad checksum is skipped.
-    fn consume(&self, reader: &LogReader, from: i64) -> (BTreeMap<i64, i64>, Option<String>) {
+    fn consume(
+        &self,
+        reader: &LogReader,
+        from: i64,
+        told: &mut Vec<Range<i64>>,
+    ) -> (BTreeMap<i64, i64>, Option<String>) {
         let mut seen = BTreeMap::new();
+        let mut next = from;
+        let mut bad_from: Option<i64> = None;
         let error = for_each_batch(reader, from, |batch| {
             let header = batch.header();
             let stored = self.batches.get(&header.base_offset);
             if stored.is_none_or(|stored| stored != batch.bytes()) {
                 if batch.verify_crc().is_err() {
+                    // Its own offsets may be what is wrong: up to the next good batch.
+                    bad_from = bad_from.or(Some(next));
                     return;
                 }
                 for (offset, record) in records_of(batch) {
@@ -390,11 +468,14 @@ impl Original {
                     assert_eq!(Some(&record), expected, "offset {offset}");
                 }
             }
+            told.extend(bad_from.take().map(|bad| bad..header.base_offset));
+            next = header.next_offset();
             for (offset, record) in self.records.range(header.base_offset..header.next_offset()) {
                 let again = *offset >= from && seen.insert(*offset, record.timestamp).is_some();
                 assert!(!again, "offset {offset} twice");
             }
         });
+        told.extend(bad_from.map(|bad| bad..i64::MAX));
         (seen, error)
     }
 }
@@ -426,7 +507,7 @@ fn judge_state(original: &Original, seed: u64, state: u64, tally: &mut Tally) {
         )
     };
     let context = Context(&what);
-    let used = allocation_counter::measure(|| original.judge(&disk, &mut random, tally));
+    let used = allocation_counter::measure(|| original.judge(&disk, &damages, &mut random, tally));
     // The engine's share is judged file by file by the fuzz bodies; this is disk and all.
     let bound = 64 * original.bytes + (1 << 20);
     assert!(used.bytes_max <= bound, "{} bytes held", used.bytes_max);
@@ -460,7 +541,7 @@ fn damage_at_random(original: &Original) {
 
 fn judge_state_undamaged(original: &Original) {
     let mut tally = Tally::default();
-    original.judge(&original.disk.snapshot(), &mut Seeded(1), &mut tally);
+    original.judge(&original.disk.snapshot(), &[], &mut Seeded(1), &mut tally);
     assert_eq!(tally.records, original.records.len() as u64, "all is there");
 }
 
@@ -503,7 +584,7 @@ fn broken_batch(broken: usize) -> (SimDisk, u64, Vec<u8>) {
         .create_dir(Path::new(ROOT))
         .expect("a fresh disk");
     let dir = open_dir(&sim).expect("a fresh directory");
-    let mut log = open_log(&dir).expect("a fresh log");
+    let (mut log, _) = open_log(&dir).expect("a fresh log");
     let mut starts = Vec::new();
     for number in 0..3_u8 {
         starts.push(log.reader().size());
@@ -555,7 +636,9 @@ fn a_bad_batch_below_the_recovery_point_is_damage_and_is_never_cut() {
             let text = format!(
                 "/data/t-0/00000000000000000000.log is damaged at position {position}: offset \
                  {offset} was on disk (recovery point 4), found {}; nothing was cut; restore the \
-                 partition from a replica or a backup",
+                 partition from a replica or a backup; without either, to go on without offset \
+                 {offset} and all that follows, stop the broker and set the partition's recovery \
+                 point to {offset} in recovery-point-offset-checkpoint",
                 damage.found
             );
             assert_eq!(damage.to_string(), text, "opening {opening}");
@@ -582,6 +665,52 @@ fn a_bad_batch_below_the_recovery_point_is_damage_and_is_never_cut() {
     }
 }
 
+/// What the text of the damage says helps where there is neither replica nor backup.
+#[test]
+fn a_damaged_log_goes_on_without_what_follows_once_its_recovery_point_is_set_to_the_damage() {
+    let (sim, _, _) = broken_batch(1);
+    {
+        let dir = open_dir(&sim).expect("a directory of ours");
+        let (_, report) = dir.open_log(partition(), config(), 0).expect("a log");
+        let said = report.damage.expect("damage").to_string();
+        let advice = "set the partition's recovery point to 2 in recovery-point-offset-checkpoint";
+        assert!(said.ends_with(advice), "{said}");
+    }
+    let path = Path::new(ROOT).join("recovery-point-offset-checkpoint");
+    let file = sim.open(&path, OpenMode::Truncate).expect("a file");
+    file.write_at(b"0\n1\nt 0 2\n", 0).expect("a write");
+    let dir = open_dir(&sim).expect("a directory of ours");
+    let (mut log, report) = dir.open_log(partition(), config(), 0).expect("a log");
+    assert_eq!(report.damage, None);
+    assert_eq!(report.cut.map(|(offset, _)| offset), Some(2));
+    let next = append(&mut log, batch(&[b"on"], 1_000, Compression::None));
+    assert_eq!(next, 2);
+}
+
+/// One read that asks for all gets what lies before the damage; the next is told of it.
+#[test]
+fn readers_get_all_before_a_damaged_batch_however_much_they_ask_for() {
+    let (sim, _, _) = broken_batch(2);
+    let dir = open_dir(&sim).expect("a directory of ours");
+    let (mut log, _) = dir.open_log(partition(), config(), 0).expect("a log");
+    let position = log.reader().size();
+    append(&mut log, batch(&[b"after"], 1_000, Compression::None));
+    // Bits flip under a running process: the magic byte, which a walk looks at.
+    let damage = Damage::Flip {
+        file: format!("{ROOT}/t-0/{:020}.log", 0),
+        bit: (position + 16) * 8 + 3,
+    };
+    damage.apply(&sim);
+    let reader = log.reader();
+    let slice = reader.read(0, 1 << 20, i64::MAX).expect("a read");
+    assert_eq!(slice.map(|slice| slice.next_offset), Some(4));
+    let told = reader.read(4, 1 << 20, i64::MAX).expect_err("damage");
+    assert!(
+        told.to_string().contains("is damaged at position"),
+        "{told}"
+    );
+}
+
 /// Bytes of a file in the partition.
 fn bytes_of(sim: &SimDisk, name: &str) -> Vec<u8> {
     let all = sim.contents(Path::new(ROOT));
@@ -597,7 +726,7 @@ fn an_index_entry_that_points_at_another_batch_hides_no_record() {
         .create_dir(Path::new(ROOT))
         .expect("a fresh disk");
     let dir = open_dir(&sim).expect("a fresh directory");
-    let mut log = open_log(&dir).expect("a fresh log");
+    let (mut log, _) = open_log(&dir).expect("a fresh log");
     for number in 0..60_i64 {
         let value = [number as u8; 200];
         append(
@@ -644,7 +773,7 @@ fn an_index_entry_that_points_at_another_batch_hides_no_record() {
             file.write_at(&wrong, 0).expect("a write");
         }
         let dir = open_dir(&sim).expect("a directory of ours");
-        let log = open_log(&dir).expect("a log that opens");
+        let (log, _) = open_log(&dir).expect("a log that opens");
         let reader = log.reader();
         for offset in 0..60 {
             let slice = reader.read(offset, 1, i64::MAX).expect("a read");

@@ -4,11 +4,12 @@
 //! `testdata/kafka-4.3.1/README.md` says what was written. The files are copied to a
 //! disk in memory; what Kafka's own clients saw of them is compared value by value.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reka_records::Record;
+use reka_records::{BatchHeader, Record};
 use reka_storage::fs::{Disk, OpenMode, sim::SimDisk};
 use reka_storage::log_dir::Identity;
 use reka_storage::map_budget::MapBudget;
@@ -377,16 +378,63 @@ fn a_clean_stop_of_kafka_is_believed_and_nothing_is_scanned() {
 
 #[test]
 fn after_a_kill_the_second_life_is_scanned_and_all_of_it_kept() {
-    let opened = open(Life::Killed, &Life::Killed.disk());
+    let sim = Life::Killed.disk();
+    let files = sim.contents(Path::new(DIR));
+    let checkpoint = files.get("/recovery-point-offset-checkpoint");
+    let checkpoint = String::from_utf8_lossy(checkpoint.expect("test data")).into_owned();
+    let opened = open(Life::Killed, &sim);
     assert!(!opened.dir.was_clean());
+    let mut scanned = 0;
     for (topic, _, report) in opened.logs {
-        let kept = RecoveryReport {
-            scanned_bytes: report.scanned_bytes,
-            replayed_batches: report.replayed_batches,
-            ..RecoveryReport::default()
+        let line = format!("{topic} 0 ");
+        let mut stored = checkpoint
+            .lines()
+            .filter_map(|known| known.strip_prefix(&line));
+        let recovery_point = stored
+            .next()
+            .map_or(0, |text| text.parse().expect("a number"));
+        // All there is behind the recovery point, and no more than the segments it is in.
+        let segments = segments(&files, &topic);
+        let from = segments.partition_point(|(base, _)| *base < recovery_point);
+        let recovered = &segments[from.saturating_sub(1)..];
+        let headers = || recovered.iter().flat_map(|(_, headers)| headers);
+        let bytes = |header: &BatchHeader| header.size() as u64;
+        let behind = || headers().filter(|header| header.next_offset() > recovery_point);
+        let least: u64 = behind().map(bytes).sum();
+        let most: u64 = headers().map(bytes).sum();
+        assert!(
+            (least..=most).contains(&report.scanned_bytes),
+            "{topic}: {} bytes scanned, {least} lie behind {recovery_point}, {most} in its segments",
+            report.scanned_bytes
+        );
+        // Producers come from a snapshot at the latest where the recovery point is.
+        let all: usize = segments.iter().map(|(_, headers)| headers.len()).sum();
+        assert!(
+            (behind().count()..=all).contains(&(report.replayed_batches as usize)),
+            "{topic}: {} batches replayed",
+            report.replayed_batches
+        );
+        scanned += report.scanned_bytes;
+        let found = RecoveryReport {
+            scanned_bytes: 0,
+            replayed_batches: 0,
+            ..report
         };
-        assert_eq!(report, kept, "{topic}");
+        assert_eq!(found, RecoveryReport::default(), "{topic}");
     }
+    assert!(scanned > 0, "the kill left something to scan");
+}
+
+/// Base offsets of a topic's segments and the headers of their batches.
+fn segments(files: &BTreeMap<String, Vec<u8>>, topic: &str) -> Vec<(i64, Vec<BatchHeader>)> {
+    let prefix = format!("/{topic}-0/");
+    let of_topic = files.iter().filter_map(|(path, content)| {
+        let base = path.strip_prefix(&prefix)?.strip_suffix(".log")?.parse();
+        let headers = reka_records::batches(content).map_while(Result::ok);
+        let headers = headers.map(|batch| *batch.header());
+        Some((base.expect("an offset"), headers.collect()))
+    });
+    of_topic.collect()
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod exhausted;
 mod faults;
 mod golden;
 mod kafka_files;
+mod lookups;
 mod missing;
 mod model;
 mod passes;

@@ -279,7 +279,8 @@ fn a_first_segment_that_is_missing_is_reported_by_name() {
             [
                 "DIR/t-0 begins at offset 9, DIR/log-start-offset-checkpoint says that its records \
                  begin at 0; unless retention removed those before 9 just before the broker was \
-                 killed, a file was lost: restore the partition from a replica or a backup"
+                 killed, a file was lost: restore the partition from a replica or a backup; without \
+                 either the rest is served"
             ],
             "{stop:?}"
         );
@@ -324,7 +325,7 @@ fn a_partition_whose_directory_is_missing_is_reported_once() {
             [
                 "DIR/t-0 is missing, and offsets below 40 were in it; the partition begins anew, \
                  empty; unless its topic was deleted and made again, restore the directory from a \
-                 replica or a backup with the broker stopped"
+                 replica or a backup with the broker stopped; without either they are gone"
             ],
             "{stop:?}"
         );
@@ -370,7 +371,8 @@ fn files_that_changed_places_after_a_clean_stop_are_reported() {
         warning.to_string(),
         format!(
             "{}/t-1 ends at offset 40, the last clean stop left it at 25; its files were changed \
-             since, or are another partition's: compare it with a replica or a backup",
+             since, or are another partition's: compare it with a replica or a backup, or look into it \
+             with reka dump-log",
             place.path().display()
         )
     );
@@ -537,7 +539,7 @@ fn without_recovery_points_damage_is_reported_and_never_cut() {
                 let text = damage.to_string();
                 assert!(
                     text.contains("the checkpoint of recovery points was lost")
-                        && text.contains(&format!("set its recovery point to {}", damage.offset)),
+                        && text.contains(&format!("recovery point to {} in", damage.offset)),
                     "{text}"
                 );
                 offsets.push(damage.offset);
@@ -638,12 +640,106 @@ fn a_middle_segment_that_is_missing_after_a_clean_stop_is_reported_by_name() {
             [format!(
                 "offsets {}..{} are missing between DIR/t-0/{} and DIR/t-0/{}, and nothing here \
                  says that the log was ever compacted; if its leader has them, a file was lost: \
-                 restore the partition from a replica or a backup",
+                 restore the partition from a replica or a backup; without either the rest is \
+                 served",
                 offset(&files[first]),
                 offset(&files[last + 1]),
                 name(&files[first - 1]),
                 name(&files[last + 1]),
             )]
         );
+    }
+}
+
+/// Bytes of a file up to the end of so many batches.
+fn keep_batches(path: &Path, count: usize) {
+    let content = std::fs::read(path).expect("a segment");
+    let sizes = reka_records::batches(&content).map(|batch| batch.expect("a batch").bytes().len());
+    let kept: usize = sizes.take(count).sum();
+    assert!(kept < content.len());
+    std::fs::write(path, &content[..kept]).expect("written");
+}
+
+fn base_of(path: &Path) -> i64 {
+    let name = path.file_name().expect("a name").to_string_lossy();
+    name[..20].parse().expect("an offset")
+}
+
+#[test]
+fn a_sealed_segment_that_is_emptied_after_a_clean_stop_is_reported_by_name() {
+    let place = forty_records(Stop::Clean);
+    let files = data_files(place.path());
+    keep_batches(&files[1], 0);
+    let (log, report, said) = next_start(place.path());
+    assert_eq!(report.scanned_bytes, 0, "it is a clean start");
+    let [said] = said.as_slice() else {
+        panic!("{said:?}")
+    };
+    let (first, behind) = (base_of(&files[1]), base_of(&files[2]));
+    assert!(
+        said.starts_with(&format!("offsets {first}..{behind} are missing between")),
+        "{said}"
+    );
+    // Once is enough.
+    assert_eq!(values(&log).len() as i64, 40 - (behind - first));
+    assert_eq!(log.take_gaps_met(), []);
+}
+
+#[test]
+fn batches_cut_off_a_sealed_segment_are_missed_by_the_first_who_reads_over_them() {
+    let place = forty_records(Stop::Clean);
+    let files = data_files(place.path());
+    keep_batches(&files[1], 2);
+    let (log, report, said) = next_start(place.path());
+    assert_eq!((report.scanned_bytes, said.len()), (0, 0));
+    let reader = log.reader();
+    assert!(!reader.has_met_gaps());
+    let (lost, behind) = (base_of(&files[1]) + 2, base_of(&files[2]));
+    assert_eq!(values(&log).len() as i64, 40 - (behind - lost));
+    assert!(reader.has_met_gaps());
+    let told: Vec<String> = log
+        .take_gaps_met()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let [told] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert!(
+        told.starts_with(&format!("offsets {lost}..{behind} are missing between")),
+        "{told}"
+    );
+    values(&log);
+    assert!(!reader.has_met_gaps(), "told once");
+    assert_eq!(log.take_gaps_met(), []);
+}
+
+#[test]
+fn gaps_that_compaction_explains_are_told_to_nobody() {
+    for stop in [Stop::Clean, Stop::Killed] {
+        let place = forty_records(stop);
+        let files = data_files(place.path());
+        keep_batches(&files[1], 2);
+        let compacted = LogConfig {
+            compact: true,
+            ..config()
+        };
+        // The topic's policy says so, or did once when the cleaner came by.
+        for (named, config) in [(false, compacted), (true, config())] {
+            if named {
+                let checkpoint = place.path().join("cleaner-offset-checkpoint");
+                std::fs::write(checkpoint, "0\n1\nt 0 30\n").expect("written");
+            }
+            let dir = open_dir(Disk::real(), place.path());
+            let (mut log, report) = dir.open_log(partition(), config, 0).expect("a log");
+            assert_eq!(report.warnings, [], "{stop:?}");
+            assert!(values(&log).len() < 40);
+            assert_eq!(log.take_gaps_met(), [], "{stop:?}");
+            if stop == Stop::Clean {
+                log.close().expect("a close");
+                drop(log);
+                dir.close(1).expect("a clean stop");
+            }
+        }
     }
 }

@@ -752,7 +752,7 @@ fn a_middle_segment_that_is_missing_below_the_recovery_point_is_reported_by_name
             "offsets 9..18 are missing between /data/t-0/00000000000000000000.log and \
              /data/t-0/00000000000000000018.log, and nothing here says that the log was ever \
              compacted; if its leader has them, a file was lost: restore the partition from a \
-             replica or a backup"
+             replica or a backup; without either the rest is served"
         );
         assert_eq!((log.log_start(), log.log_end()), (0, 40));
     }

@@ -101,6 +101,27 @@ pub(crate) fn small_config() -> LogConfig {
     }
 }
 
+/// The values of `cleanup.policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    Delete,
+    Compact,
+    CompactDelete,
+}
+
+impl Policy {
+    pub(crate) const ALL: [Policy; 3] = [Policy::Delete, Policy::Compact, Policy::CompactDelete];
+
+    /// The settings under this policy.
+    pub(crate) fn of(self, config: LogConfig) -> LogConfig {
+        LogConfig {
+            delete: self != Policy::Compact,
+            compact: self != Policy::Delete,
+            ..config
+        }
+    }
+}
+
 /// The environment with the checkpoints on `disk`.
 pub(crate) fn env(disk: &Disk, dir: &Path) -> Arc<Env> {
     Env::load(

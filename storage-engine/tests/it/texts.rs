@@ -127,7 +127,7 @@ fn a_directory_that_is_offline_says_since_what() {
 fn what_is_damaged_says_where_and_where_to_get_it_from() {
     let expected = "/data/orders-3/00000000000000000042.log is damaged at position 4711: expected \
                     a batch, found zeros up to position 5000; restore the partition from a \
-                    replica or a backup";
+                    replica or a backup; without either, let readers begin behind it";
     check(&[
         (AppendError::from(corruption()).to_string(), expected),
         (ReadError::from(corruption()).to_string(), expected),
@@ -137,7 +137,9 @@ fn what_is_damaged_says_where_and_where_to_get_it_from() {
             AppendError::Damaged(damage()).to_string(),
             "the log takes no appends: /data/orders-3/00000000000000000042.log is damaged at \
              position 4711: offset 57 was on disk (recovery point 90), found a checksum that does \
-             not match; nothing was cut; restore the partition from a replica or a backup",
+             not match; nothing was cut; restore the partition from a replica or a backup; without \
+             either, to go on without offset 57 and all that follows, stop the broker and set the \
+             partition's recovery point to 57 in recovery-point-offset-checkpoint",
         ),
     ]);
 }

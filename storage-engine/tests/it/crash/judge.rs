@@ -1,0 +1,208 @@
+//! What a broker finds after the power was cut, judged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use reka_storage::Log;
+use reka_storage::fs::sim::SimDisk;
+use reka_storage::producer_state::ProducerState;
+use reka_storage::recovery::Warning;
+use reka_storage::txn_index::AbortedTxn;
+
+use super::ROOT;
+use super::machine::{Cut, open_dir};
+use crate::support::{Seen, partition, read_all};
+
+pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
+    let dir = open_dir(found);
+    let (log, report) = dir
+        .open_log(partition(), cut.config.clone(), 0)
+        .unwrap_or_else(|error| panic!("{}: {error}", what()));
+    if !cut.damaging {
+        assert_eq!(report.damage, None, "{}", what());
+    }
+    // What the cleaner left is no file that was lost.
+    if !cut.damaging && !cut.before.gaps && !cut.after.gaps {
+        let gap = |warning: &&Warning| matches!(warning, Warning::GapBetweenSegments { .. });
+        assert_eq!(report.warnings.iter().find(gap), None, "{}", what());
+    }
+    let seen = read_all(&log.reader()).unwrap_or_else(|error| panic!("{}: {error}", what()));
+    let durable = cut.before.durable.min(cut.after.durable);
+    let end = log.log_end();
+    assert!(
+        end >= durable,
+        "{}: ends at {end}, {durable} was durable\n{report:?}",
+        what()
+    );
+
+    // Control records are read like any other, so a log without compaction is gapless.
+    let mut offsets: Vec<i64> = seen.iter().map(|record| record.offset).collect();
+    let (before, after) = (&cut.before.records, &cut.after.records);
+    let compacted = cut.before.compacted || cut.after.compacted;
+    if compacted || cut.before.gaps || cut.after.gaps || cut.unknown {
+        // Every record the compacted log would have, below the end, must be there.
+        let newest = if cut.compacting { after } else { before };
+        let promised = if cut.unknown { durable } else { end };
+        for offset in newest
+            .range(log.log_start()..promised)
+            .map(|(offset, _)| offset)
+        {
+            let kept_by_both = before.contains_key(offset) && after.contains_key(offset);
+            assert!(
+                !kept_by_both || offsets.binary_search(offset).is_ok(),
+                "{}: {offset} is missing",
+                what()
+            );
+        }
+    } else {
+        let expected: Vec<i64> = (log.log_start()..end).collect();
+        assert_eq!(offsets, expected, "{}: a gap\n{report:?}", what());
+    }
+    offsets.dedup();
+    assert_eq!(offsets.len(), seen.len(), "{}: an offset twice", what());
+    for record in &seen {
+        let known =
+            before.get(&record.offset) == Some(record) || after.get(&record.offset) == Some(record);
+        assert!(
+            known,
+            "{}: {record:?} was never there, or was truncated",
+            what()
+        );
+    }
+    let starts = cut.before.start.min(cut.after.start)..=cut.before.start.max(cut.after.start);
+    // A raised start is stored with the next checkpoint; until then old records may show.
+    assert!(
+        log.log_start() <= *starts.end(),
+        "{}: starts at {}",
+        what(),
+        log.log_start()
+    );
+
+    // Of what was lost from the middle a snapshot may know still.
+    let gapless = offsets.iter().copied().eq(log.log_start()..end);
+    if gapless || !cut.unknown {
+        check_state(&log, compacted, what);
+    }
+    check_times(&log, &seen, what);
+
+    drop((log, dir));
+    let first = lasting(found);
+    let dir = open_dir(found);
+    let (log, _) = dir
+        .open_log(partition(), cut.config.clone(), 0)
+        .unwrap_or_else(|error| panic!("{} again: {error}", what()));
+    assert_eq!(
+        read_all(&log.reader()).as_ref(),
+        Ok(&seen),
+        "{} again",
+        what()
+    );
+    drop((log, dir));
+    let second = lasting(found);
+    let changed: Vec<_> = first
+        .iter()
+        .filter(|(name, content)| second.get(*name) != Some(content))
+        .collect();
+    assert!(
+        changed.is_empty() && first.len() == second.len(),
+        "{}: a second opening changed {changed:?}",
+        what()
+    );
+}
+
+/// Every file but the indexes, which are rebuilt from the batches in memory and
+/// written when their segment is sealed.
+fn lasting(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
+    let mut files = disk.contents(Path::new(ROOT));
+    files.retain(|name, _| !name.ends_with(".index") && !name.ends_with(".timeindex"));
+    files
+}
+
+/// Producer state and aborted transactions as the batches in the log imply them. Of what
+/// lies below the log's start, or was compacted away, the log may know more than they do.
+fn check_state(log: &Log, compacted: bool, what: &dyn Fn() -> String) {
+    let mut state = ProducerState::default();
+    let mut aborted: Vec<AbortedTxn> = Vec::new();
+    let reader = log.reader();
+    let start = log.log_start();
+    let mut next = start;
+    while let Some(slice) = reader.read(next, 1, log.log_end()).expect("read before") {
+        let bytes = slice.bytes().expect("read before");
+        for batch in reka_records::batches(&bytes) {
+            let batch = batch.expect("read before");
+            let marker = batch
+                .header()
+                .is_control()
+                .then(|| reka_records::control::end_txn_marker(&batch).expect("a marker"))
+                .flatten();
+            aborted.extend(marker.and_then(|end| state.aborted_by(batch.header(), end)));
+            state.apply(batch.header(), marker);
+        }
+        next = slice.next_offset;
+    }
+    let summary = |state: &ProducerState| {
+        state
+            .iter()
+            .map(|(id, p)| (id, (p.epoch, p.last_sequence(), p.txn_first_offset)))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let (mut known, mut implied) = (summary(log.producers()), summary(&state));
+    if start > 0 {
+        // What began below the start is known from before.
+        for (id, producer) in log.producers().iter() {
+            let below = producer
+                .batches()
+                .iter()
+                .all(|batch| batch.last_offset < start);
+            let opened_below = producer.txn_first_offset.is_some_and(|first| first < start);
+            if below {
+                let visible = implied.remove(&id).is_some_and(|(_, last, _)| last >= 0);
+                assert!(!visible, "{}: producer {id} is behind", what());
+            } else if opened_below && let Some(implied) = implied.get_mut(&id) {
+                implied.2 = producer.txn_first_offset;
+            }
+            if below {
+                known.remove(&id);
+            }
+        }
+    }
+    assert_eq!(known, implied, "{}: producers", what());
+    let open = |open: Option<i64>| open.filter(|first| *first >= start);
+    assert_eq!(
+        open(log.producers().first_open()),
+        open(state.first_open()),
+        "{}",
+        what()
+    );
+    let mut indexed = reader
+        .aborted_transactions(start, i64::MAX)
+        .expect("an index that reads");
+    indexed.sort_unstable_by_key(|txn| txn.last_offset);
+    // Neither transactions that began below the start nor those whose data the cleaner
+    // took can be told from what is left.
+    indexed.retain(|txn| aborted.contains(txn) || txn.first_offset >= start && !compacted);
+    if start > 0 {
+        // The stable offset is that of the day, which what lies below the start held back.
+        for txn in indexed.iter_mut().chain(&mut aborted) {
+            txn.last_stable_offset = 0;
+        }
+    }
+    assert_eq!(indexed, aborted, "{}: aborted transactions", what());
+}
+
+/// Looking for a time finds what a look at every record would.
+fn check_times(log: &Log, seen: &[Seen], what: &dyn Fn() -> String) {
+    let (reader, end) = (log.reader(), log.log_end());
+    for timestamp in [0, 100, 101, 300, 650, 900, 1_000, 1_201] {
+        let first = seen.iter().find(|record| record.timestamp >= timestamp);
+        let found = reader
+            .find_timestamp(timestamp, end)
+            .unwrap_or_else(|error| panic!("{}: {error}", what()));
+        assert_eq!(
+            found.map(|found| (found.offset, found.timestamp)),
+            first.map(|record| (record.offset, record.timestamp)),
+            "{}: time {timestamp}",
+            what()
+        );
+    }
+}

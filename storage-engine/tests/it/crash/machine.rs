@@ -1,0 +1,439 @@
+//! Runs a script on a simulated disk and keeps the disk from after every operation.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use reka_records::{BatchHeader, Compression};
+use reka_storage::compaction::CompactionLimits;
+use reka_storage::fs::sim::SimDisk;
+use reka_storage::fs::{Backend as _, Disk, OpenMode};
+use reka_storage::log_dir::Identity;
+use reka_storage::map_budget::MapBudget;
+use reka_storage::recovery::RecoveryReport;
+use reka_storage::{CheckedBatches, Log, LogConfig, LogDir};
+
+use super::ROOT;
+use super::scripts::Action::{self, *};
+use crate::support::{self, Policy, Seen, append_in, batch, partition, produced, read_all};
+
+/// What has been appended and not removed, by offset, and what is promised of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Expected {
+    pub(super) records: BTreeMap<i64, Seen>,
+    pub(super) start: i64,
+    /// Everything below is on disk.
+    pub(super) durable: i64,
+    /// A pass of the cleaner left gaps.
+    pub(super) compacted: bool,
+    /// What was replicated has gaps.
+    pub(super) gaps: bool,
+}
+
+/// The disk after one operation, between the two states it may show.
+pub(super) struct Cut {
+    pub(super) disk: SimDisk,
+    pub(super) config: LogConfig,
+    pub(super) before: Arc<Expected>,
+    pub(super) after: Arc<Expected>,
+    pub(super) compacting: bool,
+    /// A batch was being broken, and the log repaired; or nobody knew what was on disk.
+    pub(super) damaging: bool,
+    /// Nobody knows what was on disk: what a power cut took from between two segments of a
+    /// compacted log looks like what the cleaner leaves.
+    pub(super) unknown: bool,
+}
+
+struct Machine {
+    sim: SimDisk,
+    dir: Option<LogDir>,
+    log: Option<Log>,
+    config: LogConfig,
+    expected: Expected,
+    sequences: BTreeMap<i64, i32>,
+    /// Flushes between their halves.
+    flushes: Vec<reka_storage::flush::Flush>,
+    /// The log of a partition that was deleted while flushes of it ran.
+    deleted: Option<Log>,
+    epoch: i32,
+    serial: u8,
+}
+
+fn config(policy: Policy) -> LogConfig {
+    policy.of(LogConfig {
+        segment_bytes: 7_000,
+        retention_ms: 500,
+        delete_retention_ms: 0,
+        ..support::small_config()
+    })
+}
+
+fn identity() -> Identity {
+    Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: Some("d".into()),
+    }
+}
+
+pub(super) fn open_dir(sim: &SimDisk) -> LogDir {
+    LogDir::open(
+        Disk::new(sim.clone()),
+        Path::new(ROOT),
+        identity(),
+        Arc::new(MapBudget::new(100)),
+    )
+    .expect("a directory of ours")
+}
+
+impl Machine {
+    fn new(policy: Policy) -> Machine {
+        let sim = SimDisk::new();
+        let disk = Disk::new(sim.clone());
+        disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
+        disk.sync_dir(Path::new("/")).expect("a fresh disk");
+        let mut machine = Machine {
+            sim,
+            dir: None,
+            log: None,
+            config: config(policy),
+            expected: Expected::default(),
+            sequences: BTreeMap::new(),
+            flushes: Vec::new(),
+            deleted: None,
+            epoch: 0,
+            serial: 0,
+        };
+        machine.start();
+        machine
+    }
+
+    fn start(&mut self) {
+        let dir = open_dir(&self.sim);
+        let (log, report) = dir
+            .open_log(partition(), self.config.clone(), 0)
+            .expect("a log that opens");
+        assert_eq!(
+            (report.cut, report.damage),
+            (None, None),
+            "nothing was cut off"
+        );
+        self.dir = Some(dir);
+        self.log = Some(log);
+    }
+
+    fn log(&mut self) -> &mut Log {
+        self.log.as_mut().expect("the machine runs")
+    }
+
+    fn values(&mut self, records: usize, size: usize) -> Vec<Vec<u8>> {
+        (0..records)
+            .map(|_| {
+                self.serial = self.serial.wrapping_add(1);
+                // Few keys, so that compaction has something to do; every value unique.
+                let mut value = vec![self.serial % 4; size.max(2)];
+                value[1] = self.serial;
+                value
+            })
+            .collect()
+    }
+
+    fn append(&mut self, bytes: Vec<u8>) {
+        let epoch = self.epoch;
+        append_in(self.log(), bytes, epoch);
+        self.note_appended();
+    }
+
+    fn note_appended(&mut self) {
+        // What the reader sees is checked by the model test; here it is the record
+        // of what was appended.
+        let from = self
+            .expected
+            .records
+            .keys()
+            .next_back()
+            .map_or(self.expected.start, |last| last + 1);
+        let from = from.max(self.log().log_start());
+        for record in
+            support::read_from(&self.log().reader(), from, 1_000).expect("a log that reads")
+        {
+            self.expected.records.insert(record.offset, record);
+        }
+    }
+
+    fn run(&mut self, action: Action) {
+        match action {
+            Append { records, size } => {
+                let values = self.values(records, size);
+                let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+                let codec = [Compression::None, Compression::Lz4][usize::from(self.serial % 2)];
+                self.append(batch(&refs, 100, codec));
+            }
+            Timed(timestamp) => {
+                let values = self.values(1, 30);
+                self.append(batch(&[&values[0]], timestamp, Compression::None));
+            }
+            Replicate { epoch, gap } => {
+                let mut at = self.log().log_end();
+                let mut bytes = Vec::new();
+                for (index, value) in self.values(3, 40).into_iter().enumerate() {
+                    // The last one continues the one before: it bears the gap out.
+                    at += if index == 2 { 0 } else { gap };
+                    let mut batch = batch(&[&value], 100, Compression::None);
+                    reka_records::stamp::set_base_offset(&mut batch, at);
+                    let epoch = epoch + i32::from(index > 0);
+                    reka_records::stamp::set_leader_epoch(&mut batch, epoch);
+                    bytes.extend(batch);
+                    at += 1;
+                }
+                self.epoch = epoch + 1;
+                self.expected.gaps |= gap > 0;
+                let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
+                let appended = self.log().append_replicated(checked, 0);
+                appended.expect("batches that continue the log");
+                self.note_appended();
+            }
+            Lead(epoch) => {
+                self.epoch = epoch;
+                self.log().begin_epoch(epoch).expect("an epoch");
+            }
+            Produce { id, txn } => {
+                let values = self.values(2, 30);
+                let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+                let sequence = self.sequences.entry(id).or_insert(0);
+                let bytes = produced(id, 0, *sequence, txn, &refs, 100);
+                *sequence += 2;
+                self.append(bytes);
+            }
+            Marker { id, committed } => self.append(support::marker(id, 0, committed, 100)),
+            Roll => self.log().roll(0).expect("a roll"),
+            Flush => {
+                self.log().flush().expect("a flush");
+                self.expected.durable = self.log().recovery_point();
+            }
+            BeginFlush => {
+                let flush = self.log().begin_flush().expect("something to sync");
+                self.flushes.push(flush);
+            }
+            EndFlush(number) => {
+                let flushed = self.flushes.remove(number).run().expect("a flush");
+                match self.deleted.take() {
+                    Some(mut deleted) => deleted.finish_flush(flushed),
+                    None => {
+                        self.log().finish_flush(flushed);
+                        self.expected.durable = self.log().recovery_point();
+                    }
+                }
+            }
+            DeleteAndRecreate => {
+                let log = self.log.take().expect("the machine runs");
+                let dir = self.dir.as_ref().expect("runs");
+                let renamed = dir.delete(&log).expect("a deletion");
+                if self.flushes.is_empty() {
+                    drop(log);
+                    dir.unlink(&renamed).expect("files that are closed");
+                } else {
+                    self.deleted = Some(log);
+                }
+                let (log, report) = dir
+                    .open_log(partition(), self.config.clone(), 0)
+                    .expect("a new log");
+                assert_eq!(report, RecoveryReport::default());
+                assert_eq!((log.log_start(), log.log_end()), (0, 0));
+                self.log = Some(log);
+                self.expected = Expected::default();
+                self.sequences.clear();
+                self.epoch = 0;
+            }
+            DamageAndRepair(below) => self.damage_and_repair(below),
+            LoseRecoveryPoints => self.lose_recovery_points(),
+            Checkpoint => self
+                .dir
+                .as_ref()
+                .expect("runs")
+                .checkpoint()
+                .expect("a checkpoint"),
+            Truncate(records) => {
+                let to = (self.log().log_end() - records).max(self.log().log_start());
+                self.log().truncate_to(to, 0).expect("a truncation");
+                let end = self.log().log_end();
+                self.truncated(end);
+            }
+            StartAnewAhead(by) => {
+                let at = self.log().log_end() + by;
+                self.log()
+                    .truncate_fully_and_start_at(at, 0)
+                    .expect("a truncation");
+                self.expected = Expected {
+                    start: at,
+                    durable: at,
+                    ..Expected::default()
+                };
+                self.sequences.clear();
+            }
+            RaiseStart(by) => {
+                let at = (self.log().log_start() + by).min(self.log().log_end());
+                self.log()
+                    .advance_log_start(at)
+                    .expect("a start inside the log");
+                self.expected.start = at;
+            }
+            Expire => {
+                let end = self.log().log_end();
+                self.log()
+                    .apply_retention(end, 1_000)
+                    .expect("a retention pass");
+                self.expected.start = self.log().log_start();
+            }
+            Unlink => {
+                self.log().unlink_deleted(i64::MAX).expect("unlinked files");
+            }
+            CleanRestart => {
+                self.log().close().expect("a clean stop");
+                self.log = None;
+                self.dir
+                    .take()
+                    .expect("runs")
+                    .close(1)
+                    .expect("a clean stop");
+                self.start();
+                self.expected.durable = self.log().log_end();
+            }
+            // A topic's policy may change: what was compacted stays so under `delete`.
+            Compact => {
+                let end = self.log().log_end();
+                let limits = CompactionLimits {
+                    map_bytes: 1 << 16,
+                    ..CompactionLimits::default()
+                };
+                let log = self.log();
+                log.flush().expect("a flush");
+                if let Some(plan) = log.plan_compaction(end, 1_000_000).expect("a plan") {
+                    let compacted = plan.run(&limits, 1_000_000).expect("a compaction");
+                    log.finish_compaction(compacted, 0).expect("a swap");
+                }
+                let kept: BTreeMap<i64, Seen> = read_all(&log.reader())
+                    .expect("a log that reads")
+                    .into_iter()
+                    .map(|record| (record.offset, record))
+                    .collect();
+                self.expected.records = kept;
+                self.expected.compacted = true;
+                self.expected.durable = self.log().recovery_point();
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// The machine goes on with the disk as it is; only the process is another.
+    fn damage_and_repair(&mut self, below: i64) {
+        let durable = self.log().recovery_point();
+        self.log = None;
+        self.dir = None;
+        // The newest batch below the recovery point, which any scan sees.
+        let path = format!("{ROOT}/{}", partition().dir_name());
+        let files = self.sim.contents(Path::new(&path));
+        let mut found = None;
+        for (name, content) in files.iter().filter(|(name, _)| name.ends_with(".log")) {
+            for (at, header) in headers(content) {
+                if header.last_offset() < durable {
+                    found = Some((format!("{path}{name}"), at, header.base_offset));
+                }
+            }
+        }
+        let (name, at, offset) = found.expect("a batch below the recovery point");
+        let byte = [files[name.trim_start_matches(&path)][at + 62] ^ 0x10];
+        let file = self
+            .sim
+            .open(Path::new(&name), OpenMode::Existing)
+            .expect("a segment");
+        file.write_at(&byte, at as u64 + 62).expect("a write");
+        // Bits that flip do not wait for a sync.
+        file.sync().expect("a sync");
+        let dir = open_dir(&self.sim);
+        let (mut log, report) = dir
+            .open_log(partition(), self.config.clone(), 0)
+            .expect("a log that opens");
+        let damage = report.damage.expect("a broken batch");
+        assert_eq!(damage.offset, offset);
+        log.truncate_to(offset - below, 0).expect("a repair");
+        assert_eq!(log.damage(), None);
+        let end = log.log_end();
+        (self.log, self.dir) = (Some(log), Some(dir));
+        self.truncated(end);
+    }
+
+    /// The machine goes on here as well: all that was appended is there, and judged whole.
+    fn lose_recovery_points(&mut self) {
+        self.log = None;
+        self.dir = None;
+        let path = format!("{ROOT}/recovery-point-offset-checkpoint");
+        self.sim.remove_file(Path::new(&path)).expect("a file");
+        self.sim.sync_dir(Path::new(ROOT)).expect("a sync");
+        self.start();
+        self.expected.durable = self.log().log_end();
+        assert_eq!(self.log().recovery_point(), self.expected.durable);
+    }
+
+    /// The log was truncated to this end.
+    fn truncated(&mut self, end: i64) {
+        self.expected.records.split_off(&end);
+        self.expected.durable = self.expected.durable.min(end);
+        self.expected.start = self.expected.start.min(end);
+        // A producer whose batches are gone may start anywhere.
+        self.sequences.clear();
+        let sequences: Vec<_> = self
+            .log()
+            .producers()
+            .iter()
+            .map(|(id, p)| (id, p.last_sequence() + 1))
+            .collect();
+        self.sequences.extend(sequences);
+    }
+}
+
+fn headers(content: &[u8]) -> impl Iterator<Item = (usize, BatchHeader)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let header = BatchHeader::parse(content.get(at..)?).ok()?;
+        at += header.size();
+        Some((at - header.size(), header))
+    })
+}
+
+/// The disk from after every operation of a script.
+pub(super) fn record(script: &[Action], policy: Policy) -> Vec<Cut> {
+    let mut machine = Machine::new(policy);
+    let mut cuts = Vec::new();
+    for action in script {
+        let before = Arc::new(machine.expected.clone());
+        machine.sim.record();
+        machine.run(*action);
+        let after = Arc::new(machine.expected.clone());
+        let compacting = matches!(action, Compact);
+        let unknown = matches!(action, LoseRecoveryPoints);
+        let damaging = unknown || matches!(action, DamageAndRepair(_));
+        let states = machine.sim.recorded().into_iter();
+        cuts.extend(states.map(|disk| Cut {
+            disk,
+            config: machine.config.clone(),
+            before: before.clone(),
+            after: after.clone(),
+            compacting,
+            damaging,
+            unknown,
+        }));
+    }
+    let last = Arc::new(machine.expected.clone());
+    cuts.push(Cut {
+        disk: machine.sim.snapshot(),
+        config: machine.config.clone(),
+        before: last.clone(),
+        after: last,
+        compacting: false,
+        damaging: false,
+        unknown: false,
+    });
+    cuts
+}

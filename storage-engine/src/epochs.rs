@@ -4,7 +4,7 @@
 //! leader where an epoch ended and cuts its own log there: the one sound way to
 //! agree on a common prefix after a change of leader.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::checkpoint::{self, CheckpointError};
@@ -41,18 +41,19 @@ pub struct EpochEnd {
 }
 
 impl LeaderEpochs {
-    /// Loads the history of the partition in `dir`.
-    pub(crate) fn load(
-        env: Arc<Env>,
-        dir: &std::path::Path,
-    ) -> Result<LeaderEpochs, CheckpointError> {
-        let path = dir.join(LEADER_EPOCH_CHECKPOINT);
-        let mut epochs = LeaderEpochs {
+    /// The history of a partition that begins in `dir`.
+    pub(crate) fn new(env: Arc<Env>, dir: &Path) -> LeaderEpochs {
+        LeaderEpochs {
             entries: Vec::new(),
             stale: false,
-            path,
+            path: dir.join(LEADER_EPOCH_CHECKPOINT),
             env,
-        };
+        }
+    }
+
+    /// Loads the history of the partition in `dir`.
+    pub(crate) fn load(env: Arc<Env>, dir: &Path) -> Result<LeaderEpochs, CheckpointError> {
+        let mut epochs = LeaderEpochs::new(env, dir);
         for (line, (epoch, start_offset)) in
             checkpoint::read_epochs(&epochs.env.disk, &epochs.path)?
                 .into_iter()

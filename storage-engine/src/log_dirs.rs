@@ -106,6 +106,27 @@ pub struct LogDirs {
     deleted: Mutex<Vec<Deleted>>,
 }
 
+/// Gives partitions their directories.
+struct Placer<'a> {
+    dirs: &'a LogDirs,
+    /// Which of them are in use.
+    in_use: Vec<usize>,
+    /// How many partitions each has.
+    counts: Vec<usize>,
+}
+
+impl Placer<'_> {
+    fn place(&mut self, partition: &TopicPartition) -> Option<usize> {
+        let place = *self
+            .in_use
+            .iter()
+            .min_by_key(|index| self.counts[**index])?;
+        self.counts[place] += 1;
+        self.dirs.places().insert(partition.clone(), place);
+        Some(place)
+    }
+}
+
 #[derive(Debug)]
 struct Deleted {
     dir: Arc<LogDir>,
@@ -270,19 +291,19 @@ impl LogDirs {
         checks.filter_map(Result::err).collect()
     }
 
-    /// Where a partition that nobody has goes: to the directory in use with the fewest.
-    fn place(&self, partition: &TopicPartition) -> Option<usize> {
-        let mut places = self.places();
+    /// Where partitions that nobody has go, one after the other: each to the directory in use with the
+    /// fewest.
+    fn placer(&self) -> Placer<'_> {
         let mut counts = vec![0; self.dirs.len()];
-        for index in places.values() {
+        for index in self.places().values() {
             counts[*index] += 1;
         }
         let in_use = |index: &usize| self.dirs[*index].env().health.check().is_ok();
-        let place = (0..self.dirs.len())
-            .filter(in_use)
-            .min_by_key(|index| counts[*index])?;
-        places.insert(partition.clone(), place);
-        Some(place)
+        Placer {
+            in_use: (0..self.dirs.len()).filter(in_use).collect(),
+            counts,
+            dirs: self,
+        }
     }
 
     /// Opens many partitions, those of each directory on as many threads as `parallelism`,
@@ -298,6 +319,7 @@ impl LogDirs {
         let mut opened = Vec::new();
         let mut by_dir: BTreeMap<usize, Vec<ToOpen>> = BTreeMap::new();
         let out_of_use = self.out_of_use();
+        let mut placer = self.placer();
         for wanted in partitions {
             let known = self.places().get(&wanted.partition).copied();
             let place = match (known, &out_of_use) {
@@ -307,7 +329,7 @@ impl LogDirs {
                         reason: reason.clone(),
                     })
                 }
-                (None, _) => self.place(&wanted.partition).ok_or_else(|| {
+                (None, _) => placer.place(&wanted.partition).ok_or_else(|| {
                     let reason = out_of_use.clone().unwrap_or_default();
                     OpenError::MayBeElsewhere { reason }
                 }),
@@ -348,9 +370,12 @@ impl LogDirs {
         Ok(())
     }
 
-    /// The partitions that are in a directory in use, with the topic that each says it is of.
-    /// One whose `partition.metadata` cannot be read says none: opening it says why.
-    pub fn found(&self) -> Vec<(TopicPartition, Option<uuid::Uuid>)> {
+    /// Those partitions in directories in use that are `wanted`, with the topic that each says it is
+    /// of. One whose `partition.metadata` cannot be read says none: opening it says why.
+    pub fn found(
+        &self,
+        mut wanted: impl FnMut(&TopicPartition) -> bool,
+    ) -> Vec<(TopicPartition, Option<uuid::Uuid>)> {
         let places = self.places();
         let of = |(partition, place): (&TopicPartition, &usize)| {
             let dir = &self.dirs[*place];
@@ -358,7 +383,8 @@ impl LogDirs {
             let topic_id = partition_metadata::read(&dir.env().disk, &path);
             (partition.clone(), topic_id.ok().flatten())
         };
-        places.iter().map(of).collect()
+        let wanted = places.iter().filter(|(partition, _)| wanted(partition));
+        wanted.map(of).collect()
     }
 
     /// Gives a partition that is not served any more another name, so that its own is free;

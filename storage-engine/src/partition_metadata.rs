@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use crate::format::PARTITION_METADATA;
-use crate::fs::{Disk, DiskError};
+use crate::fs::{Disk, DiskError, OpenMode};
 
 /// Two short lines.
 const FILE_BYTES_MAX: usize = 4096;
@@ -58,6 +58,10 @@ pub fn read(disk: &Disk, dir: &Path) -> Result<Option<Uuid>, PartitionMetadataEr
     let Some(content) = disk.read_small(&path, FILE_BYTES_MAX)? else {
         return Ok(None);
     };
+    // What a power cut leaves of a file that was never synced: nothing, or a page of zeros.
+    if content.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
     let text = String::from_utf8_lossy(&content);
     let mut lines = text.lines();
     let malformed = |expected, found: Option<&str>| PartitionMetadataError::Malformed {
@@ -66,8 +70,6 @@ pub fn read(disk: &Disk, dir: &Path) -> Result<Option<Uuid>, PartitionMetadataEr
         found: found.unwrap_or("end of file").chars().take(80).collect(),
     };
     match lines.next() {
-        // What a power cut leaves of a file that was never synced.
-        None => return Ok(None),
         Some("version: 0") => {}
         other => return Err(malformed("version: 0", other)),
     }
@@ -84,11 +86,21 @@ pub fn read(disk: &Disk, dir: &Path) -> Result<Option<Uuid>, PartitionMetadataEr
 
 /// Writes it.
 pub fn write(disk: &Disk, dir: &Path, topic_id: Uuid) -> Result<(), DiskError> {
-    let text = format!(
-        "version: 0\ntopic_id: {}\n",
-        URL_SAFE_NO_PAD.encode(topic_id.as_bytes())
-    );
-    disk.replace_small(&dir.join(PARTITION_METADATA), text.as_bytes())
+    disk.replace_small(&dir.join(PARTITION_METADATA), render(topic_id).as_bytes())
+}
+
+/// Writes that of a directory that was made just now. It is not synced: whoever asks for ten
+/// thousand partitions does not wait for twenty thousand syncs. A power cut may take it, and
+/// then it is written again; a directory that is deleted is renamed for good before another
+/// topic can have its name, so it is never taken for that one's.
+pub(crate) fn write_new(disk: &Disk, dir: &Path, topic_id: Uuid) -> Result<(), DiskError> {
+    let file = disk.open(&dir.join(PARTITION_METADATA), OpenMode::Create)?;
+    file.write_all_at(render(topic_id).as_bytes(), 0)
+}
+
+fn render(topic_id: Uuid) -> String {
+    let id = URL_SAFE_NO_PAD.encode(topic_id.as_bytes());
+    format!("version: 0\ntopic_id: {id}\n")
 }
 
 /// Sees to it that the directory names `topic_id`: writes it where none is named.

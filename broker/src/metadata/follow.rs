@@ -11,8 +11,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use reka_raft::MetadataImage;
 use reka_raft::image::{BROKER, TOPIC, TopicChange, TopicImage};
 use reka_storage::TopicPartition;
-use reka_storage::log_dir::ToOpen;
+use reka_storage::error::OpenError;
+use reka_storage::log_dir::{Opened, ToOpen};
 use reka_storage::log_dirs::LogDirs;
+use reka_storage::partition_metadata::PartitionMetadataError;
 use reka_storage::recovery::RecoveryReport;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -21,6 +23,9 @@ use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, Overrides, TopicConfig};
 use crate::partition::Partition;
 use crate::partition::table::PartitionTable;
+
+/// A partition that is to be served here.
+type Wanted = (Arc<TopicImage>, i32);
 
 /// What follows the metadata.
 #[derive(Debug)]
@@ -106,7 +111,7 @@ impl Follower {
         if !self.started && self.knows_all {
             self.set_strays_aside();
         }
-        let mut wanted = Vec::new();
+        let mut wanted: Vec<Wanted> = Vec::new();
         for change in image.topics().changed_since(before.topics()) {
             match change {
                 TopicChange::Removed(topic) => self.remove(topic),
@@ -197,30 +202,33 @@ impl Follower {
         }))
     }
 
-    /// Partitions of topics that were deleted, and whose files a crash left: were they in the way,
-    /// the next topic of the name could not be served. One that does not say which topic it is of is
-    /// left alone.
+    /// Partitions of topics that were deleted, and whose files a crash left: nobody would ever remove
+    /// them. One that does not say which topic it is of is left alone; one whose name another
+    /// topic has is found when that one's is opened.
     fn set_strays_aside(&self) {
-        for (partition, topic_id) in self.log_dirs.found() {
-            let Some(topic_id) = topic_id else { continue };
-            let topic = self.image.topics().by_id(topic_id);
-            let known = topic.is_some_and(|topic| topic.partition(partition.partition).is_some());
-            if known {
-                continue;
-            }
-            match self.log_dirs.set_aside(&partition) {
-                Ok(Some(aside)) => tracing::warn!(
-                    "{partition} was of topic {topic_id}, which is deleted; its files are in {} now, \
-                     remove them once nobody needs them",
-                    aside.display()
-                ),
-                Ok(None) => {}
-                Err(error) => tracing::error!("{partition} is in the way: {error}"),
+        let topics = self.image.topics();
+        let is_unknown =
+            |one: &TopicPartition| topics.partition(&one.topic, one.partition).is_none();
+        for (partition, topic_id) in self.log_dirs.found(is_unknown) {
+            if let Some(topic_id) = topic_id {
+                self.set_aside(&partition, topic_id);
             }
         }
     }
 
-    fn open(&self, wanted: &[(Arc<TopicImage>, i32)]) {
+    fn set_aside(&self, partition: &TopicPartition, topic_id: Uuid) {
+        match self.log_dirs.set_aside(partition) {
+            Ok(Some(aside)) => tracing::warn!(
+                "{partition} was of topic {topic_id}, which is deleted; its files are in {} now, \
+                 remove them once nobody needs them",
+                aside.display()
+            ),
+            Ok(None) => {}
+            Err(error) => tracing::error!("{partition} is in the way: {error}"),
+        }
+    }
+
+    fn open(&self, wanted: &[Wanted]) {
         let config = self.config.get();
         let mut settings: HashMap<Uuid, Arc<TopicConfig>> = HashMap::new();
         for (topic, _) in wanted {
@@ -229,60 +237,77 @@ impl Follower {
             self.names.set(topic.id(), topic.name());
         }
         let expiration = config.logs.producer_id_expiration;
-        let new: BTreeSet<TopicPartition> = match self.started {
-            true => wanted
-                .iter()
-                .map(|(topic, index)| TopicPartition::new(topic.name(), *index))
-                .collect(),
-            false => BTreeSet::new(),
+        let to_open = |(topic, index): &Wanted| ToOpen {
+            partition: TopicPartition::new(topic.name(), *index),
+            topic_id: Some(topic.id()),
+            config: settings[&topic.id()].to_log_config(expiration),
         };
-        let logs = wanted
-            .iter()
-            .map(|(topic, index)| ToOpen {
-                partition: TopicPartition::new(topic.name(), *index),
-                topic_id: Some(topic.id()),
-                config: settings[&topic.id()].to_log_config(expiration),
-            })
-            .collect();
-        let mut opened: HashMap<TopicPartition, _> = self
-            .log_dirs
-            .open_logs(
-                logs,
-                &new,
-                config.logs.recovery_threads,
-                self.clock.now_ms(),
-            )
-            .into_iter()
-            .collect();
+        let threads = config.logs.recovery_threads;
+        let mut opened = self.open_logs(wanted.iter().map(to_open).collect(), threads);
+        let freed = self.free_names(&opened);
+        if !freed.is_empty() {
+            let again = wanted.iter().map(to_open);
+            let again = again.filter(|wanted| freed.contains(&wanted.partition));
+            opened.extend(self.open_logs(again.collect(), threads));
+        }
         for (topic, index) in wanted {
-            let partition = TopicPartition::new(topic.name(), *index);
-            let Some(result) = opened.remove(&partition) else {
-                continue;
-            };
-            match result {
-                Ok((log, report)) => {
-                    for remark in remarks(&report) {
-                        tracing::warn!("{partition}: {remark}");
-                    }
-                    if let Some(damage) = report.damage {
-                        tracing::error!("{partition}: {damage}");
-                    }
-                    let epoch = topic
-                        .partition(*index)
-                        .map_or(0, |state| state.leader_epoch);
-                    let name = topic.name().to_owned();
-                    self.partitions.insert(Arc::new(Partition::lead(
-                        name,
-                        topic.id(),
-                        *index,
-                        log,
-                        epoch,
-                        settings[&topic.id()].clone(),
-                    )));
-                }
-                Err(error) => tracing::error!("{partition} is not served: {error}"),
+            if let Some(opened) = opened.remove(&TopicPartition::new(topic.name(), *index)) {
+                self.lead(topic, *index, opened, &settings[&topic.id()]);
             }
         }
+    }
+
+    fn open_logs(&self, wanted: Vec<ToOpen>, threads: usize) -> HashMap<TopicPartition, Opened> {
+        let new: BTreeSet<TopicPartition> = match self.started {
+            true => wanted.iter().map(|one| one.partition.clone()).collect(),
+            false => BTreeSet::new(),
+        };
+        let now_ms = self.clock.now_ms();
+        let opened = self.log_dirs.open_logs(wanted, &new, threads, now_ms);
+        opened.into_iter().collect()
+    }
+
+    /// Where files of a deleted topic have the name of one there is, they make room; which did.
+    fn free_names(&self, opened: &HashMap<TopicPartition, Opened>) -> BTreeSet<TopicPartition> {
+        if self.started || !self.knows_all {
+            return BTreeSet::new();
+        }
+        let mut freed = BTreeSet::new();
+        for (partition, result) in opened {
+            if let Err(OpenError::PartitionMetadata(PartitionMetadataError::OtherTopic {
+                found,
+                ..
+            })) = result
+            {
+                self.set_aside(partition, *found);
+                freed.insert(partition.clone());
+            }
+        }
+        freed
+    }
+
+    /// Serves a partition from now on, or says why not.
+    fn lead(&self, topic: &TopicImage, index: i32, opened: Opened, settings: &Arc<TopicConfig>) {
+        let partition = TopicPartition::new(topic.name(), index);
+        let (log, report) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return tracing::error!("{partition} is not served: {error}"),
+        };
+        for remark in remarks(&report) {
+            tracing::warn!("{partition}: {remark}");
+        }
+        if let Some(damage) = report.damage {
+            tracing::error!("{partition}: {damage}");
+        }
+        let epoch = topic.partition(index).map_or(0, |state| state.leader_epoch);
+        self.partitions.insert(Arc::new(Partition::lead(
+            partition.topic,
+            topic.id(),
+            index,
+            log,
+            epoch,
+            settings.clone(),
+        )));
     }
 
     fn remove(&self, topic: &TopicImage) {

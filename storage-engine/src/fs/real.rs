@@ -23,17 +23,15 @@ impl Backend for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn RawFile>> {
         let mut options = fs::OpenOptions::new();
         let options = options.read(true).write(true);
-        let create = mode != OpenMode::Existing;
-        let mut file = options.clone().create(create).truncate(false).open(path)?;
-        if mode == OpenMode::Truncate {
-            let emptied = living_maps::while_counted(&file, |mapped| {
-                (!mapped).then(|| file.set_len(0)).transpose()
-            })?;
-            if emptied.is_none() {
-                fs::remove_file(path)?;
-                file = options.create_new(true).open(path)?;
-            }
-        }
+        let file = match mode {
+            OpenMode::Existing => options.open(path)?,
+            OpenMode::Create => options.create(true).truncate(false).open(path)?,
+            // Most often there is none, and one call says so.
+            OpenMode::Truncate => match options.clone().create_new(true).open(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => empty(path, options)?,
+                created => created?,
+            },
+        };
         Ok(Arc::new(RealFile {
             file: Arc::new(file),
         }))
@@ -49,14 +47,22 @@ impl Backend for RealDisk {
             let entry = entry?;
             // A name that is not UTF-8 is not one of ours; it is left alone.
             if let Ok(name) = entry.file_name().into_string() {
-                // What a link leads to counts, as for every open; a link to nothing is
-                // itself all there is.
-                let metadata = match fs::metadata(entry.path()) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => entry.metadata()?,
-                    metadata => metadata?,
+                // The listing itself says what is a directory: of ten thousand partitions none
+                // is looked at twice. What a link leads to counts, as for every open; a link to
+                // nothing is itself all there is.
+                let (is_dir, len) = match entry.file_type()?.is_dir() {
+                    true => (true, 0),
+                    false => match fs::metadata(entry.path()) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                            (false, entry.metadata()?.len())
+                        }
+                        metadata => {
+                            let metadata = metadata?;
+                            let len = if metadata.is_dir() { 0 } else { metadata.len() };
+                            (metadata.is_dir(), len)
+                        }
+                    },
                 };
-                let is_dir = metadata.is_dir();
-                let len = if is_dir { 0 } else { metadata.len() };
                 entries.push(DirEntry { name, is_dir, len });
             }
         }
@@ -99,6 +105,21 @@ impl Backend for RealDisk {
     fn bytes_free(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Opens a file without its content. While it is mapped another file takes its name.
+fn empty(path: &Path, options: &mut fs::OpenOptions) -> io::Result<fs::File> {
+    let file = options.clone().create(true).truncate(false).open(path)?;
+    let emptied = living_maps::while_counted(&file, |mapped| {
+        (!mapped).then(|| file.set_len(0)).transpose()
+    })?;
+    match emptied {
+        Some(()) => Ok(file),
+        None => {
+            fs::remove_file(path)?;
+            options.create_new(true).open(path)
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
 use crate::flush::Durability;
 use crate::format::{
-    FileKind, FileName, FileStage, LOG_START_CHECKPOINT, SEGMENT_BYTES_LIMIT, TopicPartition,
+    FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT, LOG_START_CHECKPOINT,
+    SEGMENT_BYTES_LIMIT, TopicPartition,
 };
 use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
@@ -92,9 +93,20 @@ impl Log {
             Err(error) => return Err(error.into()),
         };
         // What refuses a directory comes before what changes it.
-        let mut epochs = LeaderEpochs::load(env.clone(), &dir)?;
-        if let Some(topic_id) = options.topic_id {
-            partition_metadata::claim(&env.disk, &dir, topic_id)?;
+        let has_epochs = entries
+            .iter()
+            .any(|entry| entry.name == LEADER_EPOCH_CHECKPOINT);
+        let mut epochs = match has_epochs {
+            true => LeaderEpochs::load(env.clone(), &dir)?,
+            false => LeaderEpochs::new(env.clone(), &dir),
+        };
+        match options.topic_id {
+            Some(topic_id) if created => {
+                partition_metadata::write_new(&env.disk, &dir, topic_id)
+                    .map_err(OpenError::Disk)?;
+            }
+            Some(topic_id) => partition_metadata::claim(&env.disk, &dir, topic_id)?,
+            None => {}
         }
         let Found {
             segments: files,
@@ -413,10 +425,7 @@ fn is_temporary(name: &str) -> bool {
     KNOWN_FILES.contains(&target) || FileName::parse(target).is_some_and(is_snapshot)
 }
 
-const KNOWN_FILES: [&str; 2] = [
-    crate::format::LEADER_EPOCH_CHECKPOINT,
-    crate::format::PARTITION_METADATA,
-];
+const KNOWN_FILES: [&str; 2] = [LEADER_EPOCH_CHECKPOINT, crate::format::PARTITION_METADATA];
 
 /// The end of a log that was stopped cleanly: a few headers behind the last index entry.
 /// `None` when a header is not what was written.
@@ -489,6 +498,7 @@ fn recover(
     let known = recovery_point != RECOVERY_POINT_UNKNOWN;
     let from = if known { recovery_point } else { 0 };
     let first = first_recovered(segments, from);
+    let listed = segments.last().map_or(0, |last| last.len());
     let mut scanned = Vec::new();
     let mut epoch = -1;
     for segment in &segments[first..] {
@@ -513,8 +523,11 @@ fn recover(
         Decision::Keep { end_offset } => {
             if let Some(last) = segments.last() {
                 last.txns.truncate_to_offset(end_offset)?;
-                // Zeros a truncation left; the length is exact from now on.
-                last.file()?.set_len(last.len())?;
+                // Zeros a truncation left; the length is exact from now on. One that holds nothing
+                // else stays closed: ten thousand idle partitions hold no files open.
+                if last.len() != listed {
+                    last.file()?.set_len(last.len())?;
+                }
             }
             if known && end_offset < recovery_point {
                 report.ends_below_recovery_point = Some((end_offset, recovery_point));

@@ -320,6 +320,12 @@ fn the_directory_of_a_deleted_topic_is_not_taken_for_a_new_one_of_its_name() {
          deleted; move it away"
     );
     let path = root.join("t-0/partition.metadata");
+    for unnamed in [&b""[..], &[0; 44]] {
+        disk.replace_small(&path, unnamed).expect("a file");
+        drop(open(new).expect("what a power cut leaves of a name is no other topic's"));
+        let name = partition_metadata::read(&disk, &root.join("t-0"));
+        assert_eq!(name.expect("a file of ours"), Some(new), "{unnamed:?}");
+    }
     disk.replace_small(&path, b"version: 1\n").expect("a file");
     let error = open(old).expect_err("an unknown version");
     assert!(

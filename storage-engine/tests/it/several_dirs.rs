@@ -248,11 +248,11 @@ fn a_partition_that_is_set_aside_frees_its_name_and_loses_nothing() {
     let content = sim.contents(Path::new("/a/t-0"));
 
     let dirs = open(&sim, &["/a"]);
-    assert_eq!(dirs.found(), [(partition(0), Some(topic_id))]);
+    assert_eq!(dirs.found(|_| true), [(partition(0), Some(topic_id))]);
     let aside = dirs.set_aside(&partition(0)).expect("a disk that works");
     let aside = aside.expect("it was there");
     assert_eq!(sim.contents(&aside), content);
-    assert_eq!(dirs.found(), []);
+    assert_eq!(dirs.found(|_| true), []);
     assert_eq!(dirs.set_aside(&partition(0)).expect("a look"), None);
     // The next one of the name begins anew, and its checkpoints with it.
     let new = logs(&dirs, 0..1, true);
@@ -261,7 +261,7 @@ fn a_partition_that_is_set_aside_frees_its_name_and_loses_nothing() {
     drop((new, dirs));
     let dirs = open(&sim, &["/a"]);
     assert_eq!(dirs.unknown(), [] as [PathBuf; 0]);
-    assert_eq!(dirs.found().len(), 1);
+    assert_eq!(dirs.found(|_| true).len(), 1);
 }
 
 fn deleted_in(sim: &SimDisk, dir: &str) -> usize {

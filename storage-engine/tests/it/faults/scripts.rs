@@ -147,6 +147,12 @@ pub(super) const SCRIPTS: &[Script] = &[
         steps: &[SMALL, Flush, Checkpoint, Restart, Read],
     },
     Script {
+        name: "a partition whose name of a topic a power cut took",
+        before: &[SMALL, Flush, Checkpoint],
+        damage: Some(zero_the_topic_id),
+        steps: &[Read, SMALL, Flush, Restart, Read],
+    },
+    Script {
         name: "more index entries than are buffered",
         before: &[AppendMany(128)],
         damage: None,
@@ -522,6 +528,12 @@ fn lose_the_recovery_points(sim: &SimDisk) {
     let path = format!("{ROOT}/recovery-point-offset-checkpoint");
     sim.remove_file(Path::new(&path)).expect("a checkpoint");
     sim.sync_dir(Path::new(ROOT)).expect("a sync");
+}
+
+/// What a disk may make of a file that was written and never synced.
+fn zero_the_topic_id(sim: &SimDisk) {
+    let path = format!("{ROOT}/t-0/partition.metadata");
+    write(sim, &path, Some(0), &[0; 44]);
 }
 
 fn raise_the_stored_start(sim: &SimDisk) {

@@ -34,6 +34,14 @@ const DIFFERENT: &[(&str, &str)] = &[
         "no limit is an invitation: 500 a second",
     ),
     (
+        "socket.receive.buffer.bytes",
+        "a buffer that is set does not grow: the kernel sizes it",
+    ),
+    (
+        "socket.send.buffer.bytes",
+        "a buffer that is set does not grow: the kernel sizes it",
+    ),
+    (
         "broker.heartbeat.interval.ms",
         "a dead broker is to be noticed within seconds",
     ),

@@ -92,8 +92,8 @@ const LISTENERS: &[Definition] = &[
 #[rustfmt::skip]
 const SOCKETS_AND_CONNECTIONS: &[Definition] = &[
     int("socket.listen.backlog.size").default("50").at_least(1).served("Connections the kernel holds until they are accepted."),
-    int("socket.receive.buffer.bytes").default("102400").served("SO_RCVBUF of connections; -1 leaves it to the kernel."),
-    int("socket.send.buffer.bytes").default("102400").served("SO_SNDBUF of connections; -1 leaves it to the kernel."),
+    int("socket.receive.buffer.bytes").default("-1").served("SO_RCVBUF of connections; -1 leaves it to the kernel, which lets it grow with what is sent."),
+    int("socket.send.buffer.bytes").default("-1").served("SO_SNDBUF of connections; -1 leaves it to the kernel, which lets it grow with what is read."),
     int("socket.request.max.bytes").default("104857600").at_least(1).served("Largest request that is read. A connection that announces more is closed."),
     long("socket.connection.setup.timeout.ms").default("10000").no_effect(CLUSTER, "How long connecting to another broker may take, at first."),
     long("socket.connection.setup.timeout.max.ms").default("30000").no_effect(CLUSTER, "How long connecting to another broker may take, after repeated failures."),

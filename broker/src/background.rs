@@ -6,8 +6,9 @@
 //! | ten seconds | offsets that readers found missing between segments are reported |
 //! | new image | the partitions here follow the metadata |
 //! | `reka.flush.group.ms` | logs that were appended to are synced, all in one round |
+//! | 100 ms, or `log.flush.scheduler.interval.ms` | logs with records older than `flush.ms` are synced, unless all are so often |
 //! | second | files of partitions that were deleted are unlinked when their delay is over |
-//! | `log.flush.offset.checkpoint.interval.ms` | checkpoints are stored |
+//! | `log.flush.offset.checkpoint.interval.ms`, or that of start offsets if it is less | checkpoints are stored |
 //! | `log.retention.check.interval.ms` | retention, unlinking of what was deleted |
 //! | `producer.id.expiration.check.interval.ms` | producers that were silent for too long are forgotten |
 //! | `transaction.abort.timed.out.transaction.cleanup.interval.ms` | transactions that hang are looked for |
@@ -26,10 +27,16 @@ use tokio::task::JoinHandle;
 
 use crate::metadata::follow::Follower;
 use crate::node::Services;
+use crate::partition::sync;
 use crate::txn::late;
 
 /// Between two looks for logs to compact, at least.
 const CLEANER_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Between two looks for records that are older than `flush.ms`, unless
+/// `log.flush.scheduler.interval.ms` is less. Apache Kafka looks only if that is set.
+const FLUSH_LOOK_PERIOD: Duration = Duration::from_millis(100);
+const FLUSH_LOOK_PERIOD_MIN: Duration = Duration::from_millis(1);
 
 /// Between two looks for deleted partitions whose files may go.
 const UNLINK_PERIOD: Duration = Duration::from_secs(1);
@@ -39,6 +46,9 @@ const DIRS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether a reader found offsets missing.
 const GAPS_PERIOD: Duration = Duration::from_secs(10);
+
+/// Checkpoints are whole files: more often would be work without end.
+const CHECKPOINT_PERIOD_MIN: Duration = Duration::from_millis(10);
 
 /// The tasks.
 #[derive(Debug)]
@@ -69,7 +79,9 @@ impl Background {
             spawn(at_once, GAPS_PERIOD, tell_of_gaps),
             spawn(
                 at_once,
-                logs.recovery_checkpoint_interval,
+                logs.recovery_checkpoint_interval
+                    .min(logs.start_checkpoint_interval)
+                    .max(CHECKPOINT_PERIOD_MIN),
                 checkpoint as fn(&Services),
             ),
             spawn(at_once, UNLINK_PERIOD, unlink),
@@ -83,6 +95,13 @@ impl Background {
         ];
         if let Some(period) = logs.flush_group_interval {
             tasks.push(spawn(at_once, period, flush));
+        }
+        if logs
+            .flush_group_interval
+            .is_none_or(|group| group > FLUSH_LOOK_PERIOD)
+        {
+            let period = logs.flush_check_interval.min(FLUSH_LOOK_PERIOD);
+            tasks.push(spawn(at_once, period.max(FLUSH_LOOK_PERIOD_MIN), flush_old));
         }
         if logs.cleaner.enabled {
             let period = logs.cleaner.backoff.max(CLEANER_PAUSE_MIN);
@@ -191,23 +210,24 @@ pub fn flush(services: &Services) {
         if partition.is_offline() {
             continue;
         }
-        let Some(flush) = partition.log().begin_flush() else {
+        // An error is counted and told of there, and the partition is offline by now.
+        let _ = sync::sync_below(services, &partition, partition.reader().log_end());
+    }
+}
+
+/// Syncs what is older than its topic's `flush.ms`.
+fn flush_old(services: &Services) {
+    let now_ms = services.clock.now_ms();
+    for partition in services.partitions.all() {
+        let end = partition.reader().log_end();
+        if end == partition.flushed() || !partition.log().flush_is_due_by_age(now_ms) {
+            continue;
+        }
+        let Some(_upkeep) = partition.upkeep() else {
             continue;
         };
-        let metrics = &services.metrics.requests;
-        let timer = metrics.flush_seconds.start_timer();
-        let run = flush.run();
-        timer.observe_duration();
-        match run {
-            Ok(flushed) => {
-                let mut log = partition.log();
-                log.finish_flush(flushed);
-                partition.note_flushed(log.recovery_point());
-            }
-            Err(error) => {
-                metrics.flush_failures.inc();
-                tracing::error!("{}: {error}", partition);
-            }
+        if !partition.is_offline() {
+            let _ = sync::sync_below(services, &partition, end);
         }
     }
 }

@@ -19,8 +19,8 @@ use reka_raft::{MetadataImage, MetadataQuorum, ProposeError, QuorumOptions, Star
 use reka_records::validate::Rules;
 use reka_storage::fs::Disk;
 use reka_storage::health::DirOffline;
-use reka_storage::log_dir::Identity;
 pub use reka_storage::log_dir::LogDirError;
+use reka_storage::log_dir::{self, Identity};
 use reka_storage::log_dirs::LogDirs;
 pub use reka_storage::log_dirs::LogDirsError;
 use reka_storage::map_budget::{MAPS_MAX, MapBudget};
@@ -324,6 +324,22 @@ pub enum NodeError {
         /// Why.
         reason: String,
     },
+    /// A directory that nobody ever used stands where one is missing.
+    #[error(
+        "log directory {} was never used, and {missing} of this broker is in none of log.dirs: mount \
+         its disk; if what was in it is lost for good, go on without it by formatting the new one \
+         (reka format --ignore-formatted --cluster-id {cluster_id} --config FILE) or by leaving it \
+         out of log.dirs",
+        .dir.display()
+    )]
+    NotMounted {
+        /// Which was never used.
+        dir: PathBuf,
+        /// What the metadata knows and nobody has.
+        missing: String,
+        /// The cluster it is to be formatted for.
+        cluster_id: String,
+    },
     /// The metadata quorum did not start.
     #[error(transparent)]
     Quorum(#[from] StartError),
@@ -371,11 +387,14 @@ impl Node {
             .map_err(NodeError::Threads)?;
         served_by_one_node(&config)?;
         let disk = Disk::real();
-        let log_dirs = Arc::new(take_log_dirs(&disk, &config)?);
+        let mut log_dirs = take_log_dirs(&disk, &config)?;
         for failed in log_dirs.failed() {
             tracing::error!("its partitions are not served: {}", failed.reason);
         }
-        let metadata_dir = metadata_dir(&log_dirs, &config)?.clone();
+        let metadata_dir = match metadata_dir(&log_dirs, &config) {
+            Ok(dir) => dir.clone(),
+            Err(refused) => return Err(leave_as_found(&log_dirs, refused)),
+        };
         let dir = metadata_dir.path();
         let cluster_id = metadata_dir.identity().cluster_id.clone();
         let directory_id = directory_id(&metadata_dir);
@@ -400,19 +419,24 @@ impl Node {
         let options =
             QuorumOptions::single(disk, dir.join(METADATA_DIR), cluster_id.clone(), voter);
         let quorum = runtime.block_on(MetadataQuorum::start(options))?;
-        let directories = log_dirs.dirs().iter();
-        let directories: Vec<(PathBuf, Uuid)> = directories
-            .map(|dir| (dir.path().to_owned(), self::directory_id(dir)))
-            .collect();
         let image = quorum.image();
         let registered = image.brokers().get(config.node.id);
         let knows_all = registered.is_some();
-        if let Some(known) = registered {
-            for remark in unfamiliar(&known.registration.directories, &directories) {
+        let known = registered.map_or(&[][..], |known| &known.registration.directories);
+        if let Err(refused) = check_unused(&log_dirs, known, &cluster_id) {
+            let refused = leave_as_found(&log_dirs, refused);
+            runtime.block_on(quorum.shutdown());
+            return Err(refused);
+        }
+        log_dirs.take_unused()?;
+        let log_dirs = Arc::new(log_dirs);
+        let directories = with_ids(&log_dirs);
+        if knows_all {
+            for remark in unfamiliar(known, &directories) {
                 tracing::warn!("{remark}");
             }
         }
-        let ids = directories.iter().map(|(_, id)| *id).collect();
+        let ids = directories_to_register(&log_dirs, known);
         let registration = registration(&config, ids, &listeners);
         let broker_epoch = runtime.block_on(register(&quorum, registration))?;
 
@@ -606,7 +630,7 @@ fn take_log_dirs(disk: &Disk, config: &Config) -> Result<LogDirs, NodeError> {
     let cluster_id = match (&config.node.cluster_id, known) {
         (Some(asked), _) => asked.clone(),
         (None, Some(known)) => known,
-        (None, None) => reka_storage::log_dir::random_id(),
+        (None, None) => log_dir::random_id(),
     };
     let identity = Identity {
         cluster_id,
@@ -626,6 +650,16 @@ fn metadata_dir<'a>(log_dirs: &'a LogDirs, config: &Config) -> Result<&'a Arc<Lo
         (None, [failed, ..]) => Err(NodeError::MetadataDir {
             reason: failed.reason.clone(),
         }),
+        // One that was formatted and never held anything is of a first start that broke off.
+        (None, []) if !log_dirs.unused().is_empty() && !log_dirs.partitions().is_empty() => {
+            let dir = log_dirs.unused()[0].display();
+            Err(NodeError::MetadataDir {
+                reason: format!(
+                    "log directory {dir} was never used: mount its disk, or format it to begin with \
+                     new metadata"
+                ),
+            })
+        }
         (None, []) => {
             let first =
                 |dir: &&Arc<LogDir>| Some(dir.path()) == config.logs.dirs.first().map(|dir| &**dir);
@@ -633,6 +667,57 @@ fn metadata_dir<'a>(log_dirs: &'a LogDirs, config: &Config) -> Result<&'a Arc<Lo
             Ok(found.unwrap_or(&log_dirs.dirs()[0]))
         }
     }
+}
+
+/// Nothing was opened: the next start finds everything as this one did.
+fn leave_as_found(log_dirs: &LogDirs, refused: NodeError) -> NodeError {
+    if let Err(error) = log_dirs.leave_as_found() {
+        tracing::warn!("the next start will scan what was stopped cleanly: {error}");
+    }
+    refused
+}
+
+/// The directories in use, with their ids.
+fn with_ids(log_dirs: &LogDirs) -> Vec<(PathBuf, Uuid)> {
+    let dirs = log_dirs.dirs().iter();
+    dirs.map(|dir| (dir.path().to_owned(), directory_id(dir)))
+        .collect()
+}
+
+/// Those that the metadata knows this broker by, and that are not among the directories in use.
+fn missing(log_dirs: &LogDirs, known: &[Uuid]) -> Vec<Uuid> {
+    let found = with_ids(log_dirs);
+    let is_missing = |id: &&Uuid| found.iter().all(|(_, found)| found != *id);
+    known.iter().filter(is_missing).copied().collect()
+}
+
+/// A directory that nobody ever used is new if all the others are there. Otherwise it may be the
+/// place of one whose disk is not mounted, and what was in that would begin anew, empty. Each that
+/// failed may be one of those that are missing.
+fn check_unused(log_dirs: &LogDirs, known: &[Uuid], cluster_id: &str) -> Result<(), NodeError> {
+    let missing = missing(log_dirs, known);
+    match log_dirs.unused().first() {
+        Some(dir) if missing.len() > log_dirs.failed().len() => {
+            let ids: Vec<String> = missing.into_iter().map(log_dir::id_to_text).collect();
+            Err(NodeError::NotMounted {
+                dir: dir.clone(),
+                missing: format!("directory.id {}", ids.join(", ")),
+                cluster_id: cluster_id.to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the metadata is to know this broker by: the directories in use, and as long as one failed,
+/// those that are missing, or the next start would not miss them.
+fn directories_to_register(log_dirs: &LogDirs, known: &[Uuid]) -> Vec<Uuid> {
+    let found = with_ids(log_dirs).into_iter().map(|(_, id)| id);
+    let missing = match log_dirs.failed() {
+        [] => Vec::new(),
+        _ => missing(log_dirs, known),
+    };
+    found.chain(missing).collect()
 }
 
 /// What lies in the data directories and nobody serves.

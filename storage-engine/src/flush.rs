@@ -11,13 +11,8 @@
 //! file that is synced twice at once tells only one of the two that it failed. What was
 //! begun before a truncation counts for nothing after it. `Durability` keeps the book.
 //!
-//! [`GroupCommit`] decides for many logs at once: a log that became dirty is due
-//! within a bound, and all logs due are synced in one round, so that the cost of a
-//! sync is shared by everything that arrived meanwhile.
-//!
 //! A failed sync is final: see [`crate::health`].
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -217,46 +212,6 @@ impl Flush {
         Ok(Flushed {
             carried: self.carried,
         })
-    }
-}
-
-/// Which logs are due for a sync, and when. Pure: time is an argument, logs are
-/// whatever the caller names them by.
-#[derive(Clone, Debug)]
-pub struct GroupCommit<L> {
-    bound_ms: i64,
-    dirty_since: BTreeMap<L, i64>,
-}
-
-impl<L: Ord + Clone> GroupCommit<L> {
-    /// A log is synced at most `bound_ms` after it became dirty.
-    pub fn within(bound_ms: i64) -> GroupCommit<L> {
-        GroupCommit {
-            bound_ms,
-            dirty_since: BTreeMap::new(),
-        }
-    }
-
-    /// A log was appended to.
-    pub fn dirty(&mut self, log: L, now_ms: i64) {
-        self.dirty_since.entry(log).or_insert(now_ms);
-    }
-
-    /// When the next round is due.
-    pub fn due_ms(&self) -> Option<i64> {
-        self.dirty_since
-            .values()
-            .min()
-            .map(|since| since.saturating_add(self.bound_ms))
-    }
-
-    /// The logs of the round that is due: once one log is due all dirty ones go
-    /// with it, for a sync costs about the same for one as for a few.
-    pub fn take_due(&mut self, now_ms: i64) -> Vec<L> {
-        if self.due_ms().is_none_or(|due| due > now_ms) {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.dirty_since).into_keys().collect()
     }
 }
 
@@ -473,18 +428,5 @@ mod tests {
             (durability.recovery_point(), durability.since_ms()),
             (0, Some(10))
         );
-    }
-
-    #[test]
-    fn one_log_that_is_due_takes_all_dirty_ones_along() {
-        let mut group = GroupCommit::within(100);
-        assert_eq!(group.due_ms(), None);
-        group.dirty("a", 1_000);
-        group.dirty("b", 1_050);
-        group.dirty("a", 1_090);
-        assert_eq!(group.due_ms(), Some(1_100));
-        assert!(group.take_due(1_099).is_empty());
-        assert_eq!(group.take_due(1_100), ["a", "b"]);
-        assert_eq!(group.due_ms(), None);
     }
 }

@@ -804,13 +804,16 @@ impl Log {
         self.log_end() - self.recovery_point()
     }
 
-    /// Whether `flush.messages` or `flush.ms` calls for a sync.
-    pub fn flush_is_due(&self, now_ms: i64) -> bool {
-        let Some(since) = self.durability.since_ms() else {
-            return false;
-        };
+    /// Whether `flush.messages` calls for a sync: a flush that is under way has none of them
+    /// on disk yet.
+    pub fn flush_is_due_by_count(&self) -> bool {
         self.unflushed_records() >= self.config.flush_messages
-            || now_ms.saturating_sub(since) >= self.config.flush_ms
+    }
+
+    /// Whether `flush.ms` does, of records that no flush carries.
+    pub fn flush_is_due_by_age(&self, now_ms: i64) -> bool {
+        let since = self.durability.since_ms();
+        since.is_some_and(|since| now_ms.saturating_sub(since) >= self.config.flush_ms)
     }
 
     /// What must be synced to make everything appended so far durable; `None` when

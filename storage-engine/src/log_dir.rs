@@ -37,6 +37,11 @@ use crate::recovery::RecoveryReport;
 /// `meta.properties` is a few lines.
 const META_BYTES_MAX: usize = 64 << 10;
 
+/// The mark of a clean stop is one line.
+const MARK_BYTES_MAX: usize = 64 << 10;
+/// What some file systems put into their root.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// Who a directory belongs to, as `meta.properties` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -143,8 +148,8 @@ pub type Opened = Result<(Log, RecoveryReport), OpenError>;
 pub struct LogDir {
     env: Arc<Env>,
     identity: Identity,
-    /// Whether the last owner stopped cleanly.
-    clean: bool,
+    /// What the mark of the last owner's clean stop said, if it left one.
+    mark: Option<Vec<u8>>,
     /// From before the first write: it is told of all that is not written back.
     handle: Dir,
     _lock: Lock,
@@ -201,16 +206,16 @@ impl LogDir {
         };
         let env = Env::load(disk, dir, maps)?;
         let mark = dir.join(CLEAN_SHUTDOWN);
-        let clean = env.disk.open_if_exists(&mark)?.is_some();
+        let said = env.disk.read_small(&mark, MARK_BYTES_MAX)?;
         let log_dir = LogDir {
             env,
             identity,
-            clean,
+            mark: said,
             handle,
             _lock: Lock(lock),
         };
         log_dir.find_lost_recovery_points()?;
-        if clean {
+        if log_dir.was_clean() {
             // Gone before the first append: the next stop must earn it again.
             let disk = &log_dir.env.disk;
             disk.remove_file(&mark)?;
@@ -232,7 +237,7 @@ impl LogDir {
             Some(file) => file.size()? > 0,
             None => false,
         };
-        if is_stored && !self.clean {
+        if is_stored && !self.was_clean() {
             return Ok(());
         }
         let mut lost = !is_stored;
@@ -267,7 +272,31 @@ impl LogDir {
 
     /// Whether the last owner stopped cleanly.
     pub fn was_clean(&self) -> bool {
-        self.clean
+        self.mark.is_some()
+    }
+
+    /// Gives the directory back before anything in it was opened: the next start finds it as
+    /// this one did.
+    pub fn leave_as_found(&self) -> Result<(), DiskError> {
+        match &self.mark {
+            Some(mark) => {
+                let path = self.path().join(CLEAN_SHUTDOWN);
+                self.env.disk.replace_small(&path, mark)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether nobody ever used `dir`: it is not formatted, and there is no directory in it
+    /// but what a file system makes. So looks the place of a disk that is not mounted.
+    pub fn is_unused(disk: &Disk, dir: &Path) -> Result<bool, LogDirError> {
+        if Identity::read(disk, dir)?.is_some() {
+            return Ok(false);
+        }
+        let names = disk.read_dir(dir)?;
+        Ok(names
+            .iter()
+            .all(|name| !name.is_dir || name.name == LOST_AND_FOUND))
     }
 
     /// What the directory holds.
@@ -319,7 +348,8 @@ impl LogDir {
         } = wanted;
         // A partition without a checkpoint is new: it is scanned whole, which is free.
         let known = self.env.recovery_points.get(&partition);
-        let clean = self.clean && known.is_some_and(|offset| offset != RECOVERY_POINT_UNKNOWN);
+        let clean =
+            self.was_clean() && known.is_some_and(|offset| offset != RECOVERY_POINT_UNKNOWN);
         Log::open(
             &self.env,
             partition,
@@ -538,8 +568,13 @@ pub struct Contents {
 
 /// A new id as Kafka writes them: sixteen random bytes in URL-safe base64.
 pub fn random_id() -> String {
+    id_to_text(uuid::Uuid::new_v4())
+}
+
+/// An id as Kafka writes them.
+pub fn id_to_text(id: uuid::Uuid) -> String {
     use base64::Engine as _;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id.as_bytes())
 }
 
 /// An id as Kafka writes them, as a number.

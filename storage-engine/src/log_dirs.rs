@@ -97,7 +97,14 @@ pub enum LogDirsError {
 /// The directories of `log.dirs`, owned by this process.
 #[derive(Debug)]
 pub struct LogDirs {
+    disk: Disk,
+    expected: Identity,
+    maps: Arc<MapBudget>,
+    /// As they are named.
+    order: Vec<PathBuf>,
     dirs: Vec<Arc<LogDir>>,
+    /// Not taken yet.
+    unused: Vec<PathBuf>,
     failed: Vec<FailedDir>,
     unknown: Vec<PathBuf>,
     /// Which of `dirs` each partition is in.
@@ -165,34 +172,96 @@ impl LogDirs {
     }
 
     /// Takes the directories. Those whose disk fails are left out; there has to be one that
-    /// does not.
+    /// does not. Beside others that are somebody's, one that nobody ever used is left as it is:
+    /// see [`LogDirs::unused`].
     pub fn open(
         disk: &Disk,
         paths: &[PathBuf],
         expected: &Identity,
         maps: &Arc<MapBudget>,
     ) -> Result<LogDirs, LogDirsError> {
-        let mut dirs: Vec<Arc<LogDir>> = Vec::new();
-        let mut failed = Vec::new();
         let mut named = BTreeSet::new();
         if let Some(dir) = paths.iter().find(|path| !named.insert(*path)) {
             return Err(LogDirsError::Twice { dir: dir.clone() });
         }
+        let mut dirs = LogDirs {
+            disk: disk.clone(),
+            expected: expected.clone(),
+            maps: maps.clone(),
+            order: paths.to_vec(),
+            dirs: Vec::new(),
+            unused: Vec::new(),
+            failed: Vec::new(),
+            unknown: Vec::new(),
+            places: Mutex::default(),
+            deleted: Mutex::default(),
+        };
+        // One that cannot be looked into is told of where it is taken.
+        let is_unused = |path: &&PathBuf| LogDir::is_unused(disk, path).unwrap_or(false);
+        let (unused, used): (Vec<&PathBuf>, Vec<&PathBuf>) = paths.iter().partition(is_unused);
+        match used.is_empty() {
+            true => dirs.take(paths)?,
+            false => {
+                dirs.unused = unused.into_iter().cloned().collect();
+                let used: Vec<PathBuf> = used.into_iter().cloned().collect();
+                dirs.take(&used)?;
+            }
+        }
+        Ok(dirs)
+    }
+
+    /// Those that nobody ever used, not taken yet: they are new, or their disks are not
+    /// mounted, which the metadata can tell.
+    pub fn unused(&self) -> &[PathBuf] {
+        &self.unused
+    }
+
+    /// Takes those that nobody ever used as new ones.
+    pub fn take_unused(&mut self) -> Result<(), LogDirsError> {
+        let unused = std::mem::take(&mut self.unused);
+        match unused.is_empty() {
+            true => Ok(()),
+            false => self.take(&unused),
+        }
+    }
+
+    /// Gives all of them back before anything in them was opened.
+    pub fn leave_as_found(&self) -> Result<(), DiskError> {
+        let left = self.dirs.iter().map(|dir| dir.leave_as_found());
+        left.fold(Ok(()), Result::and)
+    }
+
+    fn take(&mut self, paths: &[PathBuf]) -> Result<(), LogDirsError> {
         for path in paths {
-            match LogDir::open(disk.clone(), path, expected.clone(), maps.clone()) {
-                Ok(dir) => dirs.push(Arc::new(dir)),
-                Err(error) if is_failure(&error) => failed.push(FailedDir {
+            let (disk, expected) = (self.disk.clone(), self.expected.clone());
+            match LogDir::open(disk, path, expected, self.maps.clone()) {
+                Ok(dir) => self.dirs.push(Arc::new(dir)),
+                Err(error) if is_failure(&error) => self.failed.push(FailedDir {
                     dir: path.clone(),
                     reason: error.to_string(),
                 }),
                 Err(error) => return Err(error.into()),
             }
         }
+        if self.dirs.is_empty() {
+            let reasons: Vec<String> = self.failed.iter().map(|f| f.reason.clone()).collect();
+            return Err(LogDirsError::None {
+                reasons: reasons.join("; "),
+            });
+        }
+        let order = &self.order;
+        self.dirs
+            .sort_by_key(|dir| order.iter().position(|path| path == dir.path()));
+        self.look_around()
+    }
+
+    /// What is in the directories, and whether they belong together.
+    fn look_around(&mut self) -> Result<(), LogDirsError> {
         let mut places: BTreeMap<TopicPartition, usize> = BTreeMap::new();
         let mut ids: BTreeMap<String, &Path> = BTreeMap::new();
         let mut deleted = Vec::new();
         let mut unknown = Vec::new();
-        for (index, dir) in dirs.iter().enumerate() {
+        for (index, dir) in self.dirs.iter().enumerate() {
             let id = dir.identity().directory_id.clone().unwrap_or_default();
             if let Some(first) = ids.insert(id.clone(), dir.path()) {
                 return Err(LogDirsError::Duplicate {
@@ -219,25 +288,15 @@ impl LogDirs {
                 if let Some(first) = places.insert(partition.clone(), index) {
                     return Err(LogDirsError::TwoPlaces {
                         partition,
-                        first: dirs[first].path().to_owned(),
+                        first: self.dirs[first].path().to_owned(),
                         second: dir.path().to_owned(),
                     });
                 }
             }
         }
-        if dirs.is_empty() {
-            let reasons: Vec<String> = failed.into_iter().map(|failed| failed.reason).collect();
-            return Err(LogDirsError::None {
-                reasons: reasons.join("; "),
-            });
-        }
-        Ok(LogDirs {
-            dirs,
-            failed,
-            unknown,
-            places: Mutex::new(places),
-            deleted: Mutex::new(deleted),
-        })
+        (self.places, self.deleted) = (Mutex::new(places), Mutex::new(deleted));
+        self.unknown = unknown;
+        Ok(())
     }
 
     /// Those that could be used at start; [`crate::health`] knows which fail later.

@@ -11,7 +11,8 @@
 //! | 13 | topic ids (KIP-516) |
 //!
 //! Each partition takes exactly one batch. With acks=0 nothing is answered; an error closes the
-//! connection, which is all a client can notice. With one node acks=all is met by the append.
+//! connection, which is all a client can notice. With one node acks=all is met by the append, or by the sync that
+//! `flush.messages` calls for.
 //!
 //! The frame stays where it was read and its records are stamped there; what is needed beside it
 //! is memory of the shard that is used again.
@@ -19,6 +20,7 @@
 mod admission;
 
 use std::ops::Range;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -40,6 +42,7 @@ use crate::net::answer::Answer;
 use crate::net::connection::Closed;
 use crate::partition::Partition;
 use crate::partition::append::{Refused, Written};
+use crate::partition::sync;
 use crate::partition::verify::Guard;
 
 /// From here on zstd is known to the producer.
@@ -103,12 +106,23 @@ pub fn start(
         match Admission::needed(context, call, transactional_id, &mut produced, frame) {
             Ok(admission) => {
                 append_all(context, &mut produced, frame);
-                if let Some(admission) = admission {
+                let syncs = Syncs::begin(context, &produced);
+                // Without acks nobody waits; the syncs go on.
+                if admission.is_some() || syncs.is_some() && acks != 0 {
                     let context = context.clone();
                     let mut frame = BytesMut::from(&*frame);
                     return Ok(Reply::Later(Box::pin(async move {
-                        admission.ask(&context, &mut produced).await;
-                        append_all(&context, &mut produced, &mut frame);
+                        if let Some(admission) = admission {
+                            admission.ask(&context, &mut produced).await;
+                            append_all(&context, &mut produced, &mut frame);
+                        }
+                        if let Some(syncs) = syncs {
+                            syncs.end(&mut produced).await;
+                        }
+                        // Of those that were asked for.
+                        if let Some(syncs) = Syncs::begin(&context, &produced) {
+                            syncs.end(&mut produced).await;
+                        }
                         match reply(&context, call, acks, topics_at, &frame, &produced)? {
                             Reply::Now(answer) => Ok(answer),
                             _ => Ok(Answer::default()),
@@ -122,6 +136,40 @@ pub fn start(
     let reply = reply(context, call, acks, topics_at, frame, &produced);
     context.shard.give_produced(produced);
     reply
+}
+
+/// What became of each.
+type Synced = Vec<Result<(), Refused>>;
+
+/// Syncs that `flush.messages` calls for before the answer.
+struct Syncs {
+    /// Which of the partitions of the request.
+    of: Vec<usize>,
+    done: Pin<Box<dyn Future<Output = Synced>>>,
+}
+
+impl Syncs {
+    fn begin(context: &Context, produced: &[Produced]) -> Option<Syncs> {
+        let due = |(at, one): (usize, &Produced)| {
+            let offset = one.outcome.as_ref().ok()?.sync_below?;
+            Some((at, (one.here.clone()?, offset)))
+        };
+        let due = || produced.iter().enumerate().filter_map(due);
+        due().next()?;
+        let (of, partitions) = due().unzip();
+        let done = Box::pin(sync::begin_all(context.services.clone(), partitions));
+        Some(Syncs { of, done })
+    }
+
+    async fn end(self, produced: &mut [Produced]) {
+        for (at, synced) in self.of.into_iter().zip(self.done.await) {
+            match (&mut produced[at].outcome, synced) {
+                (Ok(written), Ok(())) => written.sync_below = None,
+                (outcome, Err(refused)) => *outcome = Err(refused),
+                (Err(_), Ok(())) => {}
+            }
+        }
+    }
 }
 
 fn reply(
@@ -219,6 +267,12 @@ fn ask(
     }
     let first = produced.len();
     list(context, call, frame.start, &request, produced);
+    // It may have to wait for a sync.
+    let waits = |one: &Produced| one.here.as_ref().is_some_and(|here| here.counts_unsynced());
+    if produced[first..].iter().any(waits) {
+        produced.truncate(first);
+        return None;
+    }
     let batches = produced[first..].iter().filter_map(|one| one.range.clone());
     let mut headers = batches.filter_map(|range| BatchHeader::parse(&input[range]).ok());
     if headers.any(|header| header.is_transactional()) {

@@ -20,6 +20,7 @@ use reka_records::control::{EndTxnMarker, TransactionResult};
 
 use super::{Call, Context, Handler};
 use crate::metadata::CONSUMER_OFFSETS;
+use crate::partition::append::Refused;
 use crate::partition::verify::Marker;
 use crate::txn::markers::end_offsets;
 
@@ -104,7 +105,17 @@ async fn write_one(context: &Context, topic: &str, index: i32, marker: Marker) -
             code => code,
         };
     }
-    match partition.append_marker(&marker, services.clock.now_ms()) {
+    let now_ms = services.clock.now_ms();
+    let appended = match partition.counts_unsynced() {
+        false => partition.append_marker(&marker, now_ms),
+        // It blocks until it is on disk.
+        true => {
+            let append = move || partition.append_marker(&marker, now_ms);
+            let appended = tokio::task::spawn_blocking(append).await;
+            appended.unwrap_or_else(|error| Err(Refused::new(ErrorCode::UnknownServerError, error)))
+        }
+    };
+    match appended {
         Ok(()) => ErrorCode::None,
         Err(refused) => {
             tracing::warn!("a marker is refused: {}", refused.message);

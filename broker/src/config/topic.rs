@@ -91,6 +91,11 @@ impl ThrottledReplicas {
 }
 
 impl TopicConfig {
+    /// `flush.messages` is set.
+    pub fn counts_unsynced(&self) -> bool {
+        self.flush_messages != i64::MAX
+    }
+
     /// What `overrides` come to over what the broker says.
     pub(super) fn resolve(
         layers: &Layers,

@@ -8,6 +8,7 @@ use reka_records::{BatchBuilder, Compression, NO_SEQUENCE};
 use crate::node::Services;
 use crate::partition::Partition;
 use crate::partition::append::Refused;
+use crate::partition::sync;
 use crate::partition::verify::Guard;
 
 /// Key and value; without a value it is a tombstone.
@@ -55,10 +56,12 @@ pub fn append(
     rules.batch_bytes_max = usize::MAX;
     rules.origin = Origin::Coordinator;
     let guard = transaction.and_then(|transaction| transaction.guard);
-    partition
-        .append_verified(&mut batch.finish(), &rules, guard, scratch)
-        .map(|_| ())
-        .map_err(|refused| code_of(partition, &refused))
+    let appended = partition.append_verified(&mut batch.finish(), &rules, guard, scratch);
+    let synced = appended.and_then(|written| match written.sync_below {
+        Some(offset) => sync::sync_below(services, partition, offset),
+        None => Ok(()),
+    });
+    synced.map_err(|refused| code_of(partition, &refused))
 }
 
 /// What a client of the coordinator is told when its log takes nothing.

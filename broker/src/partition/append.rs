@@ -24,6 +24,8 @@ pub struct Written {
     pub log_append_time_ms: i64,
     /// First offset of the log.
     pub log_start_offset: i64,
+    /// `flush.messages` calls for a sync up to here before anybody is told.
+    pub sync_below: Option<i64>,
 }
 
 /// Why nothing was written.
@@ -108,7 +110,6 @@ impl Partition {
                 if accepted.header.is_transactional() {
                     self.verifying.end(accepted.header.producer_id);
                 }
-                self.advance_high_watermark(&mut log);
                 first_offset
             }
             Appended::Duplicate(known) => {
@@ -118,12 +119,14 @@ impl Partition {
             }
         };
         let log_start_offset = log.log_start();
+        let sync_below = self.advance_unless_to_be_synced(&mut log);
         drop(log);
         self.waiters.wake();
         Ok(Written {
             base_offset,
             log_append_time_ms,
             log_start_offset,
+            sync_below,
         })
     }
 }
@@ -171,7 +174,7 @@ impl Partition {
         let Ok(Some(Appended::New { first_offset, .. })) = appended else {
             return false;
         };
-        self.advance_high_watermark(&mut log);
+        let sync_below = self.advance_unless_to_be_synced(&mut log);
         let log_start_offset = log.log_start();
         drop(log);
         self.waiters.wake();
@@ -181,6 +184,7 @@ impl Partition {
                 base_offset,
                 log_append_time_ms: append_time(accepted),
                 log_start_offset,
+                sync_below,
             });
             base_offset += i64::from(accepted.header.last_offset_delta) + 1;
         }

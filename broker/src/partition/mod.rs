@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod read;
+pub mod sync;
 pub mod table;
 pub mod verify;
 pub mod waiters;
@@ -39,6 +40,10 @@ pub struct Partition {
     high_watermark: AtomicI64,
     /// Records below this are on disk; what the flusher looks at before it takes the lock.
     flushed: AtomicI64,
+    /// Held by whoever syncs: all who wait for it meanwhile are served by one sync.
+    syncing: Mutex<()>,
+    /// `flush.messages` is set.
+    counts_unsynced: AtomicBool,
     waiters: Waiters,
     /// Changed with the log's lock held.
     verifying: Verifying,
@@ -68,6 +73,8 @@ impl Partition {
             upkeep: Mutex::new(()),
             leader_epoch: AtomicI32::new(leader_epoch),
             flushed,
+            syncing: Mutex::default(),
+            counts_unsynced: AtomicBool::new(settings.counts_unsynced()),
             waiters: Waiters::default(),
             verifying: Verifying::default(),
             settings: RwLock::new(settings),
@@ -88,6 +95,8 @@ impl Partition {
     pub fn configure(&self, settings: Arc<TopicConfig>, log_config: LogConfig) {
         if let Some(mut log) = self.log_to_change() {
             log.set_config(log_config);
+            self.counts_unsynced
+                .store(settings.counts_unsynced(), Ordering::Relaxed);
         }
         *self
             .settings
@@ -155,20 +164,14 @@ impl Partition {
         self.flushed.load(Ordering::Acquire)
     }
 
-    /// Records below `offset` are on disk now.
-    pub fn note_flushed(&self, offset: i64) {
-        self.flushed.store(offset, Ordering::Release);
-    }
-
     /// Those who wait for this partition to grow.
     pub fn waiters(&self) -> &Waiters {
         &self.waiters
     }
 
-    /// Everything appended is replicated: there is nobody else. Called with the log's lock held.
-    fn advance_high_watermark(&self, log: &mut Log) {
-        let end = log.log_end();
-        self.high_watermark.store(end, Ordering::Release);
+    /// Everything below `end` is replicated: there is nobody else. Called with the log's lock held.
+    fn advance_high_watermark(&self, log: &mut Log, end: i64) {
+        self.high_watermark.fetch_max(end, Ordering::Release);
         if self.reader.first_unstable().is_some() {
             log.settle_below(end);
         }

@@ -190,7 +190,7 @@ impl Partition {
         begun.map_err(|refused| refused.on(self))
     }
 
-    /// Ends a transaction here.
+    /// Ends a transaction here. Blocks where `flush.messages` calls for a sync.
     pub fn append_marker(&self, marker: &Marker, now_ms: i64) -> Result<(), Refused> {
         let at = MarkerBatch {
             base_offset: 0,
@@ -211,10 +211,13 @@ impl Partition {
         log.append(checked, self.leader_epoch(), now_ms)
             .map_err(|error| refused(&error, log_start))?;
         self.verifying.end(marker.producer_id);
-        self.advance_high_watermark(&mut log);
+        let sync_below = self.advance_unless_to_be_synced(&mut log);
         drop(log);
         self.waiters().wake();
-        Ok(())
+        match sync_below {
+            Some(offset) => self.sync_below(offset).map(|_| ()),
+            None => Ok(()),
+        }
     }
 }
 

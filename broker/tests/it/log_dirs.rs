@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reka_broker::Node;
+use reka_broker::node::NodeError;
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::alter_replica_log_dirs_request as move_dirs;
 use reka_protocol::kafka_protocol::messages::create_topics_request::{
@@ -14,7 +15,8 @@ use reka_protocol::kafka_protocol::messages::{
     AlterReplicaLogDirsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeLogDirsRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
-use reka_storage::fs::{DiskError, Op};
+use reka_storage::fs::{Disk, DiskError, Op};
+use reka_storage::log_dir::{self, Identity};
 
 use crate::support::{
     Client, batch, config, fetch_request, loggers, produce_request, topic_name, values,
@@ -35,6 +37,10 @@ impl Place {
     }
 
     fn start(&self, names: &[&str], more: &[&str]) -> Node {
+        self.try_start(names, more).expect("a node that starts")
+    }
+
+    fn try_start(&self, names: &[&str], more: &[&str]) -> Result<Node, NodeError> {
         let dirs: Vec<String> = names
             .iter()
             .map(|name| self.dir(name).display().to_string())
@@ -43,7 +49,47 @@ impl Place {
         let mut all = vec![dirs.as_str()];
         all.extend(more);
         let config = config(&self.dir("unused"), &all);
-        Node::start(config, loggers()).expect("a node that starts")
+        Node::start(config, loggers())
+    }
+
+    /// The disk of a directory is not mounted: its place is empty.
+    fn unmount(&self, name: &str) {
+        std::fs::rename(self.dir(name), self.dir("unmounted")).expect("renamed");
+        std::fs::create_dir(self.dir(name)).expect("a directory");
+        std::fs::create_dir(self.dir(name).join("lost+found")).expect("a directory");
+    }
+
+    fn mount(&self, name: &str) {
+        std::fs::remove_dir_all(self.dir(name)).expect("removed");
+        std::fs::rename(self.dir("unmounted"), self.dir(name)).expect("renamed");
+    }
+
+    /// As `reka format` does it.
+    fn format(&self, name: &str) {
+        let (disk, other) = (Disk::real(), self.dir("a"));
+        let identity = Identity::read(&disk, &other).expect("readable");
+        let identity = Identity {
+            directory_id: Some(log_dir::random_id()),
+            ..identity.expect("a formatted directory")
+        };
+        identity.write(&disk, &self.dir(name)).expect("written");
+    }
+
+    fn id(&self, name: &str) -> String {
+        let identity = Identity::read(&Disk::real(), &self.dir(name)).expect("readable");
+        let id = identity.expect("a formatted directory").directory_id;
+        id.expect("an id")
+    }
+
+    /// All that is in a directory.
+    fn all_names(&self, dir: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir(dir)).expect("a directory");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
     }
 
     /// Partitions and what is left of them, by directory.
@@ -424,4 +470,156 @@ fn records_that_a_failed_directory_holds_are_not_synced_again_and_again() {
     assert_eq!(here.expect("a partition").flushed(), 1);
     assert_eq!(node.services().metrics.requests.flush_failures.get(), 0);
     node.stop().expect_err("one directory failed");
+}
+
+/// Two directories with a partition each, with a record each, left by a clean stop.
+fn two_directories() -> Place {
+    let place = Place::new();
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t", 2, &[]);
+    for index in 0..2 {
+        assert_eq!(produce(&mut client, index, &format!("of {index}")), 0);
+    }
+    node.stop().expect("a clean stop");
+    place
+}
+
+fn values_of(node: &Node, index: i32) -> Vec<(i64, String)> {
+    let mut request = fetch_request("t", 0, 0);
+    request.topics[0].partitions[0].partition = index;
+    let answer = Client::connect(node).call(11, &request);
+    values(&answer.responses[0].partitions[0])
+}
+
+fn check_both_are_there(place: &Place) {
+    let node = place.start(&["a", "b"], &[]);
+    for index in 0..2 {
+        assert_eq!(values_of(&node, index), [(0, format!("of {index}"))]);
+    }
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn an_empty_place_of_a_disk_that_is_not_mounted_is_not_taken_for_a_new_directory() {
+    let place = two_directories();
+    let (before, id) = (place.all_names("a"), place.id("b"));
+    place.unmount("b");
+    for _ in 0..2 {
+        let refused = place.try_start(&["a", "b"], &[]);
+        let said = refused.expect_err("one is missing").to_string();
+        let expected = format!(
+            "log directory {} was never used, and directory.id {id} of this broker is in none of \
+             log.dirs: mount its disk; ",
+            place.dir("b").display()
+        );
+        assert!(said.starts_with(&expected), "{said}");
+        assert_eq!(place.all_names("b"), ["lost+found"]);
+        // The mark of the clean stop as well.
+        assert_eq!(place.all_names("a"), before);
+    }
+    place.mount("b");
+    check_both_are_there(&place);
+}
+
+#[test]
+fn nor_is_it_after_a_start_at_which_it_had_failed() {
+    let place = two_directories();
+    std::fs::rename(place.dir("b"), place.dir("unmounted")).expect("renamed");
+    std::fs::write(place.dir("b"), b"").expect("a file");
+    let node = place.start(&["a", "b"], &[]);
+    node.stop().expect("a clean stop");
+    std::fs::remove_file(place.dir("b")).expect("removed");
+    std::fs::create_dir(place.dir("b")).expect("a directory");
+    let refused = place.try_start(&["a", "b"], &[]);
+    assert!(matches!(refused, Err(NodeError::NotMounted { .. })));
+    // One that failed is what is missing, so another may be new.
+    std::fs::remove_dir(place.dir("b")).expect("removed");
+    std::fs::write(place.dir("b"), b"").expect("a file");
+    let node = place.start(&["a", "b", "c"], &[]);
+    node.stop().expect("a clean stop");
+    std::fs::remove_file(place.dir("b")).expect("removed");
+    std::fs::create_dir(place.dir("b")).expect("a directory");
+    place.mount("b");
+    check_both_are_there(&place);
+}
+
+#[test]
+fn a_place_of_the_disk_with_the_metadata_is_not_taken_for_a_new_directory() {
+    let place = two_directories();
+    place.unmount("a");
+    let refused = place.try_start(&["a", "b"], &[]);
+    let said = refused.expect_err("it is missing").to_string();
+    let expected = format!(
+        "the metadata is in none of the log directories in use, and may be in one that is not: log \
+         directory {} was never used: mount its disk, or format it to begin with new metadata",
+        place.dir("a").display()
+    );
+    assert_eq!(said, expected);
+    assert_eq!(place.all_names("a"), ["lost+found"]);
+    place.mount("a");
+    check_both_are_there(&place);
+}
+
+#[test]
+fn a_directory_that_was_formatted_replaces_one_that_is_lost() {
+    let place = two_directories();
+    place.unmount("b");
+    place.format("b");
+    let node = place.start(&["a", "b"], &[]);
+    let found = [values_of(&node, 0), values_of(&node, 1)].concat();
+    assert_eq!(found.len(), 1, "the other's is lost");
+    node.stop().expect("a clean stop");
+    // From now on it is one of the broker's.
+    std::fs::remove_dir_all(place.dir("b")).expect("removed");
+    std::fs::create_dir(place.dir("b")).expect("a directory");
+    let refused = place.try_start(&["a", "b"], &[]);
+    assert!(matches!(refused, Err(NodeError::NotMounted { .. })));
+}
+
+#[test]
+fn new_directories_are_taken_when_all_others_are_there() {
+    let place = two_directories();
+    let node = place.start(&["c", "a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    let described = describe(&mut client);
+    let dirs: Vec<&str> = described.iter().map(|dir| dir.log_dir.as_str()).collect();
+    let expected = ["c", "a", "b"].map(|name| place.dir(name).display().to_string());
+    assert_eq!(dirs, expected);
+    create(&mut client, "t2", 1, &[]);
+    assert_eq!(
+        describe(&mut client)[0].topics.len(),
+        1,
+        "the fewest are in it"
+    );
+    for index in 0..2 {
+        assert_eq!(values_of(&node, index), [(0, format!("of {index}"))]);
+    }
+    node.stop().expect("a clean stop");
+}
+
+/// A crash after a new directory was formatted, and before the metadata knew it.
+#[test]
+fn a_start_that_broke_off_between_formatting_and_registering_is_gone_on_with() {
+    let place = two_directories();
+    std::fs::create_dir(place.dir("c")).expect("a directory");
+    place.format("c");
+    place
+        .start(&["a", "b", "c"], &[])
+        .stop()
+        .expect("a clean stop");
+    // The very first start, after one of its directories.
+    let first = Place::new();
+    std::fs::create_dir(first.dir("a")).expect("a directory");
+    let identity = Identity {
+        cluster_id: "first".to_owned(),
+        node_id: 1,
+        directory_id: Some(log_dir::random_id()),
+    };
+    identity
+        .write(&Disk::real(), &first.dir("a"))
+        .expect("written");
+    let node = first.start(&["a", "b"], &[]);
+    assert_eq!(describe(&mut Client::connect(&node)).len(), 2);
+    node.stop().expect("a clean stop");
 }

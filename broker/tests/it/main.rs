@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod every_version;
+mod flush;
 mod groups;
 mod http;
 mod log_dirs;

@@ -1,34 +1,147 @@
 //! zstd: any number of frames, without a dictionary.
+//!
+//! Frames are decoded whole, into the output itself. Decoding piece by piece would keep a window
+//! beside it, as large as the frame asks for: ten bytes may ask for 128 MiB.
 
+use std::cell::RefCell;
 use std::io::Write;
 
-use zstd::stream::read::Decoder;
 use zstd::stream::write::Encoder;
+use zstd::zstd_safe::{self, DCtx};
 
-use super::capped::{Outcome, read_to_cap};
+use super::capped::grow;
 use super::{Compression, CompressionError};
 
 const CODEC: Compression = Compression::Zstd;
 /// The largest window a frame may ask for, 128 MiB: what Java clients at level 22 declare for the
-/// smallest batch, and where Kafka's decoder stops too. The window is address space until output
-/// fills it, and output stops at the cap.
-const WINDOW_LOG_MAX: u32 = 27;
+/// smallest batch, and where Kafka's decoder stops too.
+const WINDOW_BYTES_MAX: u64 = 1 << 27;
+/// What a frame of no size may have reserved for its output at first; beside it sixteen times the
+/// frame.
+const FIRST_BYTES: usize = 48 * 1024;
+/// What is reserved once output did not fit, of what was reserved before.
+const GROWTH: usize = 4;
+/// What the codec calls an output that does not fit.
+const DOES_NOT_FIT: &str = "Destination buffer is too small";
 
 pub(super) fn decompress(
     input: &[u8],
     out: &mut Vec<u8>,
     cap: usize,
 ) -> Result<(), CompressionError> {
-    let malformed =
-        |error: std::io::Error| CompressionError::malformed(CODEC, 0, error.to_string());
-    let mut decoder = Decoder::with_buffer(input).map_err(malformed)?;
-    decoder.window_log_max(WINDOW_LOG_MAX).map_err(malformed)?;
-    match read_to_cap(&mut decoder, out, cap) {
-        Ok(Outcome::Complete) => Ok(()),
-        Ok(Outcome::OverCap) => Err(CompressionError::TooLarge { codec: CODEC, cap }),
-        Err(error) => {
-            let at = input.len() - decoder.get_ref().len();
-            Err(CompressionError::malformed(CODEC, at, error.to_string()))
+    thread_local! {
+        // It takes longer to make than to decode a small batch.
+        static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+    }
+    CONTEXT.with_borrow_mut(|context| decompress_with(context, input, out, cap))
+}
+
+fn decompress_with(
+    context: &mut DCtx<'_>,
+    input: &[u8],
+    out: &mut Vec<u8>,
+    cap: usize,
+) -> Result<(), CompressionError> {
+    let (mut at, mut filled) = (0_usize, 0_usize);
+    while at < input.len() {
+        let rest = &input[at..];
+        let malformed = |code| {
+            CompressionError::malformed(CODEC, at, zstd_safe::get_error_name(code).to_owned())
+        };
+        let len = zstd_safe::find_frame_compressed_size(rest).map_err(malformed)?;
+        let frame = &rest[..len];
+        let header = FrameHeader::parse(frame);
+        let window = header.as_ref().and_then(|header| header.window);
+        if let Some(window) = window.filter(|window| *window > WINDOW_BYTES_MAX) {
+            let why = format!(
+                "a frame asks for a window of {window} bytes, at most {WINDOW_BYTES_MAX} are taken"
+            );
+            return Err(CompressionError::malformed(CODEC, at, why));
+        }
+        let content = header.and_then(|header| header.content_bytes_max());
+        let first = len.saturating_mul(16).saturating_add(FIRST_BYTES);
+        let wanted = filled
+            .saturating_add(first.min(content.unwrap_or(0)))
+            .min(cap);
+        if out.len() < wanted {
+            grow(out, wanted);
+        }
+        loop {
+            match context.decompress(&mut out[filled..], frame) {
+                Ok(len) => {
+                    filled += len;
+                    break;
+                }
+                Err(code) if zstd_safe::get_error_name(code) != DOES_NOT_FIT => {
+                    out.truncate(filled);
+                    return Err(malformed(code));
+                }
+                Err(_) if out.len() >= cap => {
+                    out.truncate(filled);
+                    return Err(CompressionError::TooLarge { codec: CODEC, cap });
+                }
+                Err(_) => {
+                    let more = out.len().saturating_mul(GROWTH).max(FIRST_BYTES);
+                    grow(out, more.min(cap));
+                }
+            }
+        }
+        at += len;
+    }
+    out.truncate(filled);
+    Ok(())
+}
+
+/// What the header of a frame says (RFC 8878, 3.1.1.1).
+struct FrameHeader<'a> {
+    /// `None` where the frame needs no window beside its content.
+    window: Option<u64>,
+    blocks: &'a [u8],
+}
+
+impl FrameHeader<'_> {
+    /// `None` for a frame without content, which is skipped.
+    fn parse(frame: &[u8]) -> Option<FrameHeader<'_>> {
+        const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+        let (flags, rest) = frame.strip_prefix(&MAGIC)?.split_first()?;
+        let is_single_segment = flags & 1 << 5 != 0;
+        let (window, rest) = match is_single_segment {
+            true => (None, rest),
+            false => {
+                let (descriptor, rest) = rest.split_first()?;
+                let base = 1_u64 << (10 + (descriptor >> 3));
+                let window = base + base / 8 * u64::from(descriptor & 7);
+                (Some(window), rest)
+            }
+        };
+        let dictionary_id_bytes = [0, 1, 2, 4][usize::from(flags & 3)];
+        let content_size_bytes = match flags >> 6 {
+            0 => usize::from(is_single_segment),
+            flag => 1 << flag,
+        };
+        let blocks = rest.get(dictionary_id_bytes + content_size_bytes..)?;
+        Some(FrameHeader { window, blocks })
+    }
+
+    /// The most that the blocks can come to.
+    fn content_bytes_max(&self) -> Option<usize> {
+        const BLOCK_BYTES_MAX: usize = 128 * 1024;
+        let (mut sum, mut rest) = (0_usize, self.blocks);
+        loop {
+            let [a, b, c] = *rest.first_chunk()?;
+            let header = u32::from_le_bytes([a, b, c, 0]);
+            let size = (header >> 3) as usize;
+            let (stored, content) = match header >> 1 & 3 {
+                0 => (size, size),
+                // One byte, so often.
+                1 => (1, size),
+                _ => (size, BLOCK_BYTES_MAX),
+            };
+            sum = sum.saturating_add(content);
+            if header & 1 != 0 {
+                return Some(sum);
+            }
+            rest = rest.get(3 + stored..)?;
         }
     }
 }
@@ -40,4 +153,37 @@ pub(super) fn compress(input: &[u8], level: Option<i32>, out: &mut Vec<u8>) {
         .write_all(input)
         .and_then(|()| encoder.finish())
         .expect("writing to memory does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use zstd_safe::{InBuffer, OutBuffer};
+
+    use super::*;
+
+    /// A window of 128 MiB and an empty last block.
+    const LARGE_WINDOW: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 1, 0, 0];
+    /// What the codec's own state takes, whatever it decodes.
+    const STATE_BYTES_MAX: usize = 256 * 1024;
+
+    /// The codec's memory is not the allocator's to count; it says how much it has.
+    #[test]
+    fn a_frame_that_asks_for_a_large_window_gets_none() {
+        let mut context = DCtx::create();
+        let mut out = Vec::new();
+        decompress_with(&mut context, &LARGE_WINDOW, &mut out, 1 << 20).expect("an empty body");
+        assert_eq!(out, b"");
+        let bytes = context.sizeof();
+        assert!(bytes < STATE_BYTES_MAX, "{bytes} bytes");
+
+        // That it says so: decoded piece by piece the frame gets what it asks for.
+        let mut context = DCtx::create();
+        let mut out = [0; 16];
+        let mut out = OutBuffer::around(&mut out);
+        // Not all at once, which has a way of its own.
+        let mut input = InBuffer::around(&LARGE_WINDOW[..8]);
+        let hint = context.decompress_stream(&mut out, &mut input);
+        hint.expect("a frame that goes on");
+        assert!(context.sizeof() > 100 << 20, "{} bytes", context.sizeof());
+    }
 }

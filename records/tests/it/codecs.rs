@@ -88,7 +88,8 @@ proptest! {
 }
 
 /// 64 MiB of zeros in each codec; a cap of 1 MiB. Memory stays within twice the cap: the buffer,
-/// and the smaller one it grew from. zstd's own context is C memory and not counted.
+/// and the smaller one it grew from. zstd's own context is C memory and not counted; its own test
+/// says that it has one size.
 #[test]
 fn a_bomb_costs_what_the_cap_allows_and_an_error() {
     const CAP: usize = 1 << 20;
@@ -123,7 +124,9 @@ fn a_bomb_costs_what_the_cap_allows_and_an_error() {
 #[test]
 fn a_small_body_cannot_make_us_reserve_what_it_declares() {
     const CODEC_STATE: u64 = 64 * 1024;
-    let bodies: [(Compression, Vec<u8>); 5] = [
+    let bodies: [(Compression, Vec<u8>); 6] = [
+        // A window of 128 MiB, then an empty last block.
+        (Zstd, vec![0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 1, 0, 0]),
         // A raw snappy block that declares 4 GiB - 1, and one that declares 1 MiB.
         (Snappy, vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0]),
         (Snappy, vec![0x80, 0x80, 0x40, 0]),
@@ -378,7 +381,25 @@ fn zstd_frames_one_after_the_other_are_one_body() {
 fn a_zstd_window_of_two_gigabytes_is_refused() {
     // Window descriptor 21 << 3: 2^31 bytes.
     let body = [0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3, 1, 0, 0];
-    malformed(Zstd, &body, 0, "too much memory");
+    malformed(Zstd, &body, 0, "asks for a window of");
+}
+
+/// Of two frames the second is at fault.
+#[test]
+fn a_zstd_frame_that_is_wrong_is_named_by_where_it_begins() {
+    let first = compressed(Zstd, b"one");
+    let mut wrong = compressed(Zstd, b"two two two two two two two two");
+    *wrong.last_mut().unwrap() ^= 1;
+    malformed(Zstd, &[first.clone(), wrong].concat(), first.len(), "");
+    let window = [0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3, 1, 0, 0];
+    let body = [&first[..], &window].concat();
+    malformed(
+        Zstd,
+        &body,
+        first.len(),
+        "asks for a window of 2147483648 bytes",
+    );
+    malformed(Zstd, &[&first[..], b"x"].concat(), first.len(), "");
 }
 
 #[test]
@@ -441,6 +462,6 @@ fn an_lz4_block_checksum_is_verified() {
 fn a_zstd_window_just_above_the_greatest_is_refused() {
     for descriptor in [17 << 3 | 1, 18 << 3, 20 << 3] {
         let body = [0x28, 0xb5, 0x2f, 0xfd, 0, descriptor, 1, 0, 0];
-        malformed(Zstd, &body, 0, "too much memory");
+        malformed(Zstd, &body, 0, "asks for a window of");
     }
 }

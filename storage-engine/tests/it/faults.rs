@@ -145,7 +145,7 @@ impl Run {
     fn stride(&self) -> usize {
         match self.policy {
             Policy::CompactDelete => 1,
-            Policy::Delete | Policy::Compact => 3,
+            Policy::Delete | Policy::Compact => 5,
         }
     }
 }

@@ -212,15 +212,23 @@ fn a_sync_is_due_by_records_or_by_age_and_not_after_it_was_done() {
     };
     let mut log = log(&config);
     log.flush().expect("a flush");
-    assert!(!log.flush_is_due(i64::MAX));
+    assert!(!log.flush_is_due_by_age(i64::MAX));
     append_at(&mut log, 1, 1_000);
-    assert!(!log.flush_is_due(1_099));
-    assert!(log.flush_is_due(1_100));
+    assert!(!log.flush_is_due_by_age(1_099));
+    assert!(log.flush_is_due_by_age(1_100));
     append_at(&mut log, 1, 1_000);
+    assert!(!log.flush_is_due_by_count());
     append_at(&mut log, 1, 1_000);
-    assert!(log.flush_is_due(1_000));
-    log.flush().expect("a flush");
-    assert!(!log.flush_is_due(i64::MAX));
+    assert!(log.flush_is_due_by_count());
+    assert!(!log.flush_is_due_by_age(1_000));
+    // One that is under way carries them, and has none of them on disk yet.
+    let flush = log.begin_flush().expect("records to carry");
+    assert!(log.flush_is_due_by_count());
+    assert!(!log.flush_is_due_by_age(i64::MAX));
+    let flushed = flush.run().expect("a flush");
+    log.finish_flush(flushed);
+    assert!(!log.flush_is_due_by_count());
+    assert!(!log.flush_is_due_by_age(i64::MAX));
     assert_eq!(log.recovery_point(), 3);
 }
 

@@ -95,7 +95,8 @@ fn new_partitions_go_where_the_fewest_are_and_are_found_there_again() {
         dirs.stop(&mut all, 1).expect("a clean stop");
     }
     // In another order, with a directory more.
-    let dirs = open(&sim, &["/c", "/b", "/a"]);
+    let mut dirs = open(&sim, &["/c", "/b", "/a"]);
+    dirs.take_unused().expect("a new directory");
     assert!(dirs.dirs().iter().filter(|dir| dir.was_clean()).count() == 2);
     for (index, log) in logs(&dirs, 0..6, false).iter().enumerate() {
         let seen = read_all(&log.reader()).expect("readable");
@@ -178,6 +179,45 @@ fn a_directory_that_cannot_be_used_at_start_is_left_out_and_named() {
          its disk, or correct log.dirs; log directory /gone does not exist; create it, or mount its \
          disk, or correct log.dirs"
     );
+}
+
+#[test]
+fn beside_others_one_that_was_never_used_waits_until_it_is_taken() {
+    let sim = disk(&["/a", "/b", "/c"]);
+    // Nobody knows anything: it is a first start.
+    let dirs = open(&sim, &["/a", "/b"]);
+    assert_eq!(dirs.unused(), [] as [PathBuf; 0]);
+    let mut all = logs(&dirs, 0..2, true);
+    let mut both: Vec<&mut Log> = all.iter_mut().collect();
+    dirs.stop(&mut both, 7).expect("a clean stop");
+    drop((all, dirs));
+    let raw = Disk::new(sim.clone());
+    raw.create_dir(Path::new("/c/lost+found"))
+        .expect("a directory");
+
+    let before = sim.contents(Path::new("/"));
+    let dirs = open(&sim, &["/c", "/a", "/b"]);
+    assert_eq!(dirs.unused(), paths(&["/c"]));
+    assert_eq!(dirs.dirs().len(), 2);
+    dirs.leave_as_found().expect("given back");
+    drop(dirs);
+    assert_eq!(sim.contents(Path::new("/")), before);
+
+    let mut dirs = open(&sim, &["/c", "/a", "/b"]);
+    assert!(dirs.dirs().iter().all(|dir| dir.was_clean()));
+    dirs.take_unused().expect("a new directory");
+    let order: Vec<&Path> = dirs.dirs().iter().map(|dir| dir.path()).collect();
+    assert_eq!(order, paths(&["/c", "/a", "/b"]));
+    assert_eq!(count_in(&dirs, 0..2, "/a"), 1);
+    assert_eq!(count_in(&dirs, 0..2, "/b"), 1);
+    logs(&dirs, 0..2, false);
+    drop(logs(&dirs, 2..3, true));
+    assert_eq!(count_in(&dirs, 2..3, "/c"), 1);
+    // One with a partition in it is somebody's, whatever became of its meta.properties.
+    let meta = Path::new("/c/meta.properties");
+    raw.remove_file(meta).expect("removed");
+    drop(dirs);
+    assert_eq!(open(&sim, &["/c", "/a"]).unused(), [] as [PathBuf; 0]);
 }
 
 #[test]

@@ -34,7 +34,6 @@ const TWO_PHASE: &str = "outside two-phase commits are not served";
 
 const GROUP_WRITES: &str = "changes that wait together are written together";
 const ALONE: &str = "a node alone has no followers and no other voters";
-const GROUP_COMMIT: &str = "records are synced together within reka.flush.group.ms";
 const NOT_APPLIED: &str = "not applied yet";
 
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
@@ -153,8 +152,8 @@ const DEFAULTS_OF_TOPICS: &[Definition] = &[
     long("log.segment.delete.delay.ms").default("60000").at_least(0).cluster_wide().served("How long a deleted segment stays on disk. Topics: file.delete.delay.ms."),
     int("log.index.interval.bytes").default("4096").at_least(0).cluster_wide().served("Bytes of log between two index entries. Topics: index.interval.bytes."),
     int("log.index.size.max.bytes").default("10485760").at_least(4).cluster_wide().served("Largest index of a segment. Topics: segment.index.bytes."),
-    long("log.flush.interval.messages").default("9223372036854775807").at_least(1).cluster_wide().no_effect(GROUP_COMMIT, "Records after which a partition is synced. Topics: flush.messages."),
-    long("log.flush.interval.ms").cluster_wide().no_effect(GROUP_COMMIT, "Age of unsynced records at which a partition is synced. Topics: flush.ms."),
+    long("log.flush.interval.messages").default("9223372036854775807").at_least(1).cluster_wide().served("Records after which a partition is synced, before their producer is told. Topics: flush.messages."),
+    long("log.flush.interval.ms").cluster_wide().served("Age of unsynced records at which a partition is synced. Topics: flush.ms."),
     boolean("log.preallocate").default("false").cluster_wide().no_effect(PREALLOCATE, "Segments get their space when they are created. Topics: preallocate."),
     string("log.message.timestamp.type").default("CreateTime").one_of(&["CreateTime", "LogAppendTime"]).cluster_wide().served("Records carry the time of their producer or of their append. Topics: message.timestamp.type."),
     long("log.message.timestamp.before.max.ms").default("9223372036854775807").at_least(0).cluster_wide().served("How far a record's time may lie before the broker's. Topics: message.timestamp.before.max.ms."),
@@ -176,9 +175,9 @@ const LOG_DIRECTORIES_AND_THEIR_UPKEEP: &[Definition] = &[
     int("num.replica.alter.log.dirs.threads").no_effect(THREADS, "Threads that move replicas between directories."),
     long("log.retention.check.interval.ms").default("300000").at_least(1).served("How often logs are looked through for segments to delete."),
     long("log.initial.task.delay.ms").default("30000").at_least(0).internal().served("How long after the start the upkeep of logs begins."),
-    long("log.flush.scheduler.interval.ms").default("9223372036854775807").no_effect(GROUP_COMMIT, "How often logs are looked through for records to sync."),
+    long("log.flush.scheduler.interval.ms").default("9223372036854775807").served("How often records older than flush.ms are looked for; 100 if it is more."),
     int("log.flush.offset.checkpoint.interval.ms").default("60000").at_least(0).served("How often the recovery points are written down."),
-    int("log.flush.start.offset.checkpoint.interval.ms").default("60000").at_least(0).no_effect(GROUP_COMMIT, "How often the start offsets are written down."),
+    int("log.flush.start.offset.checkpoint.interval.ms").default("60000").at_least(0).served("How often the start offsets are written down, and the recovery points with them."),
     boolean("log.cleaner.enable").default("true").served("Compacted topics are compacted."),
     int("log.cleaner.threads").default("1").at_least(0).cluster_wide().no_effect(NOT_APPLIED, "Threads that compact."),
     long("log.cleaner.backoff.ms").default("15000").at_least(0).cluster_wide().served("How long compaction rests when it finds nothing to do."),

@@ -4,7 +4,6 @@ use super::{Definition, Valid, boolean, double, int, list, long, string};
 
 const TIERED: &str = "tiered storage is not served";
 const ALONE: &str = "a node alone has no followers and no other voters";
-const GROUP_COMMIT: &str = "records are synced together within reka.flush.group.ms";
 const PREALLOCATE: &str = "segments always get their space ahead, in steps";
 
 /// The keys of topics.
@@ -17,8 +16,8 @@ pub const TOPIC: &[Definition] = &[
     int("compression.zstd.level").default("3").between(-131_072, 22).from(&["compression.zstd.level"]).served("How hard zstd tries, where compression.type is zstd."),
     long("delete.retention.ms").default("86400000").at_least(0).from(&["log.cleaner.delete.retention.ms"]).served("How long tombstones stay in a compacted topic."),
     long("file.delete.delay.ms").default("60000").at_least(0).from(&["log.segment.delete.delay.ms"]).served("How long a deleted segment stays on disk."),
-    long("flush.messages").default("9223372036854775807").at_least(1).from(&["log.flush.interval.messages"]).no_effect(GROUP_COMMIT, "Records after which a partition is synced."),
-    long("flush.ms").default("9223372036854775807").at_least(0).from(&["log.flush.interval.ms", "log.flush.scheduler.interval.ms"]).no_effect(GROUP_COMMIT, "Age of unsynced records at which a partition is synced."),
+    long("flush.messages").default("9223372036854775807").at_least(1).from(&["log.flush.interval.messages"]).served("Records after which a partition is synced, before their producer is told."),
+    long("flush.ms").default("9223372036854775807").at_least(0).from(&["log.flush.interval.ms", "log.flush.scheduler.interval.ms"]).served("Age of unsynced records at which a partition is synced."),
     list("follower.replication.throttled.replicas").default("").valid(Valid::ThrottledReplicas).no_effect(ALONE, "Replicas whose followers are throttled: partition:broker, comma separated, or * for all."),
     int("index.interval.bytes").default("4096").at_least(0).from(&["log.index.interval.bytes"]).served("Bytes of log between two index entries."),
     int("internal.segment.bytes").internal().served("Size at which a new segment is begun, without a lower bound. For tests."),

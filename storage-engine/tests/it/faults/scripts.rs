@@ -8,7 +8,7 @@ use reka_storage::fs::{Backend as _, OpenMode};
 use super::ROOT;
 use crate::support::partition;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
     /// A batch of this many records of this many bytes.
     Append(usize, usize),
@@ -42,6 +42,8 @@ pub(super) enum Step {
     CloseTogether,
     /// The process dies and comes back.
     Restart,
+    /// A broker takes the directory and gives it back before it opens anything.
+    LookIn,
     Delete,
     /// The partition is not served any more, as a restart finds out.
     SetAside,
@@ -53,8 +55,9 @@ pub(super) enum Step {
 
 use Step::{
     Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, CloseTogether, Commit, Compact,
-    CompactInVain, Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, NewEpoch, RaiseStart,
-    Read, Replicate, Restart, Roll, SetAside, StartAnew, Truncate, Txn, Unlink, Untimed,
+    CompactInVain, Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, LookIn, NewEpoch,
+    RaiseStart, Read, Replicate, Restart, Roll, SetAside, StartAnew, Truncate, Txn, Unlink,
+    Untimed,
 };
 
 pub(super) struct Script {
@@ -84,7 +87,7 @@ pub(super) const SCRIPTS: &[Script] = &[
         before: &[LARGE, Txn, Abort, LARGE, Roll, Txn, Commit, LARGE, Close],
         damage: None,
         steps: &[
-            Read, SMALL, Txn, Abort, Roll, SMALL, Flush, Checkpoint, Close, Read,
+            LookIn, Read, SMALL, Txn, Abort, Roll, SMALL, Flush, Checkpoint, Close, Read,
         ],
     },
     Script {

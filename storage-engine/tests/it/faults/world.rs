@@ -166,7 +166,7 @@ impl World {
     pub(super) fn open(&mut self) -> Outcome {
         if self.dir.is_none() {
             let disk = Disk::new(self.fault.clone());
-            Identity::read(&disk, Path::new(ROOT)).map_err(refused)?;
+            LogDir::is_unused(&disk, Path::new(ROOT)).map_err(refused)?;
             self.dir = Some(open_dir(disk)?);
         }
         let Some(dir) = &self.dir else { return Ok(()) };
@@ -186,6 +186,13 @@ impl World {
             self.shadow.show(seen?);
         }
         Ok(())
+    }
+
+    fn look_in(&mut self) -> Outcome {
+        self.log = None;
+        self.dir = None;
+        let disk = Disk::new(self.fault.clone());
+        open_dir(disk)?.leave_as_found().map_err(refused)
     }
 
     pub(super) fn log(&mut self) -> &mut Log {
@@ -363,8 +370,12 @@ impl World {
     }
 
     pub(super) fn run(&mut self, step: Step) -> Outcome {
+        if step == LookIn {
+            return self.look_in();
+        }
         self.open()?;
         match step {
+            LookIn => Ok(()),
             Append(records, size) => {
                 let values = self.values(records, size);
                 let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();

@@ -1,0 +1,136 @@
+//! `flush.messages` and `flush.ms`: when records reach the disk, and who waits for it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reka_broker::Node;
+use reka_broker::partition::Partition;
+use reka_protocol::kafka_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig,
+};
+use reka_protocol::kafka_protocol::messages::{CreateTopicsRequest, ProduceRequest};
+use reka_protocol::kafka_protocol::protocol::StrBytes;
+
+use crate::support::{Client, batch, produce_request, start_with, topic_name, values};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing else syncs.
+const NO_GROUP: &str = "reka.flush.group.ms=0";
+
+fn create(client: &mut Client, configs: &[(&'static str, &'static str)]) {
+    let configs = configs.iter().map(|(key, value)| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str(key))
+            .with_value(Some(StrBytes::from_static_str(value)))
+    });
+    let topic = CreatableTopic::default()
+        .with_name(topic_name("t"))
+        .with_num_partitions(1)
+        .with_replication_factor(1)
+        .with_configs(configs.collect());
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]);
+    assert_eq!(client.call(5, &request).topics[0].error_code, 0);
+}
+
+fn with_topic(dir: &Path, configs: &[(&'static str, &'static str)]) -> (Node, Client) {
+    let node = start_with(dir, &[NO_GROUP]);
+    let mut client = Client::connect(&node);
+    create(&mut client, configs);
+    (node, client)
+}
+
+fn partition(node: &Node) -> Arc<Partition> {
+    let partitions = &node.services().partitions;
+    partitions.get("t", 0).expect("a partition")
+}
+
+fn syncs(node: &Node) -> u64 {
+    let metrics = &node.services().metrics.requests;
+    metrics.flush_seconds.get_sample_count()
+}
+
+fn produce(client: &mut Client, value: &str) {
+    let answer = client.produce(9, "t", batch(&[value], None));
+    assert_eq!(answer.error_code, 0);
+}
+
+fn wait_until_flushed(node: &Node, end: i64) {
+    let deadline = Instant::now() + PATIENCE;
+    let partition = partition(node);
+    while partition.flushed() < end {
+        assert!(Instant::now() < deadline, "in vain");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn with_flush_messages_a_producer_is_told_once_its_records_are_on_disk() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (node, mut client) = with_topic(place.path(), &[("flush.messages", "1")]);
+    for count in 1..=5 {
+        produce(&mut client, "x");
+        assert_eq!(partition(&node).flushed(), count);
+        assert_eq!(syncs(&node), count as u64);
+    }
+    // Those that are on their way together may share a sync, and none is told before.
+    let sent: Vec<i32> = (0..10)
+        .map(|_| client.send(9, &produce_request("t", batch(&["x", "y"], None))))
+        .collect();
+    for (at, correlation_id) in sent.into_iter().enumerate() {
+        let answer = client.receive::<ProduceRequest>(9, correlation_id);
+        let written = &answer.responses[0].partition_responses[0];
+        assert_eq!(
+            (written.error_code, written.base_offset),
+            (0, 5 + 2 * at as i64)
+        );
+        assert!(partition(&node).flushed() >= written.base_offset + 2);
+    }
+    assert_eq!(values(&client.fetch(11, "t", 0, 0)).len(), 25);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn a_sync_comes_when_the_number_of_records_is_reached() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (node, mut client) = with_topic(place.path(), &[("flush.messages", "3")]);
+    for flushed in [0, 0, 3, 3, 3, 6, 6] {
+        produce(&mut client, "x");
+        assert_eq!(partition(&node).flushed(), flushed);
+    }
+    // All of it is seen: what is below the number waits for nothing.
+    assert_eq!(values(&client.fetch(11, "t", 0, 0)).len(), 7);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn records_that_nobody_is_told_of_are_synced_all_the_same() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (node, mut client) = with_topic(place.path(), &[("flush.messages", "1")]);
+    let request = produce_request("t", batch(&["x"], None)).with_acks(0);
+    client.send(9, &request);
+    wait_until_flushed(&node, 1);
+    // The answer to the next request is the next answer.
+    assert_eq!(values(&client.fetch(11, "t", 0, 0)), [(0, "x".to_owned())]);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn records_older_than_flush_ms_are_synced() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (node, mut client) = with_topic(place.path(), &[("flush.ms", "1")]);
+    produce(&mut client, "x");
+    wait_until_flushed(&node, 1);
+    node.stop().expect("a clean stop");
+}
+
+#[test]
+fn without_either_nobody_waits_and_nothing_is_synced() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (node, mut client) = with_topic(place.path(), &[]);
+    for _ in 0..5 {
+        produce(&mut client, "x");
+    }
+    assert_eq!((partition(&node).flushed(), syncs(&node)), (0, 0));
+    node.stop().expect("a clean stop");
+}

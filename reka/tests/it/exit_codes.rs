@@ -1,25 +1,13 @@
 //! What keeps the server from starting is one sentence and an exit code of its own.
 
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
+
+use crate::server::{Running, reka};
 
 /// Longer than a start takes; a hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn reka(dir: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reka"));
-    command
-        .args(["-o", "listeners=PLAINTEXT://127.0.0.1:0"])
-        .args(["-o", "reka.http.listener="])
-        .args(["-o", &format!("log.dirs={}", dir.display())]);
-    for line in more {
-        command.args(["-o", line]);
-    }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
 
 /// Runs a start that must fail; its code and what it said.
 fn fails(mut command: Command) -> (Option<i32>, String) {
@@ -37,28 +25,6 @@ fn end(mut child: Child) -> Output {
         std::thread::yield_now();
     }
     child.wait_with_output().expect("its output")
-}
-
-/// A running server, killed when dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(mut command: Command) -> Running {
-        use std::io::{BufRead, BufReader};
-        let mut child = command.spawn().expect("the server");
-        let out = child.stdout.take().expect("its output");
-        let mut lines = BufReader::new(out).lines();
-        let first = lines.next().expect("a banner").expect("text");
-        assert!(first.contains("is ready"), "{first}");
-        Running(child)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -109,13 +75,13 @@ fn a_directory_that_fails_while_it_is_used_is_5_and_reported_once() {
     let mut running = Running::start(reka(&data, &[soon]));
     std::fs::rename(&data, dir.path().join("gone")).expect("moved away");
     let deadline = Instant::now() + PATIENCE;
-    while running.0.try_wait().expect("a process").is_none() {
+    while running.child.try_wait().expect("a process").is_none() {
         assert!(Instant::now() < deadline, "it goes on without its data");
         std::thread::yield_now();
     }
-    assert_eq!(running.0.wait().expect("ended").code(), Some(5));
+    assert_eq!(running.child.wait().expect("ended").code(), Some(5));
     let mut said = String::new();
-    let stderr = running.0.stderr.as_mut().expect("standard error");
+    let stderr = running.child.stderr.as_mut().expect("standard error");
     std::io::Read::read_to_string(stderr, &mut said).expect("text");
     assert_eq!(said.matches("is offline since").count(), 1, "{said}");
     assert!(said.contains("no log directory is in use"), "{said}");

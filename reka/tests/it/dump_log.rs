@@ -39,7 +39,7 @@ fn complaints(text: &str) -> Vec<String> {
 #[test]
 fn files_of_kafka_and_of_reka_are_shown_as_kafkas_tool_shows_them() {
     let root = testdata().canonicalize().expect("test data");
-    let files = include_str!("testdata/dump-log/files.txt").trim_end();
+    let files = include_str!("../testdata/dump-log/files.txt").trim_end();
     let sound: Vec<&str> = files
         .lines()
         .filter(|file| !file.contains("killed"))
@@ -59,14 +59,14 @@ fn files_of_kafka_and_of_reka_are_shown_as_kafkas_tool_shows_them() {
     check(
         &all,
         &["--print-data-log"],
-        include_str!("testdata/dump-log/print-data-log.out"),
-        include_str!("testdata/dump-log/print-data-log.err"),
+        include_str!("../testdata/dump-log/print-data-log.out"),
+        include_str!("../testdata/dump-log/print-data-log.err"),
     );
     check(
         &all,
         &["--verify-index-only"],
-        include_str!("testdata/dump-log/verify-index-only.out"),
-        include_str!("testdata/dump-log/verify-index-only.err"),
+        include_str!("../testdata/dump-log/verify-index-only.out"),
+        include_str!("../testdata/dump-log/verify-index-only.err"),
     );
     check(
         &sound.join(","),
@@ -76,8 +76,8 @@ fn files_of_kafka_and_of_reka_are_shown_as_kafkas_tool_shows_them() {
             "--max-bytes",
             "1000",
         ],
-        include_str!("testdata/dump-log/sanity-and-1000-bytes.out"),
-        include_str!("testdata/dump-log/sanity-and-1000-bytes.err"),
+        include_str!("../testdata/dump-log/sanity-and-1000-bytes.out"),
+        include_str!("../testdata/dump-log/sanity-and-1000-bytes.err"),
     );
 }
 

@@ -1,0 +1,7 @@
+//! The executable's tests, one binary: the process itself, from its command line to its exit code.
+
+mod dump_log;
+mod exit_codes;
+mod format;
+mod server;
+mod system_calls;

@@ -4,8 +4,9 @@
 //! figure NAME VALUE UNIT [ratio R]
 //! ```
 //!
-//! `ratio` compares with a plain `pwrite` of the same bytes into a preallocated
-//! file, measured in turns with ours in the same run, by CPU time of the thread.
+//! `ratio` compares with something plain, measured in turns with ours in the same run: of
+//! appends with a `pwrite` of the same bytes into a preallocated file, by CPU time of the
+//! thread; of slices with a walk over the lengths of the same batches, which memory bounds.
 //! Names given as arguments choose figures: `cargo bench -p reka-storage -- append`.
 //! Files go below `FIGURES_DIR` (the build folder by default) and are removed.
 
@@ -220,8 +221,11 @@ fn read(dir: &Path) {
             append_batch(&mut log, &mut template);
         }
         let reader = log.reader();
-        let mut rates = Vec::new();
+        let all = reader.read(0, u64::MAX, i64::MAX).expect("a log of ours");
+        let all = all.expect("batches").bytes().expect("a mapped segment");
+        let (mut rates, mut ratios) = (Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
+            let plain = walk_plainly(&all);
             let start = Instant::now();
             let (mut next, mut bytes) = (0, 0);
             while let Some(slice) = reader
@@ -232,15 +236,19 @@ fn read(dir: &Path) {
                     std::hint::black_box(slice.bytes().expect("a mapped segment")).len() as u64;
                 next = slice.next_offset;
             }
+            let took = start.elapsed();
             if round > 0 {
-                rates.push(gb_per_second(bytes, start.elapsed()));
+                rates.push(gb_per_second(bytes, took));
+                ratios.push(plain.as_secs_f64() / took.as_secs_f64());
             }
         }
-        figure(
+        figure_with_ratio(
             &format!("read_slices_of_{name}_batches"),
             median(rates),
             "GB/s",
+            median(ratios),
         );
+        drop(all);
 
         let end = log.log_end() as u64;
         let mut random = 1_u64;
@@ -261,6 +269,17 @@ fn read(dir: &Path) {
         }
         figure(&format!("lookup_in_{name}_batches"), median(times), "ns");
     }
+}
+
+/// From batch to batch by nothing but their lengths: what memory allows whoever looks at each.
+fn walk_plainly(batches: &[u8]) -> Duration {
+    let start = Instant::now();
+    let mut at = 0;
+    while let Some(length) = batches.get(at + 8..).and_then(|rest| rest.first_chunk()) {
+        at += 12 + i32::from_be_bytes(*length) as usize;
+    }
+    assert_eq!(std::hint::black_box(at), batches.len());
+    start.elapsed()
 }
 
 fn compaction(dir: &Path) {

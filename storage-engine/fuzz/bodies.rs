@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use reka_records::{BatchBuilder, BatchView};
+use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::sim::SimDisk;
 use reka_storage::fs::{Backend as _, Disk, OpenMode};
 use reka_storage::log_dir::{Identity, ToOpen};
@@ -22,7 +23,7 @@ use reka_storage::{Appended, CheckedBatches, Log, LogConfig, LogDir, TopicPartit
 pub type Body = fn(&[u8]);
 
 /// Every target by the name of its corpus folder.
-pub const TARGETS: [(&str, Body); 11] = [
+pub const TARGETS: [(&str, Body); 14] = [
     ("log", fuzz_log),
     ("offset_index", fuzz_offset_index),
     ("time_index", fuzz_time_index),
@@ -31,6 +32,9 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("epochs", fuzz_epochs),
     ("recovery_points", fuzz_recovery_points),
     ("log_starts", fuzz_log_starts),
+    ("cleaner_points", fuzz_cleaner_points),
+    ("high_watermarks", fuzz_high_watermarks),
+    ("swap", fuzz_swap),
     ("meta", fuzz_meta),
     ("partition_metadata", fuzz_partition_metadata),
     ("names", fuzz_names),
@@ -38,17 +42,27 @@ pub const TARGETS: [(&str, Body); 11] = [
 
 const ROOT: &str = "/";
 const TOPIC_ID: uuid::Uuid = uuid::Uuid::from_u128(7);
+/// A pass over a few records.
+const LIMITS: CompactionLimits = CompactionLimits {
+    map_bytes: 1 << 10,
+    decompressed_bytes_max: 1 << 16,
+};
 /// Where the second, active segment begins.
 const SECOND: i64 = 12;
 
 /// A data file, as the newest segment of a log.
 pub fn fuzz_log(bytes: &[u8]) {
-    // With a right checksum, or a fuzzer would never get past it.
+    let bytes = with_right_checksum(bytes);
+    open_with(&format!("t-0/{SECOND:020}.log"), &bytes);
+}
+
+/// Batches, the first with a right checksum, or a fuzzer would never get past it.
+fn with_right_checksum(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     if let Ok(size) = BatchView::parse(&bytes).map(|batch| batch.bytes().len()) {
         reka_records::stamp::refresh_crc(&mut bytes[..size]);
     }
-    open_with(&format!("t-0/{SECOND:020}.log"), &bytes);
+    bytes
 }
 
 pub fn fuzz_offset_index(bytes: &[u8]) {
@@ -85,6 +99,51 @@ pub fn fuzz_recovery_points(bytes: &[u8]) {
 
 pub fn fuzz_log_starts(bytes: &[u8]) {
     open_with("log-start-offset-checkpoint", bytes);
+}
+
+/// How far the cleaner came, and what it does next from there.
+pub fn fuzz_cleaner_points(bytes: &[u8]) {
+    for original in originals() {
+        let disk = original.snapshot();
+        put(&disk, "cleaner-offset-checkpoint", bytes);
+        let Some(dir) = open_dir(&disk) else { continue };
+        let Some(mut log) = open_log(&dir) else {
+            continue;
+        };
+        let end = log.log_end();
+        if let Ok(Some(plan)) = log.plan_compaction(end, 1_000_000)
+            && let Ok(compacted) = plan.run(&LIMITS, 1_000_000)
+        {
+            let _ = log.finish_compaction(compacted, 0);
+        }
+        use_all(log, dir);
+    }
+}
+
+pub fn fuzz_high_watermarks(bytes: &[u8]) {
+    open_with("replication-offset-checkpoint", bytes);
+}
+
+/// A compacted segment that was about to take the place of the first one, which is still in
+/// use, or out of use already.
+pub fn fuzz_swap(bytes: &[u8]) {
+    let bytes = &with_right_checksum(bytes);
+    for original in originals() {
+        for out_of_use in [false, true] {
+            let disk = original.snapshot();
+            let first = |suffix: &str| Path::new(ROOT).join(format!("t-0/{:020}{suffix}", 0));
+            if out_of_use {
+                for suffix in [".log", ".index", ".timeindex"] {
+                    let renamed = disk.rename(&first(suffix), &first(&format!("{suffix}.deleted")));
+                    renamed.expect("a segment that was sealed");
+                }
+            }
+            put(&disk, &format!("t-0/{:020}.log.swap", 0), bytes);
+            let Some(dir) = open_dir(&disk) else { continue };
+            let Some(log) = open_log(&dir) else { continue };
+            use_all(log, dir);
+        }
+    }
 }
 
 pub fn fuzz_meta(bytes: &[u8]) {
@@ -155,6 +214,13 @@ fn open_log_of(dir: &LogDir, topic_id: Option<uuid::Uuid>) -> Option<Log> {
     Some(opened.ok()?.0)
 }
 
+fn put(disk: &SimDisk, name: &str, bytes: &[u8]) {
+    let file = disk
+        .open(&Path::new(ROOT).join(name), OpenMode::Truncate)
+        .expect("a disk in memory");
+    file.write_at(bytes, 0).expect("a disk in memory");
+}
+
 fn open_with(name: &str, bytes: &[u8]) {
     open_with_id(name, bytes, None);
 }
@@ -162,10 +228,7 @@ fn open_with(name: &str, bytes: &[u8]) {
 fn open_with_id(name: &str, bytes: &[u8], topic_id: Option<uuid::Uuid>) {
     for original in originals() {
         let disk = original.snapshot();
-        let file = disk
-            .open(&Path::new(ROOT).join(name), OpenMode::Truncate)
-            .expect("a disk in memory");
-        file.write_at(bytes, 0).expect("a disk in memory");
+        put(&disk, name, bytes);
         let Some(dir) = open_dir(&disk) else { continue };
         let Some(log) = open_log_of(&dir, topic_id) else {
             continue;
@@ -193,6 +256,7 @@ fn use_all(mut log: Log, dir: LogDir) {
     }
     let _ = reader.max_timestamp(end);
     let _ = reader.aborted_transactions(start, end);
+    let _ = dir.env().high_watermarks.get(log.partition());
     let mut bytes = filled(3);
     let checked = CheckedBatches::check(&mut bytes).expect("a valid batch");
     if let Ok(Appended::New { first_offset, .. }) = log.append(checked, 1, 0) {

@@ -44,12 +44,14 @@ use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions};
+use reka_records::SPAN_BYTES;
 
 use crate::fs::RawMapping;
 use crate::living_maps::LivingMap;
 
+/// What a walk reads of a batch.
 #[cfg(target_arch = "x86_64")]
-const CACHE_LINE_BYTES: usize = 64;
+const EXPECTED_BYTES: usize = SPAN_BYTES;
 
 /// A shared read-only mapping of the first bytes of a file.
 #[derive(Debug)]
@@ -75,6 +77,19 @@ impl ReadMap {
             file: file.clone(),
             _counted: counted,
         })
+    }
+
+    #[inline(always)]
+    fn copy_inlined(&self, position: usize, into: &mut [u8]) -> io::Result<()> {
+        let from = self.range(position, into.len())?;
+        // SAFETY: `range` found `into.len()` bytes of the file behind `from`, which
+        // stay there as long as `self`, and `into` is an exclusive reference, so the
+        // two cannot overlap.
+        unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+        // What was copied is the file's unless a page of it failed on the way.
+        compiler_fence(Ordering::SeqCst);
+        self.range(position, into.len())?;
+        Ok(())
     }
 
     /// The address of a range that is backed by the file.
@@ -126,28 +141,27 @@ impl RawMapping for ReadMap {
     }
 
     fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()> {
-        let from = self.range(position, into.len())?;
-        // SAFETY: `range` found `into.len()` bytes of the file behind `from`, which
-        // stay there as long as `self`, and `into` is an exclusive reference, so the
-        // two cannot overlap.
-        unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
-        // What was copied is the file's unless a page of it failed on the way.
-        compiler_fence(Ordering::SeqCst);
-        self.range(position, into.len())?;
-        Ok(())
+        self.copy_inlined(position, into)
+    }
+
+    fn span(&self, position: usize) -> io::Result<[u8; SPAN_BYTES]> {
+        let mut bytes = [0; SPAN_BYTES];
+        self.copy_inlined(position, &mut bytes)?;
+        Ok(bytes)
     }
 
     fn expect(&self, position: usize) {
         #[cfg(target_arch = "x86_64")]
         if position < self.map.len() {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let line = self.map.as_ptr().wrapping_add(position);
-            // A batch header reaches into a second cache line nearly always.
-            let next_line = line.wrapping_add(CACHE_LINE_BYTES);
+            let first = self.map.as_ptr().wrapping_add(position);
+            // Where it does not reach into a second cache line, this is the same one: the walk
+            // waits for lines, so none is fetched for nothing.
+            let last = first.wrapping_add(EXPECTED_BYTES - 1);
             // SAFETY: a prefetch reads nothing and never faults, wherever it points.
             unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(line.cast());
-                _mm_prefetch::<_MM_HINT_T0>(next_line.cast());
+                _mm_prefetch::<_MM_HINT_T0>(first.cast());
+                _mm_prefetch::<_MM_HINT_T0>(last.cast());
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -30,7 +30,7 @@ use crate::time_index::{TimeIndex, TimestampOffset};
 use crate::txn_index::TxnIndex;
 
 /// How far ahead of a walk headers are fetched into the cache.
-const BATCHES_AHEAD: usize = 8;
+const BATCHES_AHEAD: usize = 12;
 
 /// Sizes of a segment's files as a directory listing gives them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -626,8 +626,16 @@ impl Walk<'_> {
         if left < HEADER_BYTES as u64 {
             return self.no_batch(position, left);
         }
-        let mut bytes = [0; SPAN_BYTES];
-        self.copy(position, &mut bytes)?;
+        let bytes = match &self.source {
+            Source::Map(mapping) => mapping
+                .span(position as usize)
+                .map_err(|source| self.segment.unmapped(source))?,
+            Source::File(file) => {
+                let mut bytes = [0; SPAN_BYTES];
+                file.read_exact_at(&mut bytes, position)?;
+                bytes
+            }
+        };
         let Ok(span) = BatchSpan::parse(&bytes) else {
             return self.no_batch(position, left);
         };

@@ -41,6 +41,8 @@ pub fn judge(
         return Ok(findings);
     }
     findings.extend(gaps(&dump, manifest));
+    let verified = tool::verify(java, &wanted, work)?;
+    findings.extend(complaints("DumpLogSegments --verify-index-only", &verified));
     let mut counts = BTreeMap::new();
     for (partition, files) in by_partition(&dump)? {
         findings.extend(rules::check(&partition, &files));

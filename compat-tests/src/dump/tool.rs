@@ -37,15 +37,21 @@ pub fn files(log_dir: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
 
 /// Prints everything in `files`. Printing an index also verifies it against its log.
 pub fn dump(java: &Java, files: &[PathBuf], work: &Path) -> Result<Dump> {
-    run(java, "dump", "--deep-iteration", files, work)
+    run(java, "dump", &["--deep-iteration"], files, work)
+}
+
+/// Verifies the indexes among `files` against their logs, and prints only what is wrong.
+pub fn verify(java: &Java, files: &[PathBuf], work: &Path) -> Result<Dump> {
+    let flags = ["--deep-iteration", "--verify-index-only"];
+    run(java, "verify", &flags, files, work)
 }
 
 /// The check a broker makes of each index when it opens it after a clean stop.
 pub fn sanity(java: &Java, files: &[PathBuf], work: &Path) -> Result<Dump> {
-    run(java, "sanity", "--index-sanity-check", files, work)
+    run(java, "sanity", &["--index-sanity-check"], files, work)
 }
 
-fn run(java: &Java, name: &str, flag: &str, files: &[PathBuf], work: &Path) -> Result<Dump> {
+fn run(java: &Java, name: &str, flags: &[&str], files: &[PathBuf], work: &Path) -> Result<Dump> {
     if files.is_empty() {
         return Err(Error::refused(STEP, "there is no file to look at"));
     }
@@ -53,7 +59,8 @@ fn run(java: &Java, name: &str, flag: &str, files: &[PathBuf], work: &Path) -> R
         .iter()
         .map(|path| path.display().to_string())
         .collect();
-    let args = [flag, "--files", &list.join(",")];
+    let list = list.join(",");
+    let args = flags.iter().copied().chain(["--files", &list]);
     let output = java.capture(name, MAIN, args, work, DUMP_TIME_MAX)?;
     read(&output, files.len())
 }

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use reka_records::SPAN_BYTES;
 use rustix::io::Errno;
 
 /// What a file system can do for us. All calls may block.
@@ -91,6 +92,12 @@ pub trait RawMapping: Debug + Send + Sync {
     fn bytes(self: Arc<Self>, position: usize, len: usize) -> io::Result<Bytes>;
     /// Copies `into.len()` bytes out of the mapping.
     fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()>;
+    /// The first bytes of the batch at `position`: a copy of a size that is known.
+    fn span(&self, position: usize) -> io::Result<[u8; SPAN_BYTES]> {
+        let mut bytes = [0; SPAN_BYTES];
+        self.copy(position, &mut bytes)?;
+        Ok(bytes)
+    }
     /// Says that `position` may be read soon. A guess: it may lie anywhere.
     fn expect(&self, _position: usize) {}
 }

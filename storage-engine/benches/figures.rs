@@ -6,7 +6,8 @@
 //!
 //! `ratio` compares with something plain, measured in turns with ours in the same run: of
 //! appends with a `pwrite` of the same bytes into a preallocated file, by CPU time of the
-//! thread; of slices with a walk over the lengths of the same batches, which memory bounds.
+//! thread; of slices with a walk over the lengths of the same batches, which memory bounds; of an
+//! open with a look at the same names and the last bytes of each log.
 //! Names given as arguments choose figures: `cargo bench -p reka-storage -- append`.
 //! Files go below `FIGURES_DIR` (the build folder by default) and are removed.
 
@@ -399,6 +400,7 @@ fn open(dir: &Path) {
     log_dir.close(1).expect("a clean stop");
 
     let log_dir = take();
+    let plain = look_plainly(dir, PARTITIONS);
     let start = Instant::now();
     let opened = log_dir.open_logs(partitions(), 2, 0);
     let took = start.elapsed();
@@ -406,7 +408,12 @@ fn open(dir: &Path) {
         let (_, report) = opened.expect("a log of ours");
         assert_eq!(report.scanned_bytes, 0);
     }
-    figure("open_10000_clean_partitions", took.as_secs_f64(), "s");
+    figure_with_ratio(
+        "open_10000_clean_partitions",
+        took.as_secs_f64(),
+        "s",
+        plain.as_secs_f64() / took.as_secs_f64(),
+    );
     figure("open_mappings", log_dir.env().maps.mapped() as f64, "maps");
 
     // Again on this thread alone, where every byte from the heap is counted.
@@ -418,6 +425,30 @@ fn open(dir: &Path) {
     });
     let each = counted.bytes_current as f64 / f64::from(PARTITIONS) / 1024.0;
     figure("open_memory_per_partition", each, "KiB");
+}
+
+/// Lists each partition with the sizes of its files and reads the last bytes of its data, on two
+/// threads: less cannot tell where a log ends.
+fn look_plainly(dir: &Path, partitions: i32) -> Duration {
+    let look = |partition: i32| {
+        let entries = std::fs::read_dir(dir.join(format!("topic-{partition}")));
+        for entry in entries.expect("a partition of ours") {
+            let entry = entry.expect("a name");
+            let size = entry.metadata().expect("a file").len();
+            let path = entry.path();
+            if path.extension().is_some_and(|kind| kind == "log") {
+                let file = File::open(path).expect("a data file");
+                let read = file.read_at(&mut [0; 61], size.saturating_sub(61));
+                assert_eq!(read.expect("a readable file"), 61);
+            }
+        }
+    };
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..partitions / 2).for_each(look));
+        (partitions / 2..partitions).for_each(look);
+    });
+    start.elapsed()
 }
 
 fn recovery(dir: &Path) {

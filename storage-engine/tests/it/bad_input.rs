@@ -10,21 +10,13 @@ use std::sync::Arc;
 use reka_records::Compression;
 use reka_storage::fs::fault::{Fault, FaultDisk, When};
 use reka_storage::fs::{Disk, Op};
-use reka_storage::log_dir::{Identity, ToOpen};
+use reka_storage::log_dir::ToOpen;
 use reka_storage::map_budget::MapBudget;
 use reka_storage::{LogConfig, LogDir};
 
-use crate::support::{append, batch, partition, read_all};
+use crate::support::{append, batch, identity, partition, read_all};
 
 const SEGMENT: &str = "t-0/00000000000000000000.log";
-
-fn identity() -> Identity {
-    Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    }
-}
 
 fn open_on(disk: Disk, dir: &Path) -> Result<LogDir, String> {
     let maps = Arc::new(MapBudget::new(100));

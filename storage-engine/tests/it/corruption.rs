@@ -21,19 +21,15 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 use reka_records::{BatchBuilder, BatchView, Compression, batches};
 use reka_storage::fs::sim::{Choice as _, KeepAll, Seeded, SimDisk};
 use reka_storage::fs::{Backend as _, Disk, OpenMode};
-use reka_storage::log_dir::Identity;
-use reka_storage::map_budget::MapBudget;
 use reka_storage::recovery::{RecoveryReport, Warning};
 use reka_storage::{CheckedBatches, Log, LogConfig, LogDir, LogReader};
 
-use crate::support::{append, batch, marker, partition, read_all};
+use crate::support::{ROOT, append, batch, marker, partition, read_all, take_dir};
 
-const ROOT: &str = "/data";
 const BLOCK: u64 = 4096;
 
 /// Everything of a record that a consumer sees.
@@ -57,14 +53,8 @@ fn config() -> LogConfig {
 }
 
 fn open_dir(sim: &SimDisk) -> Result<LogDir, String> {
-    let identity = Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    };
-    let maps = Arc::new(MapBudget::new(100));
-    let disk = Disk::new(sim.clone());
-    LogDir::open(disk, Path::new(ROOT), identity, maps).map_err(|error| error.to_string())
+    let taken = take_dir(Disk::new(sim.clone()), Path::new(ROOT));
+    taken.map_err(|error| error.to_string())
 }
 
 fn open_log(dir: &LogDir) -> Result<(Log, RecoveryReport), String> {

@@ -26,11 +26,9 @@ use std::io::Write as _;
 use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, Seeded};
 
 use self::judge::judge;
-use self::machine::{Cut, open_dir, record};
+use self::machine::{Cut, record};
 use self::scripts::SCRIPTS;
-use crate::support::{Policy, partition};
-
-const ROOT: &str = "/data";
+use crate::support::{Policy, open_dir, partition};
 
 fn env_number(name: &str, default: u64) -> u64 {
     std::env::var(name)

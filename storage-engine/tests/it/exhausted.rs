@@ -9,8 +9,8 @@ use reka_storage::fs::sim::{KeepAll, SimDisk};
 use reka_storage::fs::{Disk, Op};
 use reka_storage::{AppendError, CheckedBatches, Log, LogConfig, LogDir, LogError};
 
-use crate::passes::{config, disk, fill, keyed, make_ready, names_with, open, open_dir, values};
-use crate::support::{append, append_in, batch, partition, produced};
+use crate::passes::{config, fill, keyed, make_ready, names_with, open, values};
+use crate::support::{append, append_in, batch, fresh_disk, open_dir_on, partition, produced};
 
 const EPOCHS: &str = "leader-epoch-checkpoint";
 const ENOSPC: i32 = 28;
@@ -25,9 +25,9 @@ fn online(dir: &LogDir) -> bool {
 
 /// A log of 40 records that may be cleaned, in two groups, on a disk that can fail.
 fn dirty() -> (SimDisk, FaultDisk, LogDir, Log) {
-    let sim = disk();
+    let sim = fresh_disk();
     let fault = FaultDisk::new(sim.clone());
-    let dir = open_dir(Disk::new(fault.clone()));
+    let dir = open_dir_on(Disk::new(fault.clone()));
     let config = LogConfig {
         segment_bytes: 2_000,
         ..config()
@@ -115,9 +115,9 @@ fn a_truncation_on_a_full_disk_is_refused_or_carried_out() {
     for anew in [false, true] {
         let (mut refused, mut late) = (0, 0);
         for call in 0.. {
-            let sim = disk();
+            let sim = fresh_disk();
             let fault = FaultDisk::new(sim.clone());
-            let dir = open_dir(Disk::new(fault.clone()));
+            let dir = open_dir_on(Disk::new(fault.clone()));
             let mut log = open(&dir, &config());
             for epoch in [0, 0, 0, 3, 3] {
                 append_in(&mut log, keyed(&[("a", "v")]), epoch);
@@ -142,7 +142,7 @@ fn a_truncation_on_a_full_disk_is_refused_or_carried_out() {
                 let file = found.iter().find(|(name, _)| name.ends_with(EPOCHS));
                 late += u32::from(file.is_some_and(|(_, text)| text.ends_with(b"3 3\n")));
                 // Whoever starts on this finds none of the epochs that were cut off.
-                let crashed = open_dir(Disk::new(sim.crash(&mut KeepAll)));
+                let crashed = open_dir_on(Disk::new(sim.crash(&mut KeepAll)));
                 assert!(open(&crashed, &config()).epochs().latest() < Some(3));
                 let error = log.append(checked, 0, 0).expect_err("no room");
                 assert!(
@@ -166,7 +166,7 @@ fn a_truncation_on_a_full_disk_is_refused_or_carried_out() {
             append_in(&mut log, keyed(&[("a", "v")]), 0);
             append_in(&mut log, keyed(&[("a", "v")]), 0);
             log.flush().expect("a flush");
-            let crashed = open_dir(Disk::new(sim.crash(&mut KeepAll)));
+            let crashed = open_dir_on(Disk::new(sim.crash(&mut KeepAll)));
             let found = open(&crashed, &config());
             assert_eq!(found.log_end(), end + 2);
             assert_eq!(found.epochs().entries(), log.epochs().entries());
@@ -193,9 +193,9 @@ fn a_truncation_that_finds_no_room_for_a_name_discards_what_it_took_out() {
         (true, Op::Rename, false),
     ] {
         for call in 0.. {
-            let sim = disk();
+            let sim = fresh_disk();
             let fault = FaultDisk::new(sim.clone());
-            let dir = open_dir(Disk::new(fault.clone()));
+            let dir = open_dir_on(Disk::new(fault.clone()));
             let mut log = open(&dir, &delayed);
             fill(&mut log, 40, "v");
             log.flush().expect("a flush");
@@ -241,7 +241,7 @@ fn a_truncation_that_finds_no_room_for_a_name_discards_what_it_took_out() {
             let kept = values(&log);
             log.unlink_deleted(i64::MAX).expect("unlinked");
             drop(log);
-            let crashed = open_dir(Disk::new(sim.crash(&mut KeepAll)));
+            let crashed = open_dir_on(Disk::new(sim.crash(&mut KeepAll)));
             let found = open(&crashed, &delayed);
             assert_eq!((found.log_end(), values(&found)), (end + 1, kept), "{what}");
         }
@@ -259,8 +259,8 @@ fn an_append_of_many_batches_is_taken_whole_or_refused_on_a_full_disk() {
     };
     let (mut refused, mut taken) = (0, 0);
     for free in (0..6_000).step_by(100) {
-        let sim = disk();
-        let dir = open_dir(Disk::new(sim.clone()));
+        let sim = fresh_disk();
+        let dir = open_dir_on(Disk::new(sim.clone()));
         let mut log = open(&dir, &config);
         // Entries that wait in memory have to be written to make room for others.
         fill(&mut log, 100, "v");
@@ -312,9 +312,9 @@ fn an_append_of_many_batches_is_taken_whole_or_refused_on_a_full_disk() {
 fn a_stop_on_a_full_disk_is_refused_and_done_again_with_room() {
     let mut refused = 0;
     for call in 0.. {
-        let sim = disk();
+        let sim = fresh_disk();
         let fault = FaultDisk::new(sim.clone());
-        let dir = open_dir(Disk::new(fault.clone()));
+        let dir = open_dir_on(Disk::new(fault.clone()));
         let mut log = open(&dir, &config());
         append(&mut log, produced(7, 0, 0, false, &[b"v"], 100));
         for _ in 0..20 {
@@ -335,7 +335,7 @@ fn a_stop_on_a_full_disk_is_refused_and_done_again_with_room() {
         log.close().expect("room");
         drop(log);
         dir.close(1).expect("a clean stop");
-        let dir = open_dir(Disk::new(sim));
+        let dir = open_dir_on(Disk::new(sim));
         let (log, report) = dir.open_log(partition(), config(), 0).expect("a log");
         assert_eq!(report.scanned_bytes, 0, "a clean start");
         let known = log.producers().get(7).expect("the producer");

@@ -33,9 +33,8 @@ use self::scripts::{
     files,
 };
 use self::world::{Failure, World, open_dir, read_all};
-use crate::support::{Policy, batch, partition};
+use crate::support::{Policy, ROOT, batch, partition};
 
-const ROOT: &str = "/data";
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 

@@ -5,18 +5,13 @@
 //! recovery point and the mark of a clean stop have to save what they are there to save.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use reka_records::Compression;
-use reka_storage::fs::Disk;
 use reka_storage::fs::sim::SimDisk;
-use reka_storage::log_dir::Identity;
-use reka_storage::map_budget::MapBudget;
 use reka_storage::{Log, LogConfig, LogDir};
 
-use crate::support::{append, batch, partition};
+use crate::support::{ROOT, append, batch, fresh_disk, open_dir, partition};
 
-const ROOT: &str = "/data";
 /// Batches of a log, one record each.
 const BATCHES: i64 = 3_000;
 const INTERVAL: u64 = 512;
@@ -36,17 +31,6 @@ fn config() -> LogConfig {
     }
 }
 
-fn open_dir(sim: &SimDisk) -> LogDir {
-    let identity = Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    };
-    let maps = Arc::new(MapBudget::new(100));
-    LogDir::open(Disk::new(sim.clone()), Path::new(ROOT), identity, maps)
-        .expect("a directory of ours")
-}
-
 fn open(dir: &LogDir) -> Log {
     let (log, _) = dir
         .open_log(partition(), config(), 0)
@@ -61,9 +45,6 @@ fn time_at(offset: i64) -> i64 {
 
 /// A log of which everything below `flushed` was synced, and the size of its batches.
 fn filled(sim: &SimDisk, flushed: i64) -> (LogDir, Log, u64) {
-    Disk::new(sim.clone())
-        .create_dir(Path::new(ROOT))
-        .expect("a fresh disk");
     let dir = open_dir(sim);
     let mut log = open(&dir);
     for offset in 0..BATCHES {
@@ -118,7 +99,7 @@ fn check_lookups(sim: &SimDisk, log: &Log, batch_bytes: u64, what: &str) {
 
 #[test]
 fn a_lookup_reads_what_lies_between_two_index_entries_and_no_more() {
-    let sim = SimDisk::new();
+    let sim = fresh_disk();
     let (dir, mut log, batch_bytes) = filled(&sim, 0);
     check_lookups(&sim, &log, batch_bytes, "as it was written");
     log.close().expect("a clean stop");
@@ -141,7 +122,7 @@ fn a_lookup_reads_what_lies_between_two_index_entries_and_no_more() {
 /// The greatest time of a segment is in its index; what lies behind the last entry is read.
 #[test]
 fn the_greatest_time_of_a_segment_on_disk_is_found_without_a_walk_over_it() {
-    let sim = SimDisk::new();
+    let sim = fresh_disk();
     let (dir, mut log, batch_bytes) = filled(&sim, 0);
     log.close().expect("a clean stop");
     drop(log);
@@ -161,7 +142,7 @@ fn the_greatest_time_of_a_segment_on_disk_is_found_without_a_walk_over_it() {
 fn recovery_reads_from_the_recovery_point_on_and_nothing_before() {
     // At the start and the end of segments, inside each, and with nothing behind it.
     for flushed in [1, 700, 1_200, 1_900, 2_500, BATCHES - 1] {
-        let sim = SimDisk::new();
+        let sim = fresh_disk();
         let (dir, log, batch_bytes) = filled(&sim, flushed);
         drop((log, dir));
         let dir = open_dir(&sim);

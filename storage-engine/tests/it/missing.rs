@@ -2,19 +2,14 @@
 //! and what is gone must be told of.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use reka_records::Compression;
 use reka_storage::fs::Disk;
 use reka_storage::fs::sim::SimDisk;
-use reka_storage::log_dir::{Identity, LogDirError};
-use reka_storage::map_budget::MapBudget;
 use reka_storage::recovery::RecoveryReport;
 use reka_storage::{Log, LogConfig, LogDir};
 
-use crate::support::{self, append, batch, partition, read_all};
-
-const ROOT: &str = "/data";
+use crate::support::{self, ROOT, append, batch, fresh_disk, partition, read_all, take_dir};
 
 fn config() -> LogConfig {
     LogConfig {
@@ -23,25 +18,8 @@ fn config() -> LogConfig {
     }
 }
 
-fn disk() -> SimDisk {
-    let sim = SimDisk::new();
-    let disk = Disk::new(sim.clone());
-    disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
-    disk.sync_dir(Path::new("/")).expect("a fresh disk");
-    sim
-}
-
-fn try_open(disk: Disk, root: &Path) -> Result<LogDir, LogDirError> {
-    let identity = Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    };
-    LogDir::open(disk, root, identity, Arc::new(MapBudget::new(100)))
-}
-
 fn open_dir(disk: Disk, root: &Path) -> LogDir {
-    try_open(disk, root).expect("a directory of ours")
+    take_dir(disk, root).expect("a directory of ours")
 }
 
 fn open_log(dir: &LogDir) -> (Log, RecoveryReport) {
@@ -193,7 +171,7 @@ fn segments_set_aside_replace_nothing_that_was_set_aside_before() {
 /// synced, and a roll closes them: what is done to them later goes to these files, whose
 /// names may be gone, or another's.
 fn flush_behind_an_emptied_index(rename: impl FnOnce(&LogDir, &mut Log)) -> (SimDisk, LogDir) {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(Disk::new(sim.clone()), Path::new(ROOT));
     let (mut log, _) = open_log(&dir);
     add_up_to(&mut log, 30, "v");
@@ -380,7 +358,7 @@ fn files_that_changed_places_after_a_clean_stop_are_reported() {
 
 #[test]
 fn a_directory_of_somebody_else_is_not_taken_for_a_deleted_partition() {
-    let sim = disk();
+    let sim = fresh_disk();
     let disk = Disk::new(sim.clone());
     let id = "5f0b1c2d3e4f5061728394a5b6c7d8e9";
     let foreign = [
@@ -496,7 +474,7 @@ fn bytes_of(root: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_fresh_directory_has_a_recovery_point_checkpoint_before_it_has_a_partition() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(Disk::new(sim.clone()), Path::new(ROOT));
     let path = Path::new(ROOT).join(RECOVERY_POINTS);
     let stored = Disk::new(sim).read_small(&path, 100).expect("readable");

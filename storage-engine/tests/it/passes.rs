@@ -2,19 +2,14 @@
 //! operations left in the directory.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use reka_records::BatchBuilder;
 use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::Disk;
 use reka_storage::fs::sim::{KeepAll, SimDisk};
-use reka_storage::log_dir::Identity;
-use reka_storage::map_budget::MapBudget;
 use reka_storage::{Log, LogConfig, LogDir, LogError};
 
-use crate::support::{self, append, partition, read_all};
-
-const ROOT: &str = "/data";
+use crate::support::{self, ROOT, append, fresh_disk, open_dir_on, partition, read_all};
 
 pub(crate) fn config() -> LogConfig {
     LogConfig {
@@ -26,25 +21,6 @@ pub(crate) fn config() -> LogConfig {
         file_delete_delay_ms: 60_000,
         ..support::small_config()
     }
-}
-
-/// A disk with an empty log directory.
-pub(crate) fn disk() -> SimDisk {
-    let sim = SimDisk::new();
-    let disk = Disk::new(sim.clone());
-    disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
-    disk.sync_dir(Path::new("/")).expect("a fresh disk");
-    sim
-}
-
-pub(crate) fn open_dir(disk: Disk) -> LogDir {
-    let identity = Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    };
-    let maps = Arc::new(MapBudget::new(100));
-    LogDir::open(disk, Path::new(ROOT), identity, maps).expect("a directory of ours")
 }
 
 pub(crate) fn open(dir: &LogDir, config: &LogConfig) -> Log {
@@ -119,7 +95,7 @@ fn kill_in_the_swap(sim: &SimDisk, log: &mut Log, config: &LogConfig) {
     assert!(steps.len() > 10);
     let mut seen_both = [false; 2];
     for (step, state) in steps.into_iter().enumerate() {
-        let dir = open_dir(Disk::new(state.crash(&mut KeepAll)));
+        let dir = open_dir_on(Disk::new(state.crash(&mut KeepAll)));
         let opened = dir.open_log(partition(), config.clone(), 0);
         let (log, report) = opened.unwrap_or_else(|error| panic!("killed at {step}: {error}"));
         assert_eq!(report.damage, None, "killed at {step}");
@@ -137,8 +113,8 @@ fn kill_in_the_swap(sim: &SimDisk, log: &mut Log, config: &LogConfig) {
 /// over the same offsets by now.
 #[test]
 fn a_process_killed_in_a_swap_behind_a_truncation_finds_the_old_segments_or_the_new() {
-    let (sim, config) = (disk(), config());
-    let dir = open_dir(Disk::new(sim.clone()));
+    let (sim, config) = (fresh_disk(), config());
+    let dir = open_dir_on(Disk::new(sim.clone()));
     let mut log = open(&dir, &config);
     fill(&mut log, 3, "a");
     log.roll(0).expect("a roll");
@@ -154,8 +130,8 @@ fn a_process_killed_in_a_swap_behind_a_truncation_finds_the_old_segments_or_the_
 /// What a pass replaced waits to be unlinked while the next one replaces the outcome.
 #[test]
 fn a_process_killed_in_the_second_of_two_swaps_finds_the_old_segments_or_the_new() {
-    let (sim, config) = (disk(), config());
-    let dir = open_dir(Disk::new(sim.clone()));
+    let (sim, config) = (fresh_disk(), config());
+    let dir = open_dir_on(Disk::new(sim.clone()));
     let mut log = open(&dir, &config);
     for what in ["a", "b", "c"] {
         fill(&mut log, 5, what);
@@ -172,8 +148,8 @@ fn a_process_killed_in_the_second_of_two_swaps_finds_the_old_segments_or_the_new
 /// The unlinking that a truncation had put off must not take what a later swap put off.
 #[test]
 fn what_a_swap_replaced_is_kept_for_its_own_delay() {
-    let (sim, config) = (disk(), config());
-    let dir = open_dir(Disk::new(sim.clone()));
+    let (sim, config) = (fresh_disk(), config());
+    let dir = open_dir_on(Disk::new(sim.clone()));
     let mut log = open(&dir, &config);
     fill(&mut log, 10, "a");
     make_ready(&mut log);
@@ -198,8 +174,8 @@ fn what_a_swap_replaced_is_kept_for_its_own_delay() {
 /// The directory of the name is another partition's by the time the old pass writes.
 #[test]
 fn a_pass_of_a_deleted_partition_touches_nothing_of_the_next_of_its_name() {
-    let (sim, config) = (disk(), config());
-    let dir = open_dir(Disk::new(sim.clone()));
+    let (sim, config) = (fresh_disk(), config());
+    let dir = open_dir_on(Disk::new(sim.clone()));
     let mut old = open(&dir, &config);
     fill(&mut old, 40, "old");
     make_ready(&mut old);
@@ -226,8 +202,8 @@ fn a_pass_of_a_deleted_partition_touches_nothing_of_the_next_of_its_name() {
 /// A pass that was done when its partition was deleted leaves the next one's alone too.
 #[test]
 fn a_swap_of_a_deleted_partition_touches_nothing_of_the_next_of_its_name() {
-    let (sim, config) = (disk(), config());
-    let dir = open_dir(Disk::new(sim.clone()));
+    let (sim, config) = (fresh_disk(), config());
+    let dir = open_dir_on(Disk::new(sim.clone()));
     let mut old = open(&dir, &config);
     fill(&mut old, 40, "old");
     make_ready(&mut old);
@@ -255,7 +231,7 @@ fn a_swap_of_a_deleted_partition_touches_nothing_of_the_next_of_its_name() {
 #[test]
 fn a_log_has_one_pass_at_a_time() {
     let config = config();
-    let dir = open_dir(Disk::new(disk()));
+    let dir = open_dir_on(Disk::new(fresh_disk()));
     let mut log = open(&dir, &config);
     fill(&mut log, 40, "v");
     make_ready(&mut log);
@@ -282,7 +258,7 @@ fn a_log_has_one_pass_at_a_time() {
 #[test]
 fn a_pass_with_a_full_map_ends_inside_a_batch_and_the_next_goes_on_there() {
     let config = config();
-    let dir = open_dir(Disk::new(disk()));
+    let dir = open_dir_on(Disk::new(fresh_disk()));
     let mut log = open(&dir, &config);
     let batch = |what: &str| {
         let rows: Vec<_> = (0..40)
@@ -323,8 +299,8 @@ fn a_pass_with_a_full_map_ends_inside_a_batch_and_the_next_goes_on_there() {
 
 #[test]
 fn a_pass_that_is_never_finished_leaves_nothing() {
-    let sim = disk();
-    let dir = open_dir(Disk::new(sim.clone()));
+    let sim = fresh_disk();
+    let dir = open_dir_on(Disk::new(sim.clone()));
     let mut log = open(&dir, &config());
     fill(&mut log, 40, "v");
     make_ready(&mut log);

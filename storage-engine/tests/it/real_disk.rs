@@ -15,24 +15,19 @@ use reka_records::{Compression, batches};
 use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::sim::{Choice as _, Seeded};
 use reka_storage::fs::{Disk, OpenMode, RawMapping};
-use reka_storage::log_dir::{Identity, LogDirError};
+use reka_storage::log_dir::LogDirError;
 use reka_storage::map_budget::MapBudget;
 use reka_storage::{
     AppendError, CheckedBatches, Log, LogConfig, LogDir, LogReader, LogSlice, ReadError,
 };
 
-use crate::support::{append, batch, partition, read_all};
+use crate::support::{append, batch, identity, partition, read_all};
 
 fn open_dir(dir: &Path, maps: usize) -> LogDir {
-    let identity = Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    };
     let maps = Arc::new(MapBudget::new(maps));
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        match LogDir::open(Disk::real(), dir, identity.clone(), maps.clone()) {
+        match LogDir::open(Disk::real(), dir, identity(), maps.clone()) {
             // A child that another test forks has our lock file until it is another program.
             Err(LogDirError::InUse { .. }) if Instant::now() < deadline => {
                 std::thread::yield_now();

@@ -6,48 +6,23 @@
 //! reach into the present.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use reka_records::{BatchHeader, Compression};
 use reka_storage::fs::fault::{Fault, FaultDisk, When};
 use reka_storage::fs::sim::{Choice, KeepAll, LoseAll, Seeded, SimDisk};
 use reka_storage::fs::{Backend as _, Disk, Op, OpenMode};
-use reka_storage::log_dir::Identity;
-use reka_storage::map_budget::MapBudget;
 use reka_storage::recovery::RecoveryReport;
 use reka_storage::{AppendError, CheckedBatches, Log, LogConfig, LogDir, LogError};
 
-use crate::support::{self, append, append_in, batch, partition, read_all};
-
-const ROOT: &str = "/data";
+use crate::support::{
+    self, ROOT, append, append_in, batch, fresh_disk, open_dir, open_dir_on, partition, read_all,
+};
 
 fn config() -> LogConfig {
     LogConfig {
         retention_ms: -1,
         ..support::small_config()
     }
-}
-
-fn disk() -> SimDisk {
-    let sim = SimDisk::new();
-    let disk = Disk::new(sim.clone());
-    disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
-    disk.sync_dir(Path::new("/")).expect("a fresh disk");
-    sim
-}
-
-fn open_dir_on(disk: Disk) -> LogDir {
-    let identity = Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    };
-    let maps = Arc::new(MapBudget::new(100));
-    LogDir::open(disk, Path::new(ROOT), identity, maps).expect("a directory of ours")
-}
-
-fn open_dir(sim: &SimDisk) -> LogDir {
-    open_dir_on(Disk::new(sim.clone()))
 }
 
 fn open_log(dir: &LogDir) -> (Log, RecoveryReport) {
@@ -121,7 +96,7 @@ fn for_each_cut(sim: &SimDisk, judge: impl Fn(SimDisk, &str)) {
 
 /// The old partition was longer, had a recovery point and a start, all stored.
 fn recreated() -> (SimDisk, LogDir, Log) {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut old, _) = open_log(&dir);
     add_up_to(&mut old, 10, "old");
@@ -157,7 +132,7 @@ fn a_partition_made_again_under_its_name_keeps_what_it_synced() {
 
 #[test]
 fn a_directory_removed_by_hand_takes_its_checkpoints_along() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut old, _) = open_log(&dir);
     add_up_to(&mut old, 10, "old");
@@ -184,7 +159,7 @@ fn a_directory_removed_by_hand_takes_its_checkpoints_along() {
 
 #[test]
 fn a_flush_that_ends_after_the_deletion_says_nothing_about_the_next_partition() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut old, _) = open_log(&dir);
     add_up_to(&mut old, 30, "old");
@@ -210,7 +185,7 @@ fn a_flush_that_ends_after_the_deletion_says_nothing_about_the_next_partition() 
 
 #[test]
 fn a_deleted_log_changes_nothing_any_more() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut old, _) = open_log(&dir);
     add_up_to(&mut old, 3, "old");
@@ -246,7 +221,7 @@ fn a_deleted_log_changes_nothing_any_more() {
 
 #[test]
 fn a_full_disk_does_not_stop_a_deletion_and_the_old_checkpoints_are_still_forgotten() {
-    let sim = disk();
+    let sim = fresh_disk();
     let fault = FaultDisk::new(sim.clone());
     let dir = open_dir_on(Disk::new(fault.clone()));
     let (mut old, _) = open_log(&dir);
@@ -272,7 +247,7 @@ fn a_full_disk_does_not_stop_a_deletion_and_the_old_checkpoints_are_still_forgot
 /// Several segments, all below the stored recovery point, and the batch of `offset`
 /// broken where a scan from the recovery point sees it.
 fn damaged() -> (SimDisk, i64) {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     add_up_to(&mut log, 40, "old");
@@ -397,7 +372,7 @@ fn swap_steps() -> (Vec<SimDisk>, Vec<support::Seen>, Vec<support::Seen>) {
 
 /// The same with compacted segments of so many bytes.
 fn swap_steps_in(segment_bytes: u64) -> (Vec<SimDisk>, Vec<support::Seen>, Vec<support::Seen>) {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_compacted(&dir);
     log.set_config(LogConfig {
@@ -686,7 +661,7 @@ fn last_offset(content: &[u8]) -> i64 {
 #[test]
 fn after_a_flush_the_indexes_of_sealed_segments_survive_a_power_cut() {
     for flush_before_the_roll in [false, true] {
-        let sim = disk();
+        let sim = fresh_disk();
         let dir = open_dir(&sim);
         let (mut log, _) = open_log(&dir);
         for _ in 0..3 {
@@ -716,7 +691,7 @@ fn after_a_flush_the_indexes_of_sealed_segments_survive_a_power_cut() {
 
 /// Unflushed and unclean, so that all of it is scanned, or nothing below the point is.
 fn without_a_middle_segment(recovery_point: Option<i64>, compacted: bool) -> (Log, RecoveryReport) {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     add_up_to(&mut log, 40, "old");
@@ -787,7 +762,7 @@ fn a_log_that_was_ever_compacted_may_miss_offsets_between_segments() {
 
 #[test]
 fn a_log_found_shorter_than_its_recovery_point_lowers_it_before_it_grows() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     add_up_to(&mut log, 20, "old");
@@ -819,7 +794,7 @@ fn a_log_found_shorter_than_its_recovery_point_lowers_it_before_it_grows() {
 
 #[test]
 fn a_truncation_below_the_stored_start_is_not_undone_by_a_restart() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     add_up_to(&mut log, 8, "old");
@@ -840,7 +815,7 @@ fn a_truncation_below_the_stored_start_is_not_undone_by_a_restart() {
 
 #[test]
 fn a_truncation_the_full_disk_refused_is_stored_by_the_next_one() {
-    let sim = disk();
+    let sim = fresh_disk();
     let fault = FaultDisk::new(sim.clone());
     let dir = open_dir_on(Disk::new(fault.clone()));
     let (mut log, _) = open_log(&dir);
@@ -869,7 +844,7 @@ fn a_truncation_the_full_disk_refused_is_stored_by_the_next_one() {
 
 #[test]
 fn a_truncation_lowers_the_stored_clean_point_of_a_compacted_log() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     add_up_to(&mut log, 20, "old");
@@ -886,7 +861,7 @@ fn a_truncation_lowers_the_stored_clean_point_of_a_compacted_log() {
 
 #[test]
 fn a_truncation_forgets_the_epochs_that_began_behind_it_for_good() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     for epoch in [0, 1, 4] {
@@ -916,7 +891,7 @@ fn a_truncation_forgets_the_epochs_that_began_behind_it_for_good() {
 
 /// Two batches of epoch 1, then one whose epoch, which no checksum covers, is 0.
 fn epoch_that_goes_back(recovery_point: i64) -> (Log, RecoveryReport) {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     for _ in 0..4 {
@@ -955,7 +930,7 @@ fn a_batch_of_an_older_epoch_below_the_recovery_point_is_damage() {
 
 #[test]
 fn an_epoch_goes_on_over_segments() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     append_in(&mut log, batch(&[b"x"], 100, Compression::None), 3);
@@ -973,7 +948,7 @@ fn an_epoch_goes_on_over_segments() {
 
 #[test]
 fn an_append_in_an_older_epoch_than_the_logs_is_refused() {
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let (mut log, _) = open_log(&dir);
     append_in(&mut log, batch(&[b"x"], 100, Compression::None), 3);
@@ -1003,7 +978,7 @@ fn what_recovery_cut_off_never_returns_behind_what_was_appended_in_its_place() {
         segment_bytes: 1 << 20,
         ..config()
     };
-    let sim = disk();
+    let sim = fresh_disk();
     let dir = open_dir(&sim);
     let open = |dir: &LogDir| {
         let opened = dir.open_log(partition(), config.clone(), 0);

@@ -7,12 +7,17 @@ use reka_records::control::{EndTxnMarker, MarkerBatch, TransactionResult};
 use reka_records::{BatchBuilder, BatchView, Compression, batches};
 use reka_storage::env::Env;
 use reka_storage::fs::Disk;
+use reka_storage::fs::sim::SimDisk;
 use reka_storage::log::OpenOptions;
+use reka_storage::log_dir::{Identity, LogDirError};
+use reka_storage::map_budget::MapBudget;
 use reka_storage::recovery::RecoveryReport;
-use reka_storage::{Appended, CheckedBatches, Log, LogConfig, LogReader, TopicPartition};
+use reka_storage::{Appended, CheckedBatches, Log, LogConfig, LogDir, LogReader, TopicPartition};
 
 /// The directory on a simulated disk.
 pub(crate) const DIR: &str = "/";
+/// A log directory that is not the root of its disk.
+pub(crate) const ROOT: &str = "/data";
 
 /// One record as a reader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,14 +127,43 @@ impl Policy {
     }
 }
 
+/// A simulated disk with an empty log directory.
+pub(crate) fn fresh_disk() -> SimDisk {
+    let sim = SimDisk::new();
+    let disk = Disk::new(sim.clone());
+    disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
+    disk.sync_dir(Path::new("/")).expect("a fresh disk");
+    sim
+}
+
+/// Whose the directories of the tests are.
+pub(crate) fn identity() -> Identity {
+    Identity {
+        cluster_id: "c".into(),
+        node_id: 1,
+        directory_id: Some("d".into()),
+    }
+}
+
+/// Takes a log directory.
+pub(crate) fn take_dir(disk: Disk, dir: &Path) -> Result<LogDir, LogDirError> {
+    LogDir::open(disk, dir, identity(), Arc::new(MapBudget::new(100)))
+}
+
+/// Takes the one on a simulated disk.
+pub(crate) fn open_dir(sim: &SimDisk) -> LogDir {
+    open_dir_on(Disk::new(sim.clone()))
+}
+
+/// The same on any disk.
+pub(crate) fn open_dir_on(disk: Disk) -> LogDir {
+    take_dir(disk, Path::new(ROOT)).expect("a directory of ours")
+}
+
 /// The environment with the checkpoints on `disk`.
 pub(crate) fn env(disk: &Disk, dir: &Path) -> Arc<Env> {
-    Env::load(
-        disk.clone(),
-        dir,
-        Arc::new(reka_storage::map_budget::MapBudget::new(1_000)),
-    )
-    .expect("checkpoints that can be read")
+    Env::load(disk.clone(), dir, Arc::new(MapBudget::new(1_000)))
+        .expect("checkpoints that can be read")
 }
 
 pub(crate) fn partition() -> TopicPartition {

@@ -4,15 +4,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 
 use reka_records::Compression;
 use reka_storage::fs::{Disk, OpenMode};
-use reka_storage::log_dir::Identity;
-use reka_storage::map_budget::MapBudget;
 use reka_storage::{EXIT_UNREADABLE, Log, LogConfig, LogDir, TopicPartition};
 
-use crate::support::{append, batch, read_all};
+use crate::support::{append, batch, read_all, take_dir};
 
 const CHILD: &str = "REKA_TEST_UNREADABLE";
 const PAGE: usize = 4096;
@@ -132,13 +129,7 @@ fn a_segment_that_somebody_shortens_fails_its_reads_and_nothing_else() {
         assert!(line.starts_with(start), "{line}");
         return;
     };
-    let identity = Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: None,
-    };
-    let maps = Arc::new(MapBudget::new(100));
-    let dir = LogDir::open(Disk::real(), &place, identity, maps).expect("a directory");
+    let dir = take_dir(Disk::real(), &place).expect("a directory");
     let mut logs = [open_log(&dir, 0), open_log(&dir, 1)];
     for log in &mut logs {
         for _ in 0..60 {

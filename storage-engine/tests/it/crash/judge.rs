@@ -9,9 +9,8 @@ use reka_storage::producer_state::ProducerState;
 use reka_storage::recovery::Warning;
 use reka_storage::txn_index::AbortedTxn;
 
-use super::ROOT;
-use super::machine::{Cut, open_dir};
-use crate::support::{Seen, partition, read_all};
+use super::machine::Cut;
+use crate::support::{ROOT, Seen, open_dir, partition, read_all};
 
 pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
     let dir = open_dir(found);

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use reka_records::{BatchHeader, Compression};
 use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::sim::SimDisk;
-use reka_storage::fs::{Backend as _, Disk, OpenMode};
-use reka_storage::log_dir::Identity;
-use reka_storage::map_budget::MapBudget;
+use reka_storage::fs::{Backend as _, OpenMode};
 use reka_storage::recovery::RecoveryReport;
 use reka_storage::{CheckedBatches, Log, LogConfig, LogDir};
 
-use super::ROOT;
 use super::scripts::Action::{self, *};
-use crate::support::{self, Policy, Seen, append_in, batch, partition, produced, read_all};
+use crate::support::{
+    self, Policy, ROOT, Seen, append_in, batch, fresh_disk, open_dir, partition, produced, read_all,
+};
 
 /// What has been appended and not removed, by offset, and what is promised of it.
 #[derive(Clone, Debug, Default)]
@@ -68,30 +67,9 @@ fn config(policy: Policy) -> LogConfig {
     })
 }
 
-fn identity() -> Identity {
-    Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    }
-}
-
-pub(super) fn open_dir(sim: &SimDisk) -> LogDir {
-    LogDir::open(
-        Disk::new(sim.clone()),
-        Path::new(ROOT),
-        identity(),
-        Arc::new(MapBudget::new(100)),
-    )
-    .expect("a directory of ours")
-}
-
 impl Machine {
     fn new(policy: Policy) -> Machine {
-        let sim = SimDisk::new();
-        let disk = Disk::new(sim.clone());
-        disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
-        disk.sync_dir(Path::new("/")).expect("a fresh disk");
+        let sim = fresh_disk();
         let mut machine = Machine {
             sim,
             dir: None,

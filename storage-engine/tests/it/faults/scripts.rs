@@ -5,8 +5,7 @@ use std::path::Path;
 use reka_storage::fs::sim::SimDisk;
 use reka_storage::fs::{Backend as _, OpenMode};
 
-use super::ROOT;
-use crate::support::partition;
+use crate::support::{ROOT, partition};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {

@@ -2,23 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
 use reka_records::Compression;
 use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::fault::FaultDisk;
 use reka_storage::fs::sim::{Choice, SimDisk};
 use reka_storage::fs::{Backend as _, Disk};
-use reka_storage::log_dir::{Identity, ToOpen};
-use reka_storage::map_budget::MapBudget;
+use reka_storage::log_dir::ToOpen;
 use reka_storage::{AppendError, CheckedBatches, Log, LogConfig, LogDir, LogReader};
 
-use super::ROOT;
 use super::scripts::{
     Script,
     Step::{self, *},
 };
-use crate::support::{Policy, Seen, batch, marker, partition, produced, read_from};
+use crate::support::{
+    Policy, ROOT, Seen, batch, fresh_disk, marker, partition, produced, read_from, take_dir,
+};
 
 /// What should be there.
 #[derive(Clone, Debug, Default)]
@@ -116,21 +115,12 @@ pub(super) fn refused(error: impl std::fmt::Display) -> Failure {
 }
 
 pub(super) fn open_dir(disk: Disk) -> Result<LogDir, Failure> {
-    let identity = Identity {
-        cluster_id: "c".into(),
-        node_id: 1,
-        directory_id: Some("d".into()),
-    };
-    let maps = Arc::new(MapBudget::new(100));
-    LogDir::open(disk, Path::new(ROOT), identity, maps).map_err(refused)
+    take_dir(disk, Path::new(ROOT)).map_err(refused)
 }
 
 impl World {
     pub(super) fn new(policy: Policy) -> World {
-        let sim = SimDisk::new();
-        let disk = Disk::new(sim.clone());
-        disk.create_dir(Path::new(ROOT)).expect("a fresh disk");
-        disk.sync_dir(Path::new("/")).expect("a fresh disk");
+        let sim = fresh_disk();
         World {
             fault: FaultDisk::new(sim.clone()),
             sim,

@@ -5,6 +5,7 @@ mod churn;
 mod control;
 mod differential;
 mod dump_log;
+mod flink;
 mod go;
 mod java_clients;
 mod kafka_it;
@@ -84,6 +85,7 @@ pub const ROWS: &[Row] = &[
     bench_groups::ROW,
     kill_transactions::ROW,
     streams::ROW,
+    flink::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,

@@ -48,7 +48,7 @@ pub(super) const ROW: Row = Row {
 
 const ROUNDS: u64 = 6;
 const WORKERS: usize = 3;
-const PARTITIONS: i32 = 3;
+pub(super) const PARTITIONS: i32 = 3;
 const TOPICS: [&str; 3] = ["in", "out", "money"];
 /// Records that come in between two kills.
 const RECORDS: u64 = 40;
@@ -320,7 +320,7 @@ pub(super) fn send(
 }
 
 /// Whether readers of committed data see as much of a topic as all others.
-fn is_settled(address: SocketAddr, topic: &str) -> Result<bool> {
+pub(super) fn is_settled(address: SocketAddr, topic: &str) -> Result<bool> {
     let mut side = Side::new("Reka", address);
     let mut ends = |isolation_level: i8| {
         let all = (0..PARTITIONS).map(|index| {

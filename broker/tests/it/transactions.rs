@@ -1013,6 +1013,42 @@ fn the_version_that_was_agreed_on_outlives_a_restart_and_decides_about_epochs() 
     assert_eq!(committed(&mut client, "t"), ["a"]);
     let state = describe(&mut client, "x");
     assert_eq!((state.producer_id.0, state.producer_epoch), producer);
+
+    // As from a directory that an earlier release made: an operator raises it, also while a transaction is
+    // open, which ends as it began.
+    let append = |client: &mut Client, version, producer, sequence, value| {
+        send(
+            client,
+            version,
+            Some("x"),
+            "t",
+            batch(producer, sequence, value),
+        )
+    };
+    let added = add(&mut client, 3, add_request("x", producer, "t", 0));
+    assert_eq!(added, ErrorCode::None);
+    assert_eq!(append(&mut client, 11, producer, 1, "b"), ErrorCode::None);
+    let higher = FeatureUpdateKey::default()
+        .with_feature(text("transaction.version"))
+        .with_max_version_level(2)
+        .with_upgrade_type(1);
+    let request = UpdateFeaturesRequest::default()
+        .with_timeout_ms(10_000)
+        .with_feature_updates(vec![higher]);
+    assert_eq!(client.call(1, &request).error_code, 0);
+    assert_eq!(level(&second), Some(2));
+    assert!(end_as(&mut client, 4, "x", producer, true).is_ok());
+    until("it is committed", || {
+        committed(&mut client, "t") == ["a", "b"]
+    });
+    // The next one adds its partition with its first batch, and its end takes the epoch out of use.
+    let producer = init(&mut client, "x");
+    assert_eq!(append(&mut client, 12, producer, 0, "c"), ErrorCode::None);
+    let next = end(&mut client, "x", producer, true);
+    assert_eq!(next, (producer.0, producer.1 + 1));
+    until("it is committed", || {
+        committed(&mut client, "t") == ["a", "b", "c"]
+    });
     second.stop().expect("a clean stop");
 }
 

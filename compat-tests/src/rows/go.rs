@@ -1,5 +1,6 @@
 //! The Go clients: franz-go, sarama and kafka-go, built from one module.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::clients::{self, Client, prepare};
@@ -16,8 +17,22 @@ pub(super) const ROW: Row = Row {
     run,
 };
 
-/// Modules and what is built from them are in Go's own caches.
 fn run(ctx: &Context) -> Result<Verdict> {
+    let programs = build(ctx)?;
+    let client = |name, program| {
+        let program = programs.join(program);
+        Client::new(name, move || Command::new(&program))
+    };
+    let clients = [
+        client("franz-go 1.22.2", "franz"),
+        client("sarama 1.61.1", "sarama"),
+        client("kafka-go 0.4.51", "segmentio"),
+    ];
+    clients::run(ctx, &clients)
+}
+
+/// Builds every program; the folder they are in. Modules and what is built from them are in Go's own caches.
+pub(super) fn build(ctx: &Context) -> Result<PathBuf> {
     let programs = ctx.work().join("go");
     files::make_dir(&programs)?;
     let mut go = Command::new("go");
@@ -32,14 +47,5 @@ fn run(ctx: &Context) -> Result<Verdict> {
         .arg(&programs)
         .arg("./...");
     prepare::tool(ctx, "go-build", "build the Go clients", &mut go)?;
-    let client = |name, program| {
-        let program = programs.join(program);
-        Client::new(name, move || Command::new(&program))
-    };
-    let clients = [
-        client("franz-go 1.22.2", "franz"),
-        client("sarama 1.61.1", "sarama"),
-        client("kafka-go 0.4.51", "segmentio"),
-    ];
-    clients::run(ctx, &clients)
+    Ok(programs)
 }

@@ -316,7 +316,10 @@ impl Groups {
             Ask::Delete(group) => Reply::Code(self.delete(&group, step)),
             Ask::TopicsDeleted(topics) => Reply::Forgotten(self.forget_topics(topics, step)),
             Ask::Lags(ends, limit) => Reply::Lags(Lags::of(&self.offsets, &ends, limit)),
-            Ask::Beat(beat) => Reply::Beat(self.beat(now, &beat, step)),
+            Ask::Beat(beat) => match self.patterns_wanted(now, &beat) {
+                patterns if patterns.is_empty() => Reply::Beat(self.beat(now, &beat, step)),
+                patterns => Reply::NeedsPatterns(patterns),
+            },
             Ask::ConsumerDescribe(group) => {
                 Reply::ConsumerDescribe(Box::new(self.describe_consumers(&group)))
             }
@@ -719,6 +722,22 @@ impl Groups {
         );
         self.groups
             .insert(id.into(), Group::Classic(Box::new(classic)));
+    }
+
+    /// Expressions that somebody has to match before this heartbeat can be answered.
+    fn patterns_wanted(&self, now: Now, beat: &Beat) -> Vec<String> {
+        if beat.matched.is_some() || beat.epoch < 0 || self.check_beat(beat).is_err() {
+            return Vec::new();
+        }
+        match self.groups.get(beat.group.as_str()) {
+            Some(Group::Consumer(group)) => {
+                group.patterns_wanted(&self.settings, now.wall_ms, &self.image, beat)
+            }
+            _ => {
+                let asked = beat.pattern.iter().filter(|pattern| !pattern.is_empty());
+                asked.cloned().collect()
+            }
+        }
     }
 
     /// Is it a heartbeat at all? The sentences are Kafka's.

@@ -39,9 +39,9 @@ const KEYS: u64 = 6;
 /// The length of a window, in milliseconds; a record is of the millisecond of its number.
 const WINDOW: u64 = 60;
 /// Records that come in between two kills.
-const RECORDS: u64 = 600;
-/// A kill comes so many milliseconds into what the jobs are given to do: some checkpoints are done then.
-const MOMENT_MS: std::ops::Range<u64> = 50..1500;
+const RECORDS: u64 = 1800;
+/// A kill comes so many milliseconds into what the jobs are given to do: before, in or after a checkpoint.
+const MOMENT_MS: std::ops::Range<u64> = 50..700;
 const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(300);
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const KILL_TIME_MAX: Duration = Duration::from_secs(60);
@@ -135,11 +135,16 @@ impl<'a> World<'a> {
                     brokers += 1;
                 }
                 _ => {
-                    self.feed(RECORDS)?;
-                    std::thread::sleep(moment);
-                    if let Some(jobs) = self.jobs.take() {
-                        jobs.kill(KILL_TIME_MAX)?;
-                    }
+                    let (address, records, jobs) =
+                        (self.address, &mut self.records, &mut self.jobs);
+                    std::thread::scope(|scope| {
+                        let feeding = scope.spawn(|| feed(address, records, RECORDS));
+                        std::thread::sleep(moment);
+                        let killed = jobs.take().map(|jobs| jobs.kill(KILL_TIME_MAX));
+                        let panicked = |_| Error::refused("feed", "its thread panicked");
+                        feeding.join().map_err(panicked)??;
+                        killed.transpose()
+                    })?;
                     jvms += 1;
                     for topic in OUTPUTS {
                         left_open += usize::from(!is_settled(self.address, topic)?);
@@ -173,17 +178,8 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// More records, each key in one partition.
-    fn feed(&mut self, records: u64) -> Result<()> {
-        let mut side = Side::new("the broker", self.address);
-        for _ in 0..records {
-            let key = self.records % KEYS;
-            let partition = (key % PARTITIONS as u64) as i32;
-            let value = format!("k{key},{}", self.records);
-            send(&mut side, "in", partition, None, &value)?;
-            self.records += 1;
-        }
-        Ok(())
+    fn feed(&mut self, count: u64) -> Result<()> {
+        feed(self.address, &mut self.records, count)
     }
 
     /// Waits until every window that is over is told: which these are. A partition's time is that of its last
@@ -209,6 +205,19 @@ impl<'a> World<'a> {
         })?;
         Ok(over)
     }
+}
+
+/// More records, each key in one partition.
+fn feed(address: SocketAddr, records: &mut u64, count: u64) -> Result<()> {
+    let mut side = Side::new("the broker", address);
+    for _ in 0..count {
+        let key = *records % KEYS;
+        let partition = (key % PARTITIONS as u64) as i32;
+        let value = format!("k{key},{records}");
+        send(&mut side, "in", partition, None, &value)?;
+        *records += 1;
+    }
+    Ok(())
 }
 
 /// What is to be told of all windows so many records are enough for.

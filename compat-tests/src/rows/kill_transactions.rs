@@ -394,11 +394,10 @@ fn read_partition(
             return Ok(());
         }
         // As clients do: from its first offset on a producer's records are aborted, until its marker.
-        let mut aborted = data
-            .aborted_transactions
-            .unwrap_or_default()
-            .into_iter()
-            .peekable();
+        // Apache Kafka tells of them in the order of their markers.
+        let mut aborted = data.aborted_transactions.unwrap_or_default();
+        aborted.sort_by_key(|txn| txn.first_offset);
+        let mut aborted = aborted.into_iter().peekable();
         let mut skipped: BTreeSet<i64> = BTreeSet::new();
         for batch in batches(&records) {
             let batch = batch.map_err(|error| spoilt(error.to_string()))?;

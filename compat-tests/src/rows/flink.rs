@@ -32,7 +32,7 @@ pub(super) const ROW: Row = Row {
     run,
 };
 
-const ROUNDS: u64 = 3;
+const ROUNDS: u64 = 2;
 /// The output topics: the names of the strategies.
 const OUTPUTS: [&str; 2] = ["incrementing", "pooling"];
 const KEYS: u64 = 6;

@@ -161,6 +161,15 @@ pub struct TopicsConfig {
     pub deletable: bool,
 }
 
+/// Which producers a partition remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIds {
+    /// `producer.id.expiration.ms`: those that were not silent for so long,
+    pub expiration: Duration,
+    /// `reka.producer.ids.per.partition.max`: and not more than so many without an open transaction.
+    pub max: usize,
+}
+
 /// Log directories and their upkeep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogsConfig {
@@ -180,8 +189,8 @@ pub struct LogsConfig {
     pub recovery_checkpoint_interval: Duration,
     /// `log.flush.start.offset.checkpoint.interval.ms`
     pub start_checkpoint_interval: Duration,
-    /// `producer.id.expiration.ms`
-    pub producer_id_expiration: Duration,
+    /// Which producers a partition remembers.
+    pub producer_ids: ProducerIds,
     /// `producer.id.expiration.check.interval.ms`
     pub producer_id_check_interval: Duration,
     /// Compaction.
@@ -393,6 +402,8 @@ pub struct TransactionsConfig {
     pub timeout_max: Duration,
     /// `transactional.id.expiration.ms`
     pub id_expiration: Duration,
+    /// `reka.transactional.ids.per.partition.max`
+    pub ids_max: usize,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`
     pub id_check_interval: Duration,
     /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`
@@ -719,7 +730,10 @@ fn logs(values: &Values<'_>, dirs: Vec<PathBuf>, alone: bool) -> LogsConfig {
         flush_group_interval: flush_group,
         recovery_checkpoint_interval: values.millis("log.flush.offset.checkpoint.interval.ms"),
         start_checkpoint_interval: values.millis("log.flush.start.offset.checkpoint.interval.ms"),
-        producer_id_expiration: values.millis("producer.id.expiration.ms"),
+        producer_ids: ProducerIds {
+            expiration: values.millis("producer.id.expiration.ms"),
+            max: values.count("reka.producer.ids.per.partition.max"),
+        },
         producer_id_check_interval: values.millis("producer.id.expiration.check.interval.ms"),
         cleaner: CleanerConfig {
             enabled: values.yes("log.cleaner.enable"),
@@ -931,6 +945,7 @@ fn transactions(values: &Values<'_>) -> TransactionsConfig {
     TransactionsConfig {
         timeout_max: values.millis("transaction.max.timeout.ms"),
         id_expiration: values.millis("transactional.id.expiration.ms"),
+        ids_max: values.count("reka.transactional.ids.per.partition.max"),
         id_check_interval: values
             .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
         timeout_check_interval: values

@@ -439,6 +439,9 @@ impl Node {
         let ids = directories_to_register(&log_dirs, known);
         let registration = registration(&config, ids, &listeners);
         let broker_epoch = runtime.block_on(register(&quorum, registration))?;
+        for line in features::behind(&quorum.image()) {
+            tracing::info!("{line}");
+        }
 
         let memory = config
             .socket

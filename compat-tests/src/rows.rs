@@ -1,10 +1,10 @@
 //! What can be run: one file and one line in [`ROWS`] per row.
 
-mod bench_groups;
 mod churn;
 mod control;
 mod differential;
 mod dump_log;
+mod flink;
 mod go;
 mod java_clients;
 mod kafka_it;
@@ -17,7 +17,7 @@ mod kill_groups;
 mod kill_transactions;
 mod node;
 mod python;
-mod raw;
+pub(crate) mod raw;
 mod streams;
 mod transactions_tool;
 
@@ -81,12 +81,13 @@ pub const ROWS: &[Row] = &[
     kill::ROW,
     kill_groups::ROW,
     churn::ROW,
-    bench_groups::ROW,
     kill_transactions::ROW,
     streams::ROW,
+    flink::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,
+    go::SEGMENTIO,
     node::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];

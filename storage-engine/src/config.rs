@@ -37,6 +37,8 @@ pub struct LogConfig {
     pub flush_ms: i64,
     /// `producer.id.expiration.ms`: how long a silent producer is remembered.
     pub producer_id_expiration_ms: i64,
+    /// `reka.producer.ids.per.partition.max`: producers remembered, however recently they wrote.
+    pub producer_ids_max: usize,
 }
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -63,6 +65,7 @@ impl Default for LogConfig {
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
             producer_id_expiration_ms: DAY_MS,
+            producer_ids_max: 20_000,
         }
     }
 }

@@ -452,6 +452,7 @@ impl Log {
                 return Err(self.undo(position, size, error));
             }
             self.producers.apply(&header, end);
+            self.producers.keep_at_most(self.config.producer_ids_max);
             segment.note_timestamp(header.max_timestamp, header.last_offset());
             if self.active.since_index > self.config.index_interval_bytes {
                 let indexed = segment.index(&header, position + at);

@@ -370,6 +370,37 @@ impl ProducerState {
         });
     }
 
+    /// Forgets producers beyond `most`, and some more so that this is not done for each new one: those whose
+    /// last batch is the oldest in the log, whatever time their clients wrote into it. One with an open
+    /// transaction is never forgotten, nor counted. One that is forgotten is as if it had expired: its next
+    /// batch is taken whatever its sequence. How many were forgotten.
+    pub fn keep_at_most(&mut self, most: usize) -> usize {
+        let silent = self.producers.len() - self.open.len();
+        if silent <= most {
+            return 0;
+        }
+        let mut by_age: Vec<(i64, i64, i64)> = self
+            .producers
+            .iter()
+            .filter(|(_, entry)| entry.txn_first_offset.is_none())
+            .map(|(id, entry)| {
+                // Without a batch in its epoch there is no retry to recognise.
+                let last = entry.batches().last();
+                let last_offset = last.map_or(-1, |batch| batch.last_offset);
+                (last_offset, entry.last_timestamp, *id)
+            })
+            .collect();
+        let surplus = silent - (most - most / 8);
+        if surplus < by_age.len() {
+            by_age.select_nth_unstable(surplus);
+            by_age.truncate(surplus);
+        }
+        for (_, _, id) in &by_age {
+            self.producers.remove(id);
+        }
+        by_age.len()
+    }
+
     /// A producer.
     pub fn get(&self, producer_id: i64) -> Option<&ProducerEntry> {
         self.producers.get(&producer_id)
@@ -527,6 +558,53 @@ mod tests {
             state.check_marker(&marker, old),
             Err(ProducerError::CoordinatorFenced { .. })
         ));
+    }
+
+    fn of_producer(producer_id: i64, header: BatchHeader) -> BatchHeader {
+        BatchHeader {
+            producer_id,
+            ..header
+        }
+    }
+
+    #[test]
+    fn beyond_the_most_those_go_whose_last_batch_is_oldest() {
+        let mut state = ProducerState::default();
+        // The first has an open transaction and does not count, the second writes again at the end.
+        state.apply(&of_producer(1, transactional(batch(0, 0, 1, 0))), None);
+        for (producer_id, offset) in (2..=17).zip(1..) {
+            state.apply(&of_producer(producer_id, batch(0, 0, 1, offset)), None);
+        }
+        state.apply(&of_producer(2, batch(0, 1, 1, 17)), None);
+        assert_eq!(state.keep_at_most(16), 0);
+        // A greater timestamp makes nobody younger.
+        let boasting = BatchHeader {
+            max_timestamp: i64::MAX,
+            ..of_producer(3, batch(0, 1, 1, 18))
+        };
+        state.apply(&boasting, None);
+        state.apply(&of_producer(18, batch(0, 0, 1, 19)), None);
+        // Two more than there has to be room for, so that the next one is let in without a look.
+        assert_eq!(state.keep_at_most(16), 3);
+        let mut left: Vec<i64> = state.iter().map(|(id, _)| id).collect();
+        left.sort_unstable();
+        let all_but = [4, 5, 6];
+        let expected: Vec<i64> = (1..=18).filter(|id| !all_but.contains(id)).collect();
+        assert_eq!(left, expected);
+        // As one that expired: it goes on wherever it was.
+        let next = of_producer(4, batch(0, 9, 1, 20));
+        assert_eq!(state.check(&next), Ok(Verdict::Append));
+    }
+
+    #[test]
+    fn open_transactions_are_kept_however_many() {
+        let mut state = ProducerState::default();
+        for producer_id in 0..20 {
+            let begun = transactional(batch(0, 0, 1, producer_id));
+            state.apply(&of_producer(producer_id, begun), None);
+        }
+        assert_eq!((state.keep_at_most(8), state.len()), (0, 20));
+        assert_eq!(state.first_open(), Some(0));
     }
 
     #[test]

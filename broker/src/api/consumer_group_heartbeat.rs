@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::text::{message, text};
 use super::{Call, Context, Handler};
-use crate::group::ask::{Ask, Beat, Reply};
+use crate::group::ask::{Beat, Reply};
 use crate::group::consumer::Beaten;
 use crate::group::refusal::Refusal;
 
@@ -45,10 +45,10 @@ impl Handler for ConsumerGroupHeartbeat {
                 .with_error_code(ErrorCode::UnsupportedVersion.code())
                 .with_error_message(None);
         }
-        let group = request.group_id.to_string();
-        let ask = Ask::Beat(Box::new(beat(&context, call, &request)));
+        let beat = beat(&context, call, &request);
         drop(request);
-        let beaten = match context.services.groups.ask(&group, ask).await {
+        let services = &context.services;
+        let beaten = match services.groups.beat(services, beat).await {
             Reply::Beat(beaten) => beaten,
             other => Err(Refusal::new(other.refusal(), other.refusal().name())),
         };
@@ -77,6 +77,7 @@ fn beat(context: &Context, call: Call, request: &ConsumerGroupHeartbeatRequest) 
         caller: context.caller(),
         topics: topics.map(|topics| topics.iter().map(|name| name.to_string()).collect()),
         pattern: owned(&request.subscribed_topic_regex),
+        matched: None,
         assignor: owned(&request.server_assignor),
         owned: partitions.map(|topics| {
             let topics = topics.iter();

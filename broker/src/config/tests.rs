@@ -84,7 +84,7 @@ fn a_topic_without_overrides_is_what_the_engine_and_the_rules_default_to() {
     let topic = config.topic(&map(&[])).expect("good");
     assert_eq!(topic, config.topic_defaults);
     assert_eq!(
-        topic.to_log_config(config.logs.producer_id_expiration),
+        topic.to_log_config(config.logs.producer_ids),
         LogConfig::default()
     );
     assert_eq!(

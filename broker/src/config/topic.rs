@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reka_records::{Compression, Rules, TimestampType};
 use reka_storage::LogConfig;
@@ -10,6 +9,7 @@ use reka_storage::LogConfig;
 use super::definitions::{self, Definition, fraction, items, whole};
 use super::error::{ConfigError, Origin, Problem};
 use super::layers::Layers;
+use crate::config::ProducerIds;
 
 /// The overrides of a topic, by key, as they are in the metadata.
 pub type Overrides = BTreeMap<String, String>;
@@ -159,8 +159,8 @@ impl TopicConfig {
     }
 
     /// What the storage engine is told.
-    pub fn to_log_config(&self, producer_id_expiration: Duration) -> LogConfig {
-        let expiration_ms = producer_id_expiration.as_millis();
+    pub fn to_log_config(&self, producer_ids: ProducerIds) -> LogConfig {
+        let expiration_ms = producer_ids.expiration.as_millis();
         LogConfig {
             segment_bytes: self.segment_bytes,
             segment_ms: self.segment_ms,
@@ -179,6 +179,7 @@ impl TopicConfig {
             flush_messages: self.flush_messages,
             flush_ms: self.flush_ms,
             producer_id_expiration_ms: i64::try_from(expiration_ms).unwrap_or(i64::MAX),
+            producer_ids_max: producer_ids.max,
         }
     }
 

@@ -9,7 +9,7 @@ use reka_protocol::ErrorCode;
 use reka_protocol::messages::coordinator::consumer_group::ConsumerGroupMemberMetadataValue;
 use uuid::Uuid;
 
-use super::consumer::{Beaten, Partitions};
+use super::consumer::{Beaten, Matched, Partitions};
 use super::lag::{Ends, Lags};
 use super::refusal::Refusal;
 pub use crate::coordinator::Ticket;
@@ -86,6 +86,9 @@ pub enum Reply {
     Forgotten(usize),
     /// To [`Ask::Beat`].
     Beat(Result<Beaten, Refusal>),
+    /// To [`Ask::Beat`]: it takes these expressions matched, which is too long for here, in
+    /// [`Beat::matched`].
+    NeedsPatterns(Vec<String>),
     /// To [`Ask::ConsumerDescribe`].
     ConsumerDescribe(Box<ConsumerDescribed>),
     /// To [`Ask::Lags`].
@@ -462,6 +465,8 @@ pub struct Beat {
     pub topics: Option<Vec<String>>,
     /// Topics by expression; `None` is as before, an empty one is none.
     pub pattern: Option<String>,
+    /// What expressions stand for, where that was asked for.
+    pub matched: Option<Matched>,
     /// The assignor it wants; `None` is as before.
     pub assignor: Option<String>,
     /// What it has; `None` is as before.

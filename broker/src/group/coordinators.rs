@@ -5,10 +5,11 @@ use std::sync::Arc;
 use reka_protocol::ErrorCode;
 use reka_raft::MetadataImage;
 use reka_raft::image::TopicChange;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
-use super::ask::{Ask, ListFilter, Listed, Reply};
+use super::ask::{Ask, Beat, ListFilter, Listed, Reply};
+use super::consumer::Matched;
 use super::lag::{Ends, Lags};
 use super::{Settings, shard};
 use crate::coordinator::mailbox::{Envelope, Mailboxes};
@@ -18,16 +19,45 @@ use crate::metadata::{CONSUMER_OFFSETS, ChangeError};
 use crate::node::Services;
 use crate::partition::Partition;
 
+/// Heartbeats whose expressions are matched at once; others wait for their turn.
+const MATCHING_MAX: usize = 2;
+
 /// Where questions enter the tasks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Coordinators {
     mailboxes: Mailboxes<Ask, Reply>,
+    matching: Semaphore,
+}
+
+impl Default for Coordinators {
+    fn default() -> Coordinators {
+        Coordinators {
+            mailboxes: Mailboxes::default(),
+            matching: Semaphore::new(MATCHING_MAX),
+        }
+    }
 }
 
 impl Coordinators {
     /// Asks the task that answers for a group.
     pub async fn ask(&self, group: &str, ask: Ask) -> Reply {
         self.mailboxes.ask(group, ask).await
+    }
+
+    /// Asks about a heartbeat. Expressions are matched where nobody else waits for it.
+    pub async fn beat(&self, services: &Services, mut beat: Beat) -> Reply {
+        let group = beat.group.clone();
+        let patterns = match self.ask(&group, Ask::Beat(Box::new(beat.clone()))).await {
+            Reply::NeedsPatterns(patterns) => patterns,
+            reply => return reply,
+        };
+        let matched = {
+            let _turn = self.matching.acquire().await;
+            let image = services.quorum.image();
+            tokio::task::spawn_blocking(move || Matched::of(patterns, &image)).await
+        };
+        beat.matched = Some(matched.unwrap_or_default());
+        self.ask(&group, Ask::Beat(Box::new(beat))).await
     }
 
     /// Asks the task of a partition of `__consumer_offsets`.

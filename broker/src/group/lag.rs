@@ -1,5 +1,8 @@
 //! How far groups are behind. Pure.
 //!
+//! Lag is held against the high watermark, as Apache Kafka's tool has it, whatever its readers are isolated
+//! from: the broker does not know, and records that wait for a transaction to end are behind all the same.
+//!
 //! Of a million committed offsets the ones furthest behind are told one by one, and all others
 //! together: what is told is bounded, whatever clients do.
 

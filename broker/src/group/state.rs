@@ -4,7 +4,7 @@
 //! A question leads to a [`Step`]: records to be written and answers to be given. The caller writes
 //! the records, hands each to [`Groups::apply`] once it is in the log, then gives the answers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use reka_protocol::ErrorCode;
@@ -108,9 +108,15 @@ pub struct Groups {
     groups: HashMap<Arc<str>, Group>,
     offsets: Offsets,
     timers: Timers,
+    /// Ids that clients were given to join with, oldest first; by now some have. Group and member.
+    given: VecDeque<(Arc<str>, Arc<str>)>,
     /// Records so far: the place of the next one.
     order: u64,
 }
+
+/// Ids that are kept for clients to join with. Beyond it the oldest are forgotten, with groups that are
+/// nothing else yet: whoever asks for ids and never joins fills no memory.
+const GIVEN_MAX: usize = 20_000;
 
 impl Groups {
     /// None yet.
@@ -121,6 +127,7 @@ impl Groups {
             groups: HashMap::new(),
             offsets: Offsets::default(),
             timers: Timers::default(),
+            given: VecDeque::new(),
             order: 0,
         }
     }
@@ -316,7 +323,10 @@ impl Groups {
             Ask::Delete(group) => Reply::Code(self.delete(&group, step)),
             Ask::TopicsDeleted(topics) => Reply::Forgotten(self.forget_topics(topics, step)),
             Ask::Lags(ends, limit) => Reply::Lags(Lags::of(&self.offsets, &ends, limit)),
-            Ask::Beat(beat) => Reply::Beat(self.beat(now, &beat, step)),
+            Ask::Beat(beat) => match self.patterns_wanted(now, &beat) {
+                patterns if patterns.is_empty() => Reply::Beat(self.beat(now, &beat, step)),
+                patterns => Reply::NeedsPatterns(patterns),
+            },
             Ask::ConsumerDescribe(group) => {
                 Reply::ConsumerDescribe(Box::new(self.describe_consumers(&group)))
             }
@@ -518,10 +528,42 @@ impl Groups {
             self.groups.insert(id, Group::Classic(Box::new(group)));
         }
         let id = join.group.clone();
+        let from = step.replies.len();
         if let Some((group, mut turn)) = self.classic_turn(now, &id, step) {
             group.join(&mut turn, ticket, join);
         }
+        let given = step.replies[from..]
+            .iter()
+            .find_map(|(_, reply)| match reply {
+                Reply::Join(joined) if joined.error_code == ErrorCode::MemberIdRequired => {
+                    Some(joined.member_id.as_str().into())
+                }
+                _ => None,
+            });
+        if let Some(member) = given {
+            self.given.push_back((id.into(), member));
+        }
+        while self.given.len() > GIVEN_MAX {
+            self.forget_oldest_given(now, step);
+        }
         self.check();
+    }
+
+    /// As if its client had let its session time out; a group that is nothing else goes with it.
+    fn forget_oldest_given(&mut self, now: Now, step: &mut Step) {
+        let Some((id, member)) = self.given.pop_front() else {
+            return;
+        };
+        let Some((group, mut turn)) = self.classic_turn(now, &id, step) else {
+            return;
+        };
+        group.forget_given(&mut turn, &member);
+        let is_new = group.is_empty() && !group.has_pending() && group.generation() == 0;
+        let has_offsets =
+            self.offsets.committed(&id).next().is_some() || self.offsets.has_open_transactions(&id);
+        if is_new && !has_offsets {
+            step.records.push(GroupRecord::classic(&id, None));
+        }
     }
 
     fn sync(&mut self, now: Now, ticket: Ticket, sync: Sync, step: &mut Step) {
@@ -719,6 +761,22 @@ impl Groups {
         );
         self.groups
             .insert(id.into(), Group::Classic(Box::new(classic)));
+    }
+
+    /// Expressions that somebody has to match before this heartbeat can be answered.
+    fn patterns_wanted(&self, now: Now, beat: &Beat) -> Vec<String> {
+        if beat.matched.is_some() || beat.epoch < 0 || self.check_beat(beat).is_err() {
+            return Vec::new();
+        }
+        match self.groups.get(beat.group.as_str()) {
+            Some(Group::Consumer(group)) => {
+                group.patterns_wanted(&self.settings, now.wall_ms, &self.image, beat)
+            }
+            _ => {
+                let asked = beat.pattern.iter().filter(|pattern| !pattern.is_empty());
+                asked.cloned().collect()
+            }
+        }
     }
 
     /// Is it a heartbeat at all? The sentences are Kafka's.

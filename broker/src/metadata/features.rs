@@ -104,10 +104,60 @@ pub fn update(
     })])
 }
 
+/// What could be finalized higher, as in a cluster made by an earlier release: a line for each. Like Apache
+/// Kafka, nothing is raised by itself: brokers of the earlier release would not know it, and there is no
+/// way back that loses nothing.
+pub fn behind(image: &MetadataImage) -> Vec<String> {
+    let of = |feature: &SupportedFeature<'_>| {
+        let SupportedFeature { name, max, .. } = *feature;
+        let level = image.features().level(name).unwrap_or(0);
+        (level < max).then(|| {
+            format!(
+                "{name} is finalized at {level}, this release can do {max}: kafka-features.sh upgrade \
+                 --feature {name}={max} takes it into use"
+            )
+        })
+    };
+    SUPPORTED.iter().filter_map(of).collect()
+}
+
 fn controller_id(image: &MetadataImage) -> i32 {
     image
         .brokers()
         .iter()
         .next()
         .map_or(-1, |broker| broker.id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(levels: &[(&str, i16)]) -> MetadataImage {
+        let records: Vec<Record> = levels
+            .iter()
+            .map(|(name, level)| {
+                Record::FeatureLevel(FeatureLevel {
+                    name: (*name).to_owned(),
+                    level: *level,
+                })
+            })
+            .collect();
+        let image = MetadataImage::default().apply(1, &records);
+        image.expect("levels of features")
+    }
+
+    #[test]
+    fn what_could_be_finalized_higher_is_told_with_what_does_it() {
+        let newest: Vec<(&str, i16)> = SUPPORTED.iter().map(|one| (one.name, one.max)).collect();
+        assert!(behind(&image(&newest)).is_empty());
+        let earlier = image(&[(METADATA_VERSION, 30), ("group.version", 1)]);
+        assert_eq!(
+            behind(&earlier),
+            [
+                "transaction.version is finalized at 0, this release can do 2: kafka-features.sh upgrade \
+                 --feature transaction.version=2 takes it into use"
+            ]
+        );
+    }
 }

@@ -185,7 +185,7 @@ impl Follower {
     fn configure(&self, topic: &str) {
         let config = self.config.get();
         let settings = self.settings(&config, topic);
-        let log_config = settings.to_log_config(config.logs.producer_id_expiration);
+        let log_config = settings.to_log_config(config.logs.producer_ids);
         for partition in self.partitions.of_topic(topic) {
             partition.configure(settings.clone(), log_config.clone());
         }
@@ -236,11 +236,11 @@ impl Follower {
             settings.entry(topic.id()).or_insert_with(resolve);
             self.names.set(topic.id(), topic.name());
         }
-        let expiration = config.logs.producer_id_expiration;
+        let producer_ids = config.logs.producer_ids;
         let to_open = |(topic, index): &Wanted| ToOpen {
             partition: TopicPartition::new(topic.name(), *index),
             topic_id: Some(topic.id()),
-            config: settings[&topic.id()].to_log_config(expiration),
+            config: settings[&topic.id()].to_log_config(producer_ids),
         };
         let threads = config.logs.recovery_threads;
         let mut opened = self.open_logs(wanted.iter().map(to_open).collect(), threads);

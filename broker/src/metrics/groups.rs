@@ -63,7 +63,7 @@ impl GroupMetrics {
         let lag_records = GaugeVec::new(
             Opts::new(
                 "reka_group_lag_records",
-                "Records between what a group has committed and the high watermark",
+                "Records between what a group has committed and the high watermark, those of open transactions included",
             ),
             &place,
         )?;

@@ -56,6 +56,8 @@ pub struct Settings {
     pub timeout_max_ms: i64,
     /// `transactional.id.expiration.ms`
     pub id_expiration_ms: i64,
+    /// `reka.transactional.ids.per.partition.max`
+    pub ids_max: usize,
     /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`
     pub abort_interval: Duration,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`
@@ -72,6 +74,7 @@ impl Settings {
         Settings {
             timeout_max_ms: ms(transactions.timeout_max),
             id_expiration_ms: ms(transactions.id_expiration),
+            ids_max: transactions.ids_max,
             abort_interval: transactions.timeout_check_interval,
             expire_interval: transactions.id_check_interval,
             commit_timeout: COMMIT_TIMEOUT,

@@ -240,6 +240,7 @@ impl Shard {
             let _ = to.send(Reply::Refused(code));
             return;
         }
+        self.forget_surplus(now_ms);
         self.when_committed(Pending {
             tell: is_ending.then_some(id),
             answer: Some((to, reply)),
@@ -438,16 +439,34 @@ impl Shard {
         }
     }
 
-    fn forget_expired(&mut self) {
-        let now_ms = self.services.clock.now_ms();
-        let expired = self.transactions.expired(&self.settings, now_ms);
+    fn forget(&mut self, ids: &[TxnRecord]) -> usize {
         let mut forgotten = 0;
-        for tombstones in expired.chunks(TOMBSTONES_MAX) {
+        for tombstones in ids.chunks(TOMBSTONES_MAX) {
             if self.write(tombstones.to_vec()).is_err() {
                 break;
             }
             forgotten += tombstones.len();
         }
+        forgotten
+    }
+
+    fn forget_surplus(&mut self, now_ms: i64) {
+        let surplus = self.transactions.surplus(&self.settings, now_ms);
+        let forgotten = self.forget(&surplus);
+        if forgotten > 0 {
+            tracing::warn!(
+                "{}: {forgotten} transactional ids that were not used for longest are forgotten, as there \
+                 are more than {}; reka.transactional.ids.per.partition.max allows for more",
+                self.partition,
+                self.settings.ids_max
+            );
+        }
+    }
+
+    fn forget_expired(&mut self) {
+        let now_ms = self.services.clock.now_ms();
+        let expired = self.transactions.expired(&self.settings, now_ms);
+        let forgotten = self.forget(&expired);
         if forgotten > 0 {
             tracing::info!(
                 "{}: {forgotten} transactional ids that nobody uses are forgotten",

@@ -33,6 +33,9 @@ use super::{EPOCH_BUMP_FROM, Settings};
 /// The last epoch a producer is given.
 const LAST_EPOCH: i16 = i16::MAX - 1;
 
+/// Time for a producer's first transaction before its id counts as unused.
+const FIRST_USE_MS: i64 = 10_000;
+
 /// What is to be done about a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -137,6 +140,10 @@ impl Transactions {
             Decision::write(&init.id, txn, Reply::Producer(Ok(producer)))
         };
         let Some(txn) = self.ids.get(init.id.as_str()) else {
+            if self.ids.len() >= settings.ids_max.saturating_mul(2) {
+                // None of them is idle, or it had been forgotten: there is room when some have ended.
+                return Decision::refuse_producer(ErrorCode::CoordinatorNotAvailable);
+            }
             return match init.fresh {
                 None => Decision::answer(Reply::NeedsProducerId),
                 Some(id) => begin(Producer { id, epoch: 0 }, NONE, NO_EPOCH),
@@ -342,6 +349,35 @@ impl Transactions {
                 txn: None,
             })
             .collect()
+    }
+
+    /// Ids beyond as many as may be, and some more so that this is not looked for with each new one. First
+    /// those go that never used what they were given, and had the time for it: a flood of ids is made of
+    /// them. Then those that were not used for longest. What is under way is never among them.
+    pub fn surplus(&self, settings: &Settings, now_ms: i64) -> Vec<TxnRecord> {
+        let most = settings.ids_max;
+        if self.ids.len() <= most {
+            return Vec::new();
+        }
+        let rank = |txn: &Txn| match txn.state {
+            State::Empty if now_ms.saturating_sub(txn.updated_ms) >= FIRST_USE_MS => 0,
+            State::Empty => 2,
+            _ => 1,
+        };
+        let idle = self.ids.iter().filter(|(_, txn)| txn.state.is_idle());
+        let mut idle: Vec<_> = idle
+            .map(|(id, txn)| (rank(txn), txn.updated_ms, id))
+            .collect();
+        let surplus = self.ids.len() - (most - most / 8);
+        if surplus < idle.len() {
+            idle.select_nth_unstable(surplus);
+            idle.truncate(surplus);
+        }
+        let forgotten = idle.into_iter().map(|(_, _, id)| TxnRecord {
+            id: id.clone(),
+            txn: None,
+        });
+        forgotten.collect()
     }
 
     /// Ids whose transactions are ending.

@@ -86,13 +86,14 @@ fn a_group_that_is_behind_is_told_with_records_and_seconds() {
     let node = start_with(dir.path(), &["offsets.topic.num.partitions=4"]);
     let mut client = Client::connect(&node);
     client.call(9, &named("t"));
-    // Written now, an hour ago by its own word.
-    let hour_ago = reka_broker::clock::Clock.now_ms() - 3_600_000;
-    for value in ["a", "b", "c"] {
+    // Written now, three hours ago and less by their own word.
+    let now_ms = reka_broker::clock::Clock.now_ms();
+    for (value, hours) in [("a", 3), ("b", 2), ("c", 1)] {
+        let hours_ago = now_ms - hours * 3_600_000;
         let mut builder = reka_records::BatchBuilder::new(0);
         let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
         builder
-            .append(0, hour_ago, None, Some(value.as_bytes()), none)
+            .append(0, hours_ago, None, Some(value.as_bytes()), none)
             .expect("a record that fits");
         client.produce(9, "t", builder.finish());
     }
@@ -113,11 +114,8 @@ fn a_group_that_is_behind_is_told_with_records_and_seconds() {
         let (records, seconds) = lag(&node, "g");
         assert_eq!(records, Some(behind));
         let seconds = seconds.expect("told");
-        let expected = if behind > 0.0 {
-            3600.0..3700.0
-        } else {
-            0.0..0.1
-        };
+        // As old as the first record it has not read.
+        let expected = behind * 3600.0..behind * 3600.0 + 100.0;
         assert!(expected.contains(&seconds), "{seconds} at {offset}");
     }
     // Who has no offset any more has no lag.

@@ -1013,6 +1013,42 @@ fn the_version_that_was_agreed_on_outlives_a_restart_and_decides_about_epochs() 
     assert_eq!(committed(&mut client, "t"), ["a"]);
     let state = describe(&mut client, "x");
     assert_eq!((state.producer_id.0, state.producer_epoch), producer);
+
+    // As from a directory that an earlier release made: an operator raises it, also while a transaction is
+    // open, which ends as it began.
+    let append = |client: &mut Client, version, producer, sequence, value| {
+        send(
+            client,
+            version,
+            Some("x"),
+            "t",
+            batch(producer, sequence, value),
+        )
+    };
+    let added = add(&mut client, 3, add_request("x", producer, "t", 0));
+    assert_eq!(added, ErrorCode::None);
+    assert_eq!(append(&mut client, 11, producer, 1, "b"), ErrorCode::None);
+    let higher = FeatureUpdateKey::default()
+        .with_feature(text("transaction.version"))
+        .with_max_version_level(2)
+        .with_upgrade_type(1);
+    let request = UpdateFeaturesRequest::default()
+        .with_timeout_ms(10_000)
+        .with_feature_updates(vec![higher]);
+    assert_eq!(client.call(1, &request).error_code, 0);
+    assert_eq!(level(&second), Some(2));
+    assert!(end_as(&mut client, 4, "x", producer, true).is_ok());
+    until("it is committed", || {
+        committed(&mut client, "t") == ["a", "b"]
+    });
+    // The next one adds its partition with its first batch, and its end takes the epoch out of use.
+    let producer = init(&mut client, "x");
+    assert_eq!(append(&mut client, 12, producer, 0, "c"), ErrorCode::None);
+    let next = end(&mut client, "x", producer, true);
+    assert_eq!(next, (producer.0, producer.1 + 1));
+    until("it is committed", || {
+        committed(&mut client, "t") == ["a", "b", "c"]
+    });
     second.stop().expect("a clean stop");
 }
 
@@ -1156,6 +1192,55 @@ fn a_partition_that_does_not_listen_is_told_again_and_the_others_are_not() {
         assert_eq!(latest(&mut client, topic, 0), 2);
     }
     assert_eq!(produce(&mut client, "x", "t", next, "w"), ErrorCode::None);
+    node.stop().expect("a clean stop");
+}
+
+/// The partition has heard of a newer coordinator, as if leadership had moved while this one was cut off.
+#[test]
+fn a_coordinator_that_was_replaced_ends_nothing_and_does_not_go_on_trying() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = node(dir.path(), &[]);
+    let mut client = Client::connect(&node);
+    assert_eq!(create(&mut client, "t", 1), 0);
+    let producer = init(&mut client, "x");
+    let told_by = |client: &mut Client, coordinator_epoch: i32, epoch: i16, commit: bool| {
+        let topic = WritableTxnMarkerTopic::default()
+            .with_name(topic_name("t"))
+            .with_partition_indexes(vec![0]);
+        let marker = WritableTxnMarker::default()
+            .with_producer_id(ProducerId(producer.0))
+            .with_producer_epoch(epoch)
+            .with_coordinator_epoch(coordinator_epoch)
+            .with_transaction_result(commit)
+            .with_topics(vec![topic]);
+        let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+        let answer = client.call(1, &request);
+        code(answer.markers[0].topics[0].partitions[0].error_code)
+    };
+    assert_eq!(
+        told_by(&mut client, 1000, producer.1, false),
+        ErrorCode::None
+    );
+    assert_eq!(
+        produce(&mut client, "x", "t", producer, "v"),
+        ErrorCode::None
+    );
+    // The decision stands in its log, and is for the one that replaced it to carry out.
+    let next = end(&mut client, "x", producer, true);
+    assert_eq!(next, (producer.0, producer.1 + 1));
+    let state = |client: &mut Client| describe(client, "x").transaction_state.to_string();
+    // Long enough for it to be told several times.
+    let later = Instant::now() + Duration::from_millis(500);
+    until("some time has passed", || Instant::now() > later);
+    assert_eq!(state(&mut client), "PrepareCommit");
+    assert_eq!(
+        latest(&mut client, "t", 0),
+        2,
+        "the first marker and one record"
+    );
+    assert_eq!(latest(&mut client, "t", 1), 1, "nothing is committed");
+    assert_eq!(told_by(&mut client, 1000, next.1, true), ErrorCode::None);
+    assert_eq!(committed(&mut client, "t"), ["v"]);
     node.stop().expect("a clean stop");
 }
 

@@ -66,6 +66,9 @@ def kafka_python():
         heartbeat_interval_ms=HEARTBEAT_MS,
         partition_assignment_strategy=[RangePartitionAssignor],
     )
+    # A leader that assigns before it knows the partitions is lost in its next rebalance.
+    while not consumer.partitions_for_topic(TOPIC):
+        complain("%s is not known yet" % TOPIC)
     while True:
         records = consumer.poll(timeout_ms=200, max_records=200)
         tell((part.partition, record.offset) for part, all in records.items() for record in all)

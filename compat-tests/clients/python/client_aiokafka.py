@@ -12,7 +12,7 @@ import plan
 
 ADDRESS = sys.argv[1]
 PREFIX = "aiokafka-"
-SECONDS = 20
+SECONDS = plan.DEADLINE
 UNKNOWN_TOPIC_OR_PARTITION = 3
 
 
@@ -31,7 +31,7 @@ async def deliver(codec, records):
     """Produces (topic, partition, key, value, headers); a refusal is raised."""
     to = AIOKafkaProducer(
         bootstrap_servers=ADDRESS, acks="all", enable_idempotence=True, linger_ms=20,
-        compression_type=None if codec == "none" else codec, request_timeout_ms=15000,
+        compression_type=None if codec == "none" else codec, request_timeout_ms=60000,
     )
     await to.start()
     try:
@@ -78,7 +78,7 @@ class Member:
     def __init__(self, topic, group):
         self.consumer = AIOKafkaConsumer(
             topic, bootstrap_servers=ADDRESS, group_id=group, auto_offset_reset="earliest",
-            enable_auto_commit=False, heartbeat_interval_ms=300, session_timeout_ms=10000,
+            enable_auto_commit=False, heartbeat_interval_ms=300, session_timeout_ms=60000,
         )
         self.assigned = frozenset()
         self.seen = []
@@ -166,7 +166,7 @@ async def resumes(topic, group):
 
 async def main():
     checks = plan.Checks()
-    admin = AIOKafkaAdminClient(bootstrap_servers=ADDRESS, request_timeout_ms=15000)
+    admin = AIOKafkaAdminClient(bootstrap_servers=ADDRESS, request_timeout_ms=60000)
     await admin.start()
     topic, group = PREFIX + "classic", PREFIX + "group-classic"
     topics = [NewTopic(PREFIX + codec, plan.CODEC_PARTITIONS, 1) for codec in plan.CODECS]
@@ -174,8 +174,11 @@ async def main():
     topics.append(NewTopic(PREFIX + "small", 1, 1, topic_configs={"max.message.bytes": "1000"}))
     names = [new.name for new in topics]
 
-    async def run(name, step):
+    async def run(name, step, after=None):
         try:
+            if after in checks.failed:
+                step.close()
+                raise AssertionError("not tried, as `%s` failed" % after)
             await step
         except Exception as error:  # whatever a client raises is the finding
             checks.report(name, error)
@@ -237,8 +240,8 @@ async def main():
         await run("produce " + codec, produce_codec(codec))
         await run("consume " + codec, consume_codec(codec))
     await run("classic group", two_members(topic, group))
-    await run("classic group resumes", resumes(topic, group))
-    await run("describe classic group", committed())
+    await run("classic group resumes", resumes(topic, group), after="classic group")
+    await run("describe classic group", committed(), after="classic group resumes")
     await run("describe topics", describe())
     await run("unknown topic", unknown())
     await run("too large", too_large())

@@ -17,7 +17,7 @@ import plan
 
 ADDRESS = sys.argv[1]
 PREFIX = "confluent-"
-SECONDS = 20
+SECONDS = plan.DEADLINE
 
 
 def producer(codec="none", **more):
@@ -27,7 +27,7 @@ def producer(codec="none", **more):
         "enable.idempotence": True,
         "compression.type": codec,
         "linger.ms": 20,
-        "message.timeout.ms": 15000,
+        "message.timeout.ms": 60000,
         "topic.metadata.propagation.max.ms": 1000,
         "topic.metadata.refresh.fast.interval.ms": 50,
     }
@@ -95,7 +95,7 @@ class GroupMember:
         if protocol == "classic":
             # How long a member may take to notice a rebalance.
             settings["heartbeat.interval.ms"] = 300
-            settings["session.timeout.ms"] = 10000
+            settings["session.timeout.ms"] = 60000
         self.consumer = Consumer(settings)
         self.consumer.subscribe([topic])
 
@@ -278,8 +278,9 @@ def main():
         topic, group = PREFIX + name, PREFIX + "group-" + name
         make = lambda: GroupMember(topic, group, name)
         checks.run(name + " group", lambda: plan.two_members(make, to_group(topic)))
-        checks.run(name + " group resumes", lambda: plan.resumes(make, to_group(topic)))
-        checks.run("describe " + name + " group", committed(name))
+        checks.run(name + " group resumes", lambda: plan.resumes(make, to_group(topic)),
+                   after=name + " group")
+        checks.run("describe " + name + " group", committed(name), after=name + " group resumes")
     checks.run("consume, transform, produce", transform)
     checks.run("a fenced producer", fenced)
     checks.run("describe topics", describe)

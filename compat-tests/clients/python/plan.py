@@ -11,7 +11,8 @@ CODEC_PARTITIONS = 2
 GROUP_PARTITIONS = 4
 RECORDS = 60
 BEFORE, AFTER = 200, 100
-DEADLINE = 40.0
+# A machine five times slower than ours still keeps it.
+DEADLINE = 120.0
 
 
 def key(i):
@@ -56,18 +57,22 @@ class Checks:
     """Runs checks by name and prints each as a line of JSON."""
 
     def __init__(self):
-        self.failed = False
+        self.failed = set()
 
     def report(self, name, error=None):
         line = {"check": name, "ok": error is None}
         if error is not None:
-            self.failed = True
+            self.failed.add(name)
             line["why"] = "%s: %s" % (type(error).__name__, error)
             traceback.print_exception(error, file=sys.stderr)
         print(json.dumps(line), flush=True)
 
-    def run(self, name, step):
+    def run(self, name, step, after=None):
+        """`after` names the check whose traces this one looks for: without them it would only tell
+        the same finding again, in other words."""
         try:
+            if after in self.failed:
+                raise AssertionError("not tried, as `%s` failed" % after)
             step()
         except Exception as error:  # whatever a client raises is the finding
             self.report(name, error)

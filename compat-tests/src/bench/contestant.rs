@@ -141,6 +141,15 @@ impl<'a> Contestant<'a> {
         }
     }
 
+    /// Asks it to stop and waits until it has.
+    pub fn stop(&mut self) -> Result<()> {
+        match self.running.take() {
+            Some(Running::Reka(reka)) => reka.stop(),
+            Some(Running::Kafka(kafka)) => kafka.stop(),
+            None => Ok(()),
+        }
+    }
+
     fn usage(&mut self) -> Result<Usage> {
         match &mut self.running {
             Some(Running::Reka(reka)) => reka.process().usage(),
@@ -157,6 +166,11 @@ impl<'a> Contestant<'a> {
     /// Its resident memory, in bytes.
     pub fn memory_bytes(&mut self) -> Result<f64> {
         Ok(self.usage()?.resident_bytes as f64)
+    }
+
+    /// Memory that is its own, without what it has mapped of files, in bytes.
+    pub fn own_bytes(&mut self) -> Result<f64> {
+        Ok(self.usage()?.own_bytes as f64)
     }
 
     /// Creates topics `PREFIX-N` for each number, all in one request.

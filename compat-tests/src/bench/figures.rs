@@ -15,6 +15,14 @@ pub enum Unit {
     Microseconds,
     /// Time.
     Milliseconds,
+    /// Transactions per second of CPU time the broker used.
+    TransactionsPerCpuSecond,
+    /// Transactions per second by the clock.
+    TransactionsPerSecond,
+    /// How often each member has to ask.
+    Heartbeats,
+    /// One throughput as a share of another.
+    Percent,
     /// Resident memory, in 2^20 bytes.
     Mebibytes,
     /// Resident memory per partition, in 2^10 bytes.
@@ -29,6 +37,10 @@ impl Unit {
             Unit::RequestsPerCpuSecond => "requests/cpu-s",
             Unit::Microseconds => "us",
             Unit::Milliseconds => "ms",
+            Unit::TransactionsPerCpuSecond => "txn/cpu-s",
+            Unit::TransactionsPerSecond => "txn/s",
+            Unit::Heartbeats => "heartbeats",
+            Unit::Percent => "%",
             Unit::Mebibytes => "MiB",
             Unit::KibibytesEach => "KiB",
         }
@@ -37,7 +49,12 @@ impl Unit {
     fn more_is_better(self) -> bool {
         matches!(
             self,
-            Unit::GigabytesPerCpuSecond | Unit::GigabytesPerSecond | Unit::RequestsPerCpuSecond
+            Unit::GigabytesPerCpuSecond
+                | Unit::GigabytesPerSecond
+                | Unit::RequestsPerCpuSecond
+                | Unit::TransactionsPerCpuSecond
+                | Unit::TransactionsPerSecond
+                | Unit::Percent
         )
     }
 }

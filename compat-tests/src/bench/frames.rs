@@ -50,6 +50,17 @@ impl Target<'_> {
 
     /// A whole Fetch frame.
     pub fn fetch(&self, offset: i64, max_bytes: i32, max_wait_ms: i32) -> Result<Bytes> {
+        self.fetch_at(offset, max_bytes, max_wait_ms, 0)
+    }
+
+    /// The same at an isolation level; 1 is committed data.
+    pub fn fetch_at(
+        &self,
+        offset: i64,
+        max_bytes: i32,
+        max_wait_ms: i32,
+        isolation_level: i8,
+    ) -> Result<Bytes> {
         let partition = FetchPartition::default()
             .with_partition(self.partition)
             .with_fetch_offset(offset)
@@ -61,6 +72,7 @@ impl Target<'_> {
             .with_max_wait_ms(max_wait_ms)
             .with_min_bytes(1)
             .with_max_bytes(max_bytes)
+            .with_isolation_level(isolation_level)
             .with_session_epoch(-1)
             .with_topics(vec![topic]);
         frame(FETCH_VERSION, &request)
@@ -90,7 +102,8 @@ pub fn batch(records: usize, value_bytes: usize, timestamp_ms: i64) -> Result<By
     Ok(Bytes::from(builder.finish()))
 }
 
-fn frame<R: Request>(version: i16, request: &R) -> Result<Bytes> {
+/// A whole frame.
+pub fn frame<R: Request>(version: i16, request: &R) -> Result<Bytes> {
     let step = format!("make a request for api {}", R::KEY);
     let refused = |why: String| Error::refused(step.as_str(), why);
     let api = versions::by_key(R::KEY).ok_or_else(|| refused("not in the table".into()))?;

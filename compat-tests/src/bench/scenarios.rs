@@ -2,10 +2,12 @@
 
 mod consume;
 mod end_to_end;
+mod groups;
 mod partitions;
 mod perf_tools;
 mod produce;
 mod start;
+mod transactions;
 
 use super::contestant::Contestant;
 use super::figures::Figure;
@@ -34,6 +36,8 @@ pub const SCENARIOS: &[Scenario] = &[
     perf_tools::PERF_TOOLS,
     end_to_end::END_TO_END,
     start::START,
+    groups::GROUPS,
+    transactions::TRANSACTIONS,
     partitions::PARTITIONS,
     // a new scenario: its file, its `mod` line above, one line here
 ];

@@ -1,8 +1,8 @@
 //! Members of groups are killed, paused and added while records come in: every record is processed
 //! at least once by each group, and committed positions never go back.
 //!
-//! Three groups read one topic: classic members of four clients that agree on `range`, members of
-//! KIP-848 of two, and kafkajs, whose assignors are its own. A member prints what it has processed
+//! Three groups read one topic: classic members of six clients that agree on `range`, members of
+//! KIP-848 of three, and kafkajs, whose assignors are its own. A member prints what it has processed
 //! before it commits. `REKA_CHURN_SECONDS` sets for how long (120 on demand), `REKA_CHURN_SEED`
 //! repeats what was done to whom, `REKA_CHURN_AGAINST=kafka` asks Apache Kafka instead.
 
@@ -21,7 +21,7 @@ use reka_records::BatchBuilder;
 use rustix::process::Signal;
 
 use super::raw::{Random, answer, create_topic, group_id, now, number, seed_of_now, topic_name};
-use super::{node, python};
+use super::{go, node, python};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
@@ -38,7 +38,7 @@ pub(super) const ROW: Row = Row {
     name: "churn",
     // Not in the commit tier: a dozen clients for a minute or two.
     tiers: &[],
-    about: "members of six clients killed, paused, added: all is processed, positions never go back",
+    about: "members of eight clients killed, paused, added: all is processed, positions never go back",
     run,
 };
 
@@ -72,11 +72,13 @@ const GROUPS: [(&str, &[Kind]); 3] = [
             Kind::Confluent,
             Kind::KafkaPython,
             Kind::Aiokafka,
+            Kind::Franz,
+            Kind::Sarama,
         ],
     ),
     (
         "consumer",
-        &[Kind::Java, Kind::Confluent, Kind::Java, Kind::Confluent],
+        &[Kind::Java, Kind::Confluent, Kind::Franz, Kind::Confluent],
     ),
     ("kafkajs", &[Kind::Kafkajs, Kind::Kafkajs]),
 ];
@@ -88,6 +90,8 @@ enum Kind {
     KafkaPython,
     Aiokafka,
     Kafkajs,
+    Franz,
+    Sarama,
 }
 
 fn run(ctx: &Context) -> Result<Verdict> {
@@ -120,6 +124,7 @@ struct Clients {
     python_program: PathBuf,
     node_packages: PathBuf,
     node_program: PathBuf,
+    go_program: PathBuf,
 }
 
 impl Clients {
@@ -134,6 +139,7 @@ impl Clients {
             python_program: ctx.client_sources("python").join("churn.py"),
             node_packages: node::packages(ctx)?.join("node_modules"),
             node_program: ctx.client_sources("node").join("churn.js"),
+            go_program: go::build(ctx)?.join("churn"),
         })
     }
 
@@ -146,6 +152,7 @@ impl Clients {
                     .arg(&self.node_program);
                 node
             }
+            Kind::Franz | Kind::Sarama => Command::new(&self.go_program),
             Kind::Confluent | Kind::KafkaPython | Kind::Aiokafka => {
                 let mut python = Command::new(&self.python);
                 python
@@ -162,6 +169,9 @@ impl Clients {
             (Kind::KafkaPython, _) => command.arg("kafka-python"),
             (Kind::Aiokafka, _) => command.arg("aiokafka"),
             (Kind::Kafkajs, _) => &mut command,
+            (Kind::Franz, "consumer") => command.arg("franz-consumer"),
+            (Kind::Franz, _) => command.arg("franz-classic"),
+            (Kind::Sarama, _) => command.arg("sarama"),
         };
         command
     }

@@ -1,8 +1,8 @@
 //! `kill -9` of the broker and of its clients at random moments while they consume, transform and
 //! produce in transactions: every record is transformed exactly once, and no transaction is torn.
 //!
-//! Three programs share a group: Java's client, new and old, and librdkafka, so that both versions of
-//! the protocol are in it; each has a transactional id of its own, which the next one of its name takes over.
+//! Four programs share a group: Java's client, new and old, librdkafka and franz-go, so that both versions
+//! of the protocol are in it; each has a transactional id of its own, which the next one of its name takes over.
 //! Each record moves money between two partitions: what readers of committed data find there adds up
 //! to nothing. `REKA_KILL_ROUNDS` sets how many kills (100 on demand), `REKA_KILL_SEED` repeats their
 //! moments.
@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::ports;
 use crate::process::Process;
 use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict, python};
+use crate::rows::{Row, Tier, Verdict, go, python};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
@@ -47,8 +47,8 @@ pub(super) const ROW: Row = Row {
 };
 
 const ROUNDS: u64 = 6;
-const WORKERS: usize = 3;
-const PARTITIONS: i32 = 3;
+const WORKERS: usize = 4;
+pub(super) const PARTITIONS: i32 = 4;
 const TOPICS: [&str; 3] = ["in", "out", "money"];
 /// Records that come in between two kills.
 const RECORDS: u64 = 40;
@@ -75,7 +75,7 @@ fn run(ctx: &Context) -> Result<Verdict> {
 /// Makes the command line of a program that transforms; its id and the address come behind it.
 type StockClient = Box<dyn Fn() -> Command>;
 
-/// Both versions of the protocol are spoken, by Java's client and by librdkafka.
+/// Both versions of the protocol are spoken: the older by Java's old client and by librdkafka.
 fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
     let sources = ctx.client_sources("java");
     let old_jars = prepare::maven(ctx, "kafka-clients", &sources.join("pom.xml"))?;
@@ -83,6 +83,7 @@ fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
     let new = Java::with_compiled_classes(ctx)?;
     let python = python::environment(ctx)?.join("bin/python");
     let program = ctx.client_sources("python").join("transform_confluent.py");
+    let franz = go::build(ctx)?.join("transform");
     Ok([
         Box::new(move || new.command("Transform", "WARN")),
         Box::new(move || old.command("Transform", "WARN")),
@@ -92,6 +93,7 @@ fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
             command.env("PYTHONDONTWRITEBYTECODE", "1").arg(&program);
             command
         }),
+        Box::new(move || Command::new(&franz)),
     ])
 }
 
@@ -320,7 +322,7 @@ pub(super) fn send(
 }
 
 /// Whether readers of committed data see as much of a topic as all others.
-fn is_settled(address: SocketAddr, topic: &str) -> Result<bool> {
+pub(super) fn is_settled(address: SocketAddr, topic: &str) -> Result<bool> {
     let mut side = Side::new("Reka", address);
     let mut ends = |isolation_level: i8| {
         let all = (0..PARTITIONS).map(|index| {
@@ -392,11 +394,10 @@ fn read_partition(
             return Ok(());
         }
         // As clients do: from its first offset on a producer's records are aborted, until its marker.
-        let mut aborted = data
-            .aborted_transactions
-            .unwrap_or_default()
-            .into_iter()
-            .peekable();
+        // Apache Kafka tells of them in the order of their markers.
+        let mut aborted = data.aborted_transactions.unwrap_or_default();
+        aborted.sort_by_key(|txn| txn.first_offset);
+        let mut aborted = aborted.into_iter().peekable();
         let mut skipped: BTreeSet<i64> = BTreeSet::new();
         for batch in batches(&records) {
             let batch = batch.map_err(|error| spoilt(error.to_string()))?;

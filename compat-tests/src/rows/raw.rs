@@ -49,7 +49,7 @@ pub(super) fn in_rounds(
     clippy::disallowed_methods,
     reason = "a client's clock: what it writes, and a seed nobody chose"
 )]
-pub(super) fn now() -> Duration {
+pub(crate) fn now() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default()
 }
@@ -80,23 +80,23 @@ impl Random {
 }
 
 /// An answer, where a closed connection is none.
-pub(super) fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
+pub(crate) fn answer<T>(answered: Answer<T>, step: &str) -> Result<T> {
     match answered {
         Answer::Response(answer) => Ok(answer),
         Answer::Closed => Err(Error::refused(step, "the connection was closed")),
     }
 }
 
-pub(super) fn topic_name(name: &'static str) -> TopicName {
+pub(crate) fn topic_name(name: &'static str) -> TopicName {
     TopicName(StrBytes::from_static_str(name))
 }
 
-pub(super) fn group_id(name: &str) -> GroupId {
+pub(crate) fn group_id(name: &str) -> GroupId {
     GroupId(StrBytes::from_string(name.to_owned()))
 }
 
 /// Creates a topic with one replica.
-pub(super) fn create_topic(side: &mut Side, name: &'static str, partitions: i32) -> Result<()> {
+pub(crate) fn create_topic(side: &mut Side, name: &'static str, partitions: i32) -> Result<()> {
     let topic = CreatableTopic::default()
         .with_name(topic_name(name))
         .with_num_partitions(partitions)
@@ -112,7 +112,7 @@ pub(super) fn create_topic(side: &mut Side, name: &'static str, partitions: i32)
 }
 
 /// Waits until the coordinator answers for a group, so until it has read its offsets.
-pub(super) fn wait_for_group(side: &mut Side, name: &str, limit: Duration) -> Result<()> {
+pub(crate) fn wait_for_group(side: &mut Side, name: &str, limit: Duration) -> Result<()> {
     wait::until("wait for the coordinator", limit, || {
         let find = FindCoordinatorRequest::default().with_key(group_id(name).0);
         let found = answer(side.ask(3, &find)?, "find a coordinator")?;

@@ -274,6 +274,7 @@ impl Log {
                 from: restored.from,
                 end,
                 compare_below: Some(checked_from),
+                producers_max: options.config.producer_ids_max,
             };
             let mut producers = restored.state;
             report.unusable_snapshots = restored.unusable;
@@ -714,12 +715,14 @@ pub(super) fn restore_producers(
     segments: &[Arc<Segment>],
     snapshots: &[i64],
     end: i64,
+    producers_max: usize,
 ) -> Result<(ProducerState, u64), ReadError> {
     let mut restored = newest_snapshot(env, dir, segments, snapshots, end)?;
     let replay = Replay {
         from: restored.from,
         end,
         compare_below: None,
+        producers_max,
     };
     let (replayed, _) = replay.run(segments, &mut restored.state)?;
     Ok((restored.state, replayed))
@@ -792,6 +795,8 @@ struct Replay {
     /// Makes the indexes of aborted transactions hold what the markers call for; one that
     /// differed below this offset is told of.
     compare_below: Option<i64>,
+    /// `reka.producer.ids.per.partition.max`
+    producers_max: usize,
 }
 
 impl Replay {
@@ -852,6 +857,7 @@ impl Replay {
             }
             aborted.extend(end_txn.and_then(|end| state.aborted_by(&header, end)));
             state.apply(&header, end_txn);
+            state.keep_at_most(self.producers_max);
         }
         Ok(aborted)
     }

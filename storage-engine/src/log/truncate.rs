@@ -242,7 +242,14 @@ impl Log {
     ) -> Result<ProducerState, LogError> {
         let mut snapshots = snapshots(&self.env, &self.dir)?;
         snapshots.retain(|offset| *offset <= end);
-        let (state, _) = restore_producers(&self.env, &self.dir, segments, &snapshots, end)?;
+        let (state, _) = restore_producers(
+            &self.env,
+            &self.dir,
+            segments,
+            &snapshots,
+            end,
+            self.config.producer_ids_max,
+        )?;
         Ok(state)
     }
 }

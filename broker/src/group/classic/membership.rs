@@ -186,6 +186,15 @@ impl ClassicGroup {
         }
     }
 
+    /// An id that a client was given to join with is none any more, if it has not joined.
+    pub(in crate::group) fn forget_given(&mut self, turn: &mut Turn<'_>, member_id: &Arc<str>) {
+        if self.pending.contains(member_id) {
+            turn.timers.disarm(&self.session(member_id));
+            self.remove(member_id);
+            self.complete_if_all_joined(turn);
+        }
+    }
+
     /// Members that joined have not asked for their assignment in time.
     pub(in crate::group) fn sync_is_due(&mut self, turn: &mut Turn<'_>) {
         if !matches!(self.state, State::CompletingRebalance | State::Stable) {

@@ -17,7 +17,7 @@ use reka_raft::MetadataImage;
 use uuid::Uuid;
 
 use super::assignor::{Partitions, pairs};
-use super::heartbeat::{Change, Who};
+use super::heartbeat::{Change, News, Who};
 use super::{ConsumerGroup, Held, Member, MemberState};
 use crate::group::GroupSettings;
 use crate::group::ask::{
@@ -167,7 +167,11 @@ impl ConsumerGroup {
             let record = self.member_record(&change.id, Some(&change.after.about));
             turn.step.records.push(record);
         }
-        let after = self.advance(turn, image, limits, &change, reads_else, Some(&owned))?;
+        let news = News {
+            describes: reads_else,
+            matches: false,
+        };
+        let after = self.advance(turn, image, limits, &change, news, Some(&owned))?;
         turn.timers.disarm(&self.rejoin(&change.id));
         turn.arm(self.session(&change.id), i64::from(join.session_timeout_ms));
         turn.arm(

@@ -8,15 +8,15 @@ use reka_raft::MetadataImage;
 use uuid::Uuid;
 
 use super::assignor::{Assignor, Candidate, Partitions, Problem};
-use super::pattern::Pattern;
+use super::pattern::Matched;
 use super::reconcile::Step;
 use super::{ConsumerGroup, Member, MemberState, Resolved, STATIC_LEAVE_EPOCH};
-use crate::group::GroupSettings;
 use crate::group::ask::Beat;
 use crate::group::classic::{Event, Turn};
 use crate::group::record::GroupRecord;
 use crate::group::refusal::Refusal;
 use crate::group::timers::Timer;
+use crate::group::{GroupSettings, Settings};
 
 /// Expressions are matched again after a change of the metadata, but not more often than this.
 const PATTERN_PAUSE_MS: i64 = 10_000;
@@ -41,6 +41,15 @@ pub(super) struct Change {
     pub(super) after: Member,
     /// The static member whose place it takes.
     replaces: Option<Arc<str>>,
+}
+
+/// What a member brings.
+#[derive(Clone, Copy)]
+pub(super) struct News {
+    /// It reads something else from now on.
+    pub(super) describes: bool,
+    /// Expressions stand for other topics than before.
+    pub(super) matches: bool,
 }
 
 /// Who reports.
@@ -105,7 +114,9 @@ impl ConsumerGroup {
                 format!("The member's subscription does not fit a record of {bytes_max} bytes."),
             ));
         }
-        let after = self.advance(turn, image, limits, &change, describes, beat.owned.as_ref())?;
+        let matches = self.take_matches(turn, &change, beat.matched.as_ref())?;
+        let news = News { describes, matches };
+        let after = self.advance(turn, image, limits, &change, news, beat.owned.as_ref())?;
         self.arm(turn, limits, &change.id, change.before.as_ref(), &after);
         let is_full = beat.epoch == 0
             || (beat.rebalance_timeout_ms != -1 && beat.topics.is_some() && beat.owned.is_some());
@@ -135,10 +146,10 @@ impl ConsumerGroup {
         image: &MetadataImage,
         limits: &GroupSettings,
         change: &Change,
-        describes: bool,
+        news: News,
         owned: Option<&Partitions>,
     ) -> Result<Member, Refusal> {
-        let matches = self.match_patterns(turn, image, change)?;
+        let News { describes, matches } = news;
         let mut cause = match (&change.before, describes, matches) {
             (None, true, _) | (None, _, true) => Some("new member"),
             (Some(_), true, _) => Some("member changes its subscription"),
@@ -282,7 +293,7 @@ impl ConsumerGroup {
     }
 
     /// Takes over what a member says about itself; true if it reads something else from now on. What
-    /// an expression means that nobody has used yet is for [`Self::match_patterns`] to say.
+    /// an expression means that nobody has used yet is for [`Self::take_matches`] to say.
     fn describe_itself(&self, turn: &mut Turn<'_>, change: &mut Change, beat: &Beat) -> bool {
         let about = &mut change.after.about;
         let before = about.clone();
@@ -320,57 +331,84 @@ impl ConsumerGroup {
         about.subscribed_topic_names != before.subscribed_topic_names || (rephrased && is_known)
     }
 
-    /// Matches expressions that are new or have not been looked at since the topics changed; true
-    /// if one stands for other topics now.
-    fn match_patterns(
-        &mut self,
-        turn: &mut Turn<'_>,
+    /// Expressions that have to be matched for this heartbeat: one nobody has used yet, and all of them when
+    /// topics have changed or much time has passed.
+    pub(in crate::group) fn patterns_wanted(
+        &self,
+        settings: &Settings,
+        now_ms: i64,
         image: &MetadataImage,
-        change: &Change,
-    ) -> Result<bool, Refusal> {
-        let now_ms = turn.now.wall_ms;
-        let version = i64::try_from(image.offset()).unwrap_or(i64::MAX);
-        let wanted = change.after.about.subscribed_topic_regex.as_ref();
-        let mut changed = false;
+        beat: &Beat,
+    ) -> Vec<String> {
+        let known = self.members.get(beat.member_id.as_str());
+        let known = known.and_then(|member| member.about.subscribed_topic_regex.as_ref());
+        let own = beat.pattern.as_ref().or(known);
+        let own = own.filter(|own| !own.is_empty() && !self.patterns.contains_key(*own));
         let due = self.patterns_at_ms.is_none_or(|at_ms| {
             let since_ms = now_ms - at_ms;
             let new_topics = self.patterns_seen != image.offset();
-            since_ms >= turn.settings.pattern_refresh_ms
-                || (new_topics && since_ms >= PATTERN_PAUSE_MS)
+            since_ms >= settings.pattern_refresh_ms || (new_topics && since_ms >= PATTERN_PAUSE_MS)
         });
-        let mut look_at: BTreeSet<&String> = BTreeSet::new();
-        look_at.extend(wanted.filter(|pattern| !self.patterns.contains_key(*pattern)));
-        if due {
-            look_at.extend(self.patterns.keys());
+        let all = self.patterns.keys().filter(|_| due);
+        all.chain(own).cloned().collect()
+    }
+
+    /// Takes over what expressions stand for now; true if one stands for other topics than before.
+    fn take_matches(
+        &mut self,
+        turn: &mut Turn<'_>,
+        change: &Change,
+        matched: Option<&Matched>,
+    ) -> Result<bool, Refusal> {
+        let wanted = change.after.about.subscribed_topic_regex.as_ref();
+        let mut changed = false;
+        if let Some(matched) = matched {
+            changed = self.compare_matches(turn, wanted, matched)?;
+            let all = self
+                .patterns
+                .keys()
+                .all(|known| matched.get(known).is_some());
+            if all {
+                self.patterns_seen = matched.version();
+                self.patterns_at_ms = Some(turn.now.wall_ms);
+            }
         }
-        for pattern in look_at {
-            let compiled = Pattern::new(pattern).map_err(|why| {
-                Refusal::new(
-                    ErrorCode::InvalidRegularExpression,
-                    format!(
+        self.drop_patterns(turn, &change.id, wanted);
+        Ok(changed)
+    }
+
+    fn compare_matches(
+        &self,
+        turn: &mut Turn<'_>,
+        wanted: Option<&String>,
+        matched: &Matched,
+    ) -> Result<bool, Refusal> {
+        let mut changed = false;
+        let looked_at: BTreeSet<&String> = self.patterns.keys().chain(wanted).collect();
+        for pattern in looked_at {
+            let topics = match matched.get(pattern) {
+                None => continue,
+                Some(Ok(topics)) => topics,
+                Some(Err(why)) => {
+                    let said = format!(
                         "SubscribedTopicRegex `{pattern}` is not a valid regular expression: {why}."
-                    ),
-                )
-            })?;
-            let topics = compiled.matches(image);
+                    );
+                    return Err(Refusal::new(ErrorCode::InvalidRegularExpression, said));
+                }
+            };
             let known = self.patterns.get(pattern).map(|known| &known.topics);
-            if known != Some(&topics) {
+            if known != Some(topics) {
                 // A new one that matches nothing changes nothing.
                 changed |= known.is_some() || !topics.is_empty();
                 let resolved = Resolved {
-                    topics,
-                    version,
-                    at_ms: now_ms,
+                    topics: topics.clone(),
+                    version: i64::try_from(matched.version()).unwrap_or(i64::MAX),
+                    at_ms: turn.now.wall_ms,
                 };
                 let record = self.pattern_record(pattern, Some(&resolved));
                 turn.step.records.push(record);
             }
         }
-        if due {
-            self.patterns_seen = image.offset();
-            self.patterns_at_ms = Some(now_ms);
-        }
-        self.drop_patterns(turn, &change.id, wanted);
         Ok(changed)
     }
 

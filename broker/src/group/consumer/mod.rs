@@ -42,6 +42,7 @@ use uuid::Uuid;
 
 pub use self::assignor::{Assignor, Partitions};
 pub use self::heartbeat::Beaten;
+pub use self::pattern::Matched;
 use super::ask::{Commit, ConsumerDescribed, ConsumerDescribedMember, TopicAssignment};
 use super::listing_order;
 use super::record::{GroupRecord, GroupValue};

@@ -1,9 +1,11 @@
 //! Subscriptions by expression: RE2's language, matched against the whole name of each topic.
 //!
 //! The engine takes time linear in the length of the name whatever the expression, and the size of
-//! what an expression compiles to is bounded, so that none of them can hold the coordinator up.
+//! what an expression compiles to is bounded. With many expressions and many topics that still takes
+//! long, so it is done where no other group waits for it: the coordinator says what it needs matched, and
+//! is asked again with the outcome.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use regex::{Regex, RegexBuilder};
 use reka_raft::MetadataImage;
@@ -48,12 +50,43 @@ impl Pattern {
     }
 
     /// Topics it stands for.
-    pub fn matches(&self, image: &MetadataImage) -> BTreeSet<String> {
+    fn matches(&self, image: &MetadataImage) -> BTreeSet<String> {
         let names = image.topics().iter().map(|topic| topic.name());
         names
             .filter(|name| self.0.is_match(name))
             .map(str::to_owned)
             .collect()
+    }
+}
+
+/// What expressions stand for as of one state of the metadata; or why one is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matched {
+    version: u64,
+    topics: HashMap<String, Result<BTreeSet<String>, String>>,
+}
+
+impl Matched {
+    /// Matches them all. Takes long.
+    pub fn of(patterns: Vec<String>, image: &MetadataImage) -> Matched {
+        let topics = patterns.into_iter().map(|pattern| {
+            let topics = Pattern::new(&pattern).map(|compiled| compiled.matches(image));
+            (pattern, topics)
+        });
+        Matched {
+            version: image.offset(),
+            topics: topics.collect(),
+        }
+    }
+
+    /// The state of the metadata.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Topics of an expression; `None` if it was not asked about.
+    pub fn get(&self, pattern: &str) -> Option<&Result<BTreeSet<String>, String>> {
+        self.topics.get(pattern)
     }
 }
 

@@ -553,3 +553,48 @@ fn groups_are_described_with_what_members_offered_only_when_stable() {
         ("Dead", ErrorCode::GroupIdNotFound)
     );
 }
+
+#[test]
+fn ids_that_nobody_joins_with_take_no_more_memory_than_as_many_as_are_kept() {
+    let settings = Arc::new(settings());
+    let mut groups = Groups::new(settings);
+    let now = World::new().now;
+    let mut handle = |group: String, member_id: String| {
+        let join = Join {
+            group,
+            member_id,
+            session_timeout_ms: 1_800_000,
+            fresh_id: Uuid::new_v4(),
+            ..new_member()
+        };
+        let mut step = Step::default();
+        groups.handle(now, Ticket(1), Ask::Join(join), &mut step);
+        groups.apply(&step.records);
+        let told = step.replies.into_iter().find_map(|(_, reply)| match reply {
+            Reply::Join(joined) => Some((joined.error_code, joined.member_id)),
+            _ => None,
+        });
+        (groups.len(), groups.timers().len(), told)
+    };
+    let (_, _, kept) = handle("kept".to_owned(), String::new());
+    let kept = kept.expect("an id").1;
+    // Joined with, it is no longer one of them.
+    let (_, _, joined) = handle("kept".to_owned(), kept);
+    assert_eq!(joined, None, "it waits for the initial delay");
+    let mut oldest = None;
+    let mut most = (0, 0);
+    let allocated = allocation_counter::measure(|| {
+        for number in 0..100_000 {
+            let (groups, timers, told) = handle(format!("flood-{number}"), String::new());
+            most = (most.0.max(groups), most.1.max(timers));
+            oldest = oldest.take().or(told);
+        }
+    });
+    assert!(most.0 <= 20_002 && most.1 <= 20_004, "{most:?}");
+    let bytes = allocated.bytes_current;
+    assert!(bytes < 40 << 20, "{bytes} bytes");
+    let (code, oldest) = oldest.expect("an id");
+    assert_eq!(code, ErrorCode::MemberIdRequired);
+    let (_, _, told) = handle("flood-0".to_owned(), oldest);
+    assert_eq!(told.expect("an answer").0, ErrorCode::UnknownMemberId);
+}

@@ -7,7 +7,7 @@ use reka_raft::record::{LeaderRecoveryState, Partition, Record, RemoveTopic, Top
 
 use super::*;
 use crate::group::ask::Beat;
-use crate::group::consumer::{Beaten, Partitions, held_pairs};
+use crate::group::consumer::{Beaten, Matched, Partitions, held_pairs};
 use crate::group::refusal::Refusal;
 
 pub(super) fn topic_id(name: &str) -> Uuid {
@@ -59,8 +59,20 @@ impl World {
         self.groups.see(self.image.clone());
     }
 
-    pub(super) fn beat(&mut self, beat: Beat) -> Result<Beaten, Refusal> {
-        let ticket = self.ask(Ask::Beat(Box::new(beat)));
+    /// With expressions matched, where that is asked for.
+    pub(super) fn beat(&mut self, mut beat: Beat) -> Result<Beaten, Refusal> {
+        let ticket = self.ask(Ask::Beat(Box::new(beat.clone())));
+        let wanted = match self.answer(ticket) {
+            Some(Reply::NeedsPatterns(patterns)) => Some(patterns.clone()),
+            _ => None,
+        };
+        let ticket = match wanted {
+            None => ticket,
+            Some(patterns) => {
+                beat.matched = Some(Matched::of(patterns, &self.image));
+                self.ask(Ask::Beat(Box::new(beat)))
+            }
+        };
         match self.answer(ticket) {
             Some(Reply::Beat(beaten)) => beaten.clone(),
             other => panic!("expected the answer to a heartbeat, found {other:?}"),
@@ -486,6 +498,54 @@ fn a_subscription_by_expression_follows_the_topics_that_match() {
         client.take(&world.beat(beat(&client, "")).expect("in"));
     }
     assert_eq!(world.has("a"), "payments/0");
+}
+
+#[test]
+fn expressions_are_matched_by_whoever_asks_and_nothing_is_done_until_then() {
+    let mut world = World::new();
+    world.topics(&[("orders-eu", 1)]);
+    let mut client = Client::new("a", &[]);
+    let beat = |client: &Client| Beat {
+        pattern: Some("orders-.*".to_owned()),
+        ..client.next_beat()
+    };
+    let wanted = |world: &mut World, beat: Beat| {
+        let ticket = world.ask(Ask::Beat(Box::new(beat)));
+        match world.answer(ticket) {
+            Some(Reply::NeedsPatterns(patterns)) => patterns.clone(),
+            Some(Reply::Beat(_)) => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(wanted(&mut world, beat(&client)), ["orders-.*"]);
+    assert_eq!(world.log.len(), 0);
+    // Matched in vain: the topics are there with a later heartbeat, which asks again.
+    let nothing = Beat {
+        matched: Some(Matched::default()),
+        ..beat(&client)
+    };
+    client.take(&world.beat(nothing).expect("in"));
+    assert_eq!(world.has("a"), "");
+    let silent = Beat {
+        pattern: None,
+        ..beat(&client)
+    };
+    assert_eq!(wanted(&mut world, silent.clone()), ["orders-.*"]);
+    client.take(&world.beat(silent).expect("in"));
+    assert_eq!(world.has("a"), "orders-eu/0");
+    // From then on once in a while: when topics came, and not before some time has passed.
+    world.topics(&[("orders-us", 1)]);
+    assert!(wanted(&mut world, client.next_beat()).is_empty());
+    world.pass(10_000);
+    assert_eq!(wanted(&mut world, client.next_beat()), ["orders-.*"]);
+    client.take(&world.beat(client.next_beat()).expect("in"));
+    assert!(wanted(&mut world, client.next_beat()).is_empty());
+    // One who leaves reads nothing any more.
+    let leaves = Beat {
+        epoch: -1,
+        ..beat(&client)
+    };
+    assert!(wanted(&mut world, leaves).is_empty());
 }
 
 #[test]

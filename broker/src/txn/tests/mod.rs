@@ -20,6 +20,7 @@ fn settings() -> Settings {
     Settings {
         timeout_max_ms: 900_000,
         id_expiration_ms: 1_000_000,
+        ids_max: 16,
         abort_interval: Duration::from_secs(10),
         expire_interval: Duration::from_secs(3600),
         commit_timeout: Duration::from_secs(30),

@@ -2,6 +2,9 @@
 //! steps. Whatever happens: what a producer was told is committed is there once and whole, what was
 //! not is not there at all, and nothing stays open for ever.
 //!
+//! All versions of the protocol have worlds of their own ([`Rules`]). What older ones cannot stand is kept
+//! from them, and that it is for a reason is a test, too.
+//!
 //! The coordinator is the machine over a log of encoded records; partitions are the storage engine's
 //! producer state behind the guards; producers are written down here, as patient as clients are.
 //! A failing case prints its steps; `PROPTEST_CASES` sets how many worlds there are.
@@ -9,6 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use reka_protocol::ErrorCode;
 use reka_records::control::TransactionResult;
 use reka_records::{Attributes, BatchHeader, MAGIC};
@@ -48,9 +53,52 @@ struct Partition {
     entries: Vec<Entry>,
 }
 
+/// What the cluster and its producers have agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rules {
+    /// `transaction.version` 2: each end takes its epoch out of use, leaders add their partitions.
+    Bumped,
+    /// Producers add partitions, leaders ask whether they are in the transaction (KIP-890, part 1).
+    Verified,
+    /// Producers add partitions, and are believed: `transaction.partition.verification.enable` is off.
+    Believed,
+    /// The same, with producers whose batches may be under way when they abort.
+    BelievedTooMuch,
+}
+
+impl Rules {
+    /// Of `transaction.version`, in force and of the clients.
+    fn level(self) -> i16 {
+        match self {
+            Rules::Bumped => 2,
+            Rules::Verified => 1,
+            Rules::Believed | Rules::BelievedTooMuch => 0,
+        }
+    }
+
+    fn client_version(self) -> i16 {
+        match self {
+            Rules::Bumped => 2,
+            _ => 0,
+        }
+    }
+
+    /// An older client ends nothing of which the coordinator was not told.
+    fn has_begun(self, client: &Client) -> bool {
+        self == Rules::Bumped || !client.added.is_empty()
+    }
+
+    /// A transaction may be aborted while batches of it are under way. Its producer then asks for its next
+    /// epoch, as clients do.
+    fn may_abort_amidst(self) -> bool {
+        matches!(self, Rules::Verified | Rules::BelievedTooMuch)
+    }
+}
+
 /// What is under way. It may arrive any number of times.
 #[derive(Clone, Copy, Debug)]
 enum Message {
+    Add(usize, Tag, Producer, usize),
     Batch(Batch),
     /// The coordinator's answer about a batch, on its way to the partition.
     Admitted(Batch, Option<Guard>, ErrorCode),
@@ -74,7 +122,7 @@ struct Batch {
 enum Doing {
     Beginning { attempt: u32 },
     Idle,
-    Sending(BTreeSet<u32>),
+    Sending,
     Ending(bool),
     Gone,
 }
@@ -84,11 +132,14 @@ struct Client {
     producer: Option<Producer>,
     tag: Tag,
     sequences: [i32; PARTITIONS],
+    /// Partitions the coordinator was told of.
+    added: BTreeSet<usize>,
     /// Batches of the transaction that are not acknowledged.
     unacked: BTreeMap<u32, Batch>,
 }
 
 struct World {
+    rules: Rules,
     desk: Desk,
     log: Vec<KeyValue>,
     partitions: [Partition; PARTITIONS],
@@ -124,16 +175,18 @@ fn header(batch: &Batch, offset: i64) -> BatchHeader {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(rules: Rules) -> World {
         let client = || Client {
             doing: Doing::Gone,
             producer: None,
             tag: 0,
             sequences: [0; PARTITIONS],
+            added: BTreeSet::new(),
             unacked: BTreeMap::new(),
         };
         World {
-            desk: Desk::new(),
+            rules,
+            desk: Desk::at_level(rules.level()),
             log: Vec::new(),
             partitions: Default::default(),
             network: Vec::new(),
@@ -149,7 +202,8 @@ impl World {
     }
 
     fn write(&mut self, record: TxnRecord) {
-        self.log.push(record.encode(2).expect("a record"));
+        self.log
+            .push(record.encode(self.rules.level()).expect("a record"));
         let begins_to_end = record.txn.as_ref().is_some_and(|txn| txn.state.is_ending());
         self.desk.apply(record);
         if begins_to_end {
@@ -159,10 +213,10 @@ impl World {
 
     fn ask(&mut self, ask: &Ask) -> Reply {
         let now_ms = self.desk.now_ms;
-        let decision = self
-            .desk
-            .transactions
-            .decide(&super::settings(), 2, now_ms, ask);
+        let decision =
+            self.desk
+                .transactions
+                .decide(&super::settings(), self.rules.level(), now_ms, ask);
         if let Some(record) = decision.record {
             self.write(record);
         }
@@ -219,6 +273,9 @@ impl World {
         for partition in &mut self.partitions {
             partition.verifying = Verifying::default();
         }
+        // With the guards went those who waited for their answers.
+        self.network
+            .retain(|message| !matches!(message, Message::Admitted(..)));
         let ending = self
             .desk
             .transactions
@@ -249,10 +306,16 @@ impl World {
                 self.next_tag += 1;
                 client.tag = self.next_tag;
                 client.unacked.clear();
-                client.doing = Doing::Sending(BTreeSet::new());
+                client.added.clear();
+                client.doing = Doing::Sending;
                 self.send_batch(who, usize::from(choice));
             }
-            Doing::Sending(_) if choice.is_multiple_of(3) && client.unacked.is_empty() => {
+            Doing::Sending
+                if choice.is_multiple_of(3)
+                    && self.rules.has_begun(client)
+                    && (client.unacked.is_empty()
+                        || (self.rules.may_abort_amidst() && choice.is_multiple_of(4))) =>
+            {
                 let commit = !choice.is_multiple_of(4);
                 if commit {
                     self.commit_asked.insert(client.tag);
@@ -260,7 +323,7 @@ impl World {
                 client.doing = Doing::Ending(commit);
                 self.send_end(who, commit);
             }
-            Doing::Sending(_) => match client.unacked.values().next().copied() {
+            Doing::Sending => match client.unacked.values().next().copied() {
                 Some(batch) if choice.is_multiple_of(2) => self.network.push(Message::Batch(batch)),
                 _ => self.send_batch(who, usize::from(choice)),
             },
@@ -282,6 +345,10 @@ impl World {
             return;
         };
         let partition = choice % PARTITIONS;
+        if self.rules != Rules::Bumped && !client.added.contains(&partition) {
+            let add = Message::Add(who, client.tag, producer, partition);
+            return self.network.push(add);
+        }
         self.next_number += 1;
         let batch = Batch {
             client: who,
@@ -307,6 +374,7 @@ impl World {
             false => self.network[at],
         };
         match message {
+            Message::Add(who, tag, said, partition) => self.add(who, tag, said, partition),
             Message::Batch(batch) => self.batch(batch),
             Message::Admitted(batch, guard, code) => self.admitted(batch, guard, code),
             Message::End(who, tag, said, commit) => self.end(who, tag, said, commit),
@@ -315,7 +383,43 @@ impl World {
         }
     }
 
+    /// Where an epoch has many transactions, a question that a producer no longer waits for would be taken
+    /// for one about its next. Its connection keeps them in order; only those of others come late.
+    fn is_out_of_order(&self, who: usize, tag: Tag, said: Producer, doing: &Doing) -> bool {
+        let client = &self.clients[who];
+        self.rules != Rules::Bumped
+            && client.producer == Some(said)
+            && (client.tag != tag || client.doing != *doing)
+    }
+
+    fn add(&mut self, who: usize, tag: Tag, said: Producer, partition: usize) {
+        if self.is_out_of_order(who, tag, said, &Doing::Sending) {
+            return;
+        }
+        let add = Add {
+            id: ID.to_owned(),
+            producer: said,
+            partitions: vec![("t".into(), partition as i32)],
+            client_version: 0,
+        };
+        let Reply::Code(code) = self.ask(&Ask::Add(add)) else {
+            panic!("no code");
+        };
+        let client = &mut self.clients[who];
+        if client.producer != Some(said) || client.tag != tag {
+            return;
+        }
+        match code {
+            ErrorCode::None => drop(client.added.insert(partition)),
+            ErrorCode::ConcurrentTransactions => {}
+            _ => client.doing = Doing::Gone,
+        }
+    }
+
     fn batch(&mut self, batch: Batch) {
+        if matches!(self.rules, Rules::Believed | Rules::BelievedTooMuch) {
+            return self.admitted(batch, None, ErrorCode::None);
+        }
         let partition = &self.partitions[batch.partition];
         let Producer { id, epoch } = batch.producer;
         match partition
@@ -329,10 +433,17 @@ impl World {
                     id: ID.to_owned(),
                     producer: batch.producer,
                     partitions: vec![("t".into(), batch.partition as i32)],
-                    client_version: 2,
+                    client_version: self.rules.client_version(),
                 };
-                let Reply::Code(code) = self.ask(&Ask::Add(add)) else {
-                    panic!("no code");
+                let code = match self.rules {
+                    Rules::Bumped => match self.ask(&Ask::Add(add)) {
+                        Reply::Code(code) => code,
+                        other => panic!("{other:?}"),
+                    },
+                    _ => match self.ask(&Ask::Verify(add)) {
+                        Reply::Verified(codes) => codes[0],
+                        other => panic!("{other:?}"),
+                    },
                 };
                 self.network.push(Message::Admitted(batch, guard, code));
             }
@@ -345,9 +456,11 @@ impl World {
         }
         let partition = &mut self.partitions[batch.partition];
         let header = header(&batch, partition.entries.len() as i64);
-        if let Err(refused) = partition
-            .verifying
-            .check(&partition.producers, &header, guard)
+        let is_believed = matches!(self.rules, Rules::Believed | Rules::BelievedTooMuch);
+        if !is_believed
+            && let Err(refused) = partition
+                .verifying
+                .check(&partition.producers, &header, guard)
         {
             return self.refused(batch, refused.error_code);
         }
@@ -388,12 +501,16 @@ impl World {
     }
 
     fn end(&mut self, who: usize, tag: Tag, said: Producer, commit: bool) {
+        if self.is_out_of_order(who, tag, said, &Doing::Ending(commit)) {
+            return;
+        }
+        let client_version = self.rules.client_version();
         let ask = |fresh| {
             Ask::End(End {
                 id: ID.to_owned(),
                 producer: said,
                 commit,
-                client_version: 2,
+                client_version,
                 fresh,
             })
         };
@@ -406,9 +523,16 @@ impl World {
                     self.commit_told.insert(tag);
                 }
                 if waits {
-                    client.producer = Some(next);
-                    client.sequences = [0; PARTITIONS];
                     client.doing = Doing::Idle;
+                    if self.rules == Rules::Bumped {
+                        client.producer = Some(next);
+                        client.sequences = [0; PARTITIONS];
+                    } else if !client.unacked.is_empty() {
+                        // What is under way still must not be of the next transaction.
+                        self.attempts += 1;
+                        let attempt = self.attempts;
+                        client.doing = Doing::Beginning { attempt };
+                    }
                 }
             }
             Err(ErrorCode::ConcurrentTransactions) => {}
@@ -447,6 +571,10 @@ impl World {
     }
 
     fn marker(&mut self, index: usize, marker: Marker) {
+        if self.rules != Rules::Bumped && !self.is_awaited(index, marker) {
+            // It would be taken for the end of the next transaction in the epoch.
+            return;
+        }
         let partition = &mut self.partitions[index];
         let offset = partition.entries.len() as i64;
         let mut header = BatchHeader {
@@ -480,22 +608,24 @@ impl World {
             });
         }
         // Refused or not, it is the answer to the end under way only if it is its marker.
-        let ending = self
-            .desk
-            .transactions
-            .get(ID)
-            .filter(|txn| txn.state.is_ending());
-        if ending.is_some_and(|txn| txn.marker(1) == marker) {
+        if self.is_awaited(index, marker) {
             self.untold.remove(&index);
             self.complete();
         }
+    }
+
+    fn is_awaited(&self, index: usize, marker: Marker) -> bool {
+        let txn = self.desk.transactions.get(ID);
+        let ending = txn.filter(|txn| txn.state.is_ending());
+        self.untold.contains(&index) && ending.is_some_and(|txn| txn.marker(1) == marker)
     }
 
     /// Everything comes to rest: what is open is aborted by its age, and every end is told.
     fn rest(&mut self) {
         self.network.clear();
         self.desk.now_ms += 1_000_000;
-        let overdue = self.desk.transactions.overdue(2, self.desk.now_ms);
+        let level = self.rules.level();
+        let overdue = self.desk.transactions.overdue(level, self.desk.now_ms);
         overdue.into_iter().for_each(|record| self.write(record));
         for _ in 0..4 {
             self.tell();
@@ -531,42 +661,43 @@ impl World {
         visible
     }
 
-    fn judge(&self) {
+    /// What is wrong, if anything is.
+    fn verdict(&self) -> Result<(), String> {
+        let right = |is_right: bool, finding: String| is_right.then_some(()).ok_or(finding);
         let state = self.desk.transactions.get(ID).map(|txn| txn.state);
-        assert!(state.is_none_or(State::is_idle), "left in {state:?}");
+        right(
+            state.is_none_or(State::is_idle),
+            format!("left in {state:?}"),
+        )?;
         for partition in &self.partitions {
-            assert_eq!(
-                partition.producers.first_open(),
-                None,
-                "a transaction hangs"
-            );
+            let open = partition.producers.first_open();
+            right(open.is_none(), "a transaction hangs".to_owned())?;
         }
         let visible = self.visible();
         for (tag, numbers) in &visible {
             let once: BTreeSet<u32> = numbers.iter().copied().collect();
-            assert_eq!(
-                once.len(),
-                numbers.len(),
-                "transaction {tag} is there twice"
-            );
-            assert!(
+            right(
+                once.len() == numbers.len(),
+                format!("transaction {tag} is there twice"),
+            )?;
+            right(
                 self.commit_asked.contains(tag),
-                "nobody committed transaction {tag}"
-            );
+                format!("nobody committed transaction {tag}"),
+            )?;
             // Whole: a commit is only asked for when every batch is acknowledged.
-            assert_eq!(
-                Some(&once),
-                self.acked.get(tag),
-                "transaction {tag} is torn"
-            );
+            right(
+                Some(&once) == self.acked.get(tag),
+                format!("transaction {tag} is torn"),
+            )?;
         }
         for tag in &self.commit_told {
             let acked = self.acked.get(tag).cloned().unwrap_or_default();
-            assert!(
+            right(
                 acked.is_empty() || visible.contains_key(tag),
-                "transaction {tag} is lost"
-            );
+                format!("transaction {tag} is lost"),
+            )?;
         }
+        Ok(())
     }
 }
 
@@ -597,7 +728,8 @@ fn happen(world: &mut World, event: Event) {
         Event::Crash => world.crash(),
         Event::Overdue => {
             world.desk.now_ms += 60_001;
-            let overdue = world.desk.transactions.overdue(2, world.desk.now_ms);
+            let level = world.rules.level();
+            let overdue = world.desk.transactions.overdue(level, world.desk.now_ms);
             overdue.into_iter().for_each(|record| world.write(record));
         }
         Event::TellAgain => world.tell(),
@@ -614,35 +746,71 @@ fn worlds() -> ProptestConfig {
     }
 }
 
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    proptest::collection::vec(event(), 1..160)
+}
+
+fn run(rules: Rules, events: &[Event]) -> Result<(), String> {
+    let mut world = World::new(rules);
+    for event in events {
+        happen(&mut world, *event);
+    }
+    world.rest();
+    world.verdict()
+}
+
 proptest! {
     #![proptest_config(worlds())]
 
     #[test]
-    fn what_is_committed_is_there_once_and_whole(events in proptest::collection::vec(event(), 1..160)) {
-        let mut world = World::new();
-        for event in events {
-            happen(&mut world, event);
-        }
-        world.rest();
-        world.judge();
+    fn what_is_committed_is_there_once_and_whole(events in events()) {
+        prop_assert_eq!(run(Rules::Bumped, &events), Ok(()));
+    }
+
+    #[test]
+    fn so_it_is_where_leaders_verify_and_transactions_share_an_epoch(events in events()) {
+        prop_assert_eq!(run(Rules::Verified, &events), Ok(()));
+    }
+
+    #[test]
+    fn so_it_is_without_verification_while_nothing_is_under_way_at_an_abort(events in events()) {
+        prop_assert_eq!(run(Rules::Believed, &events), Ok(()));
     }
 }
 
-/// The world does work: without trouble transactions are committed and seen.
+/// What verification is for: without it a batch that comes after the abort of its transaction begins one
+/// that nobody ends. Worlds do find it.
+#[test]
+fn without_verification_a_batch_that_comes_late_is_found_to_hang() {
+    let mut runner = TestRunner::deterministic();
+    let found = (0..20_000).find_map(|_| {
+        let events = events().new_tree(&mut runner).expect("events").current();
+        run(Rules::BelievedTooMuch, &events).err()
+    });
+    let finding = found.expect("a world where it goes wrong");
+    assert!(
+        finding.contains("hangs") || finding.contains("nobody committed"),
+        "{finding}"
+    );
+}
+
+/// The worlds do work: without trouble transactions are committed and seen.
 #[test]
 fn a_world_without_trouble_commits() {
-    let mut world = World::new();
-    let mut committed = 0;
-    for round in 0..400_u32 {
-        world.step(0, (round % 251) as u8);
-        while !world.network.is_empty() {
-            world.deliver(0, true);
+    for rules in [Rules::Bumped, Rules::Verified, Rules::Believed] {
+        let mut world = World::new(rules);
+        let mut committed = 0;
+        for round in 0..800_u32 {
+            world.step(0, (round.wrapping_mul(0x9E37_79B1) >> 24) as u8);
+            while !world.network.is_empty() {
+                world.deliver(0, true);
+            }
+            committed = world.commit_told.len();
         }
-        committed = world.commit_told.len();
+        world.rest();
+        assert_eq!(world.verdict(), Ok(()), "{rules:?}");
+        assert!(committed > 20, "{rules:?}: {committed} transactions");
+        let seen: usize = world.visible().values().map(Vec::len).sum();
+        assert!(seen > 100, "{rules:?}: {seen} records");
     }
-    world.rest();
-    world.judge();
-    assert!(committed > 20, "{committed} transactions");
-    let seen: usize = world.visible().values().map(Vec::len).sum();
-    assert!(seen > committed, "{seen} records");
 }

@@ -292,8 +292,8 @@ func main() {
 		feed := func(records []plan.Record) error { return produce(topic, "none", records) }
 		make := newMember(topic, group, groups[protocol]...)
 		checks.Run(protocol+" group", func() error { return plan.TwoMembers(make, feed) })
-		checks.Run(protocol+" group resumes", func() error { return plan.Resumes(make, feed) })
-		checks.Run("describe "+protocol+" group", func() error {
+		checks.RunAfter(protocol+" group", protocol+" group resumes", func() error { return plan.Resumes(make, feed) })
+		checks.RunAfter(protocol+" group resumes", "describe "+protocol+" group", func() error {
 			ctx, cancel := limit()
 			defer cancel()
 			all, err := admin.ListGroups(ctx)

@@ -113,7 +113,7 @@ func newMember(topic, name string) (plan.Consumer, error) {
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Group.Heartbeat.Interval = 300 * time.Millisecond
-	config.Consumer.Group.Session.Timeout = 10 * time.Second
+	config.Consumer.Group.Session.Timeout = 60 * time.Second
 	group, err := sarama.NewConsumerGroup(addresses, name, config)
 	if err != nil {
 		return nil, err
@@ -228,8 +228,8 @@ func main() {
 		checks.Run("consume "+codec, func() error { return consume(codec) })
 	}
 	checks.Run("classic group", func() error { return plan.TwoMembers(make, feed) })
-	checks.Run("classic group resumes", func() error { return plan.Resumes(make, feed) })
-	checks.Run("describe classic group", func() error {
+	checks.RunAfter("classic group", "classic group resumes", func() error { return plan.Resumes(make, feed) })
+	checks.RunAfter("classic group resumes", "describe classic group", func() error {
 		all, err := admin.ListConsumerGroups()
 		if err != nil {
 			return err

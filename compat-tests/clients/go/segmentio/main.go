@@ -109,8 +109,8 @@ func newMember(topic, name string) (plan.Consumer, error) {
 		Brokers:           []string{address},
 		Topics:            []string{topic},
 		HeartbeatInterval: 300 * time.Millisecond,
-		SessionTimeout:    10 * time.Second,
-		RebalanceTimeout:  10 * time.Second,
+		SessionTimeout:    60 * time.Second,
+		RebalanceTimeout:  60 * time.Second,
 		JoinGroupBackoff:  300 * time.Millisecond,
 		StartOffset:       kafka.FirstOffset,
 		Logger:            say,
@@ -306,7 +306,7 @@ func main() {
 		checks.Run("consume "+codec, func() error { return consume(codec) })
 	}
 	checks.Run("classic group", func() error { return plan.TwoMembers(make, feed) })
-	checks.Run("classic group resumes", func() error { return plan.Resumes(make, feed) })
+	checks.RunAfter("classic group", "classic group resumes", func() error { return plan.Resumes(make, feed) })
 	run("describe classic group", func(ctx context.Context) error { return describeGroup(ctx, classic, group) })
 	run("describe topics", func(ctx context.Context) error {
 		found, err := topics(ctx, classic)

@@ -1,0 +1,290 @@
+//! Flink jobs that read, put into windows and write exactly once, killed at random moments and restored
+//! from their newest checkpoints: every window of every key is told exactly once, with every record in it.
+//!
+//! Two jobs, one for each way of Flink's sink to name its transactions, run in one JVM (a MiniCluster each).
+//! It is killed and started again in every other round; in those between them the broker is, where it is
+//! ours. The same against Apache Kafka, which goes first, says that the judgement is right.
+//! `REKA_KILL_ROUNDS` sets how many rounds, `REKA_KILL_SEED` repeats their moments.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::kill_transactions::{BROKER, PARTITIONS, committed, create_topics, is_settled, send};
+use super::raw::{Random, in_rounds};
+use crate::clients::prepare;
+use crate::context::Context;
+use crate::control::java::Java;
+use crate::control::kafka::Kafka;
+use crate::differential::Side;
+use crate::error::{Error, Result};
+use crate::ports;
+use crate::process::Process;
+use crate::reka::Reka;
+use crate::rows::{Row, Tier, Verdict};
+use crate::wait;
+
+pub(super) const ROW: Row = Row {
+    name: "flink",
+    tiers: &[Tier::Ci],
+    about: "Flink's exactly-once sink, both namings of transactions, under kill -9 of JVM and broker",
+    run,
+};
+
+const ROUNDS: u64 = 2;
+/// The output topics: the names of the strategies.
+const OUTPUTS: [&str; 2] = ["incrementing", "pooling"];
+const KEYS: u64 = 6;
+/// The length of a window, in milliseconds; a record is of the millisecond of its number.
+const WINDOW: u64 = 60;
+/// Records that come in between two kills.
+const RECORDS: u64 = 1800;
+/// A kill comes so many milliseconds into what the jobs are given to do: before, in or after a checkpoint.
+const MOMENT_MS: std::ops::Range<u64> = 50..700;
+const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(300);
+const TICK_EVERY: Duration = Duration::from_secs(1);
+const KILL_TIME_MAX: Duration = Duration::from_secs(60);
+
+fn run(ctx: &Context) -> Result<Verdict> {
+    in_rounds(ROUNDS, |rounds, seed| {
+        let jars = prepare::maven(ctx, "flink", &ctx.client_sources("flink").join("pom.xml"))?;
+        let flink = Java::with_classes_of(ctx, &jars, &ctx.client_sources("flink").join("src"))?;
+        let server = Reka::build(ctx)?;
+        // Flink writes records with the times of its windows, which begin in 1970 here.
+        let settings = [BROKER, &["log.retention.ms=-1"]].concat();
+        let home = ctx.work().join("kafka");
+        let kafka = Kafka::start(&Java::kafka(ctx)?, &home, &settings)?;
+        let mut world = World::new(&flink, &home, kafka.address(), seed);
+        let on_kafka = world.restore_again_and_again(rounds, None)?;
+        drop(world);
+        kafka.stop()?;
+
+        let home = ctx.work().join("reka");
+        let [port] = ports::free().map_err(Error::io("find a free port"))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let start = || Reka::start_at(address, &server, &home, &[], &settings);
+        let mut reka = Some(start()?);
+        let mut world = World::new(&flink, &home, address, seed);
+        let on_reka = world.restore_again_and_again(
+            rounds,
+            Some(&mut || {
+                if let Some(reka) = reka.take() {
+                    reka.kill()?;
+                }
+                reka = Some(start()?);
+                Ok(())
+            }),
+        )?;
+        drop(world);
+        if let Some(reka) = reka {
+            reka.stop()?;
+        }
+        Ok(format!("{on_reka}; on Apache Kafka {on_kafka}"))
+    })
+}
+
+/// The jobs, what they were given, and the broker they run against.
+struct World<'a> {
+    flink: &'a Java,
+    home: &'a Path,
+    address: SocketAddr,
+    jobs: Option<Process>,
+    lives: usize,
+    records: u64,
+    random: Random,
+}
+
+impl<'a> World<'a> {
+    fn new(flink: &'a Java, home: &'a Path, address: SocketAddr, seed: u64) -> World<'a> {
+        World {
+            flink,
+            home,
+            address,
+            jobs: None,
+            lives: 0,
+            records: 0,
+            random: Random::new(seed),
+        }
+    }
+
+    fn restore_again_and_again(
+        &mut self,
+        rounds: u64,
+        mut restart_broker: Option<&mut dyn FnMut() -> Result<()>>,
+    ) -> Result<String> {
+        let topics = ["in", OUTPUTS[0], OUTPUTS[1]];
+        create_topics(self.address, &topics)?;
+        // Apache Kafka answers before its partitions have leaders.
+        wait::until("wait for leaders", CATCH_UP_TIME_MAX, || {
+            let led = |topic: &&str| committed(self.address, topic).is_ok();
+            Ok(topics.iter().all(led).then_some(()))
+        })?;
+        self.start_jobs()?;
+        self.feed(RECORDS)?;
+        let mut over = self.catch_up()?;
+        let (mut jvms, mut left_open, mut brokers) = (0, 0, 0);
+        for round in 0..rounds {
+            // The moment of the kill is what is tried out here, not something that is waited for.
+            let moment = Duration::from_millis(self.random.within(MOMENT_MS));
+            match &mut restart_broker {
+                Some(restart) if round % 2 == 1 => {
+                    self.feed(RECORDS)?;
+                    std::thread::sleep(moment / 4);
+                    restart()?;
+                    brokers += 1;
+                }
+                _ => {
+                    let (address, records, jobs) =
+                        (self.address, &mut self.records, &mut self.jobs);
+                    std::thread::scope(|scope| {
+                        let feeding = scope.spawn(|| feed(address, records, RECORDS));
+                        std::thread::sleep(moment);
+                        let killed = jobs.take().map(|jobs| jobs.kill(KILL_TIME_MAX));
+                        let panicked = |_| Error::refused("feed", "its thread panicked");
+                        feeding.join().map_err(panicked)??;
+                        killed.transpose()
+                    })?;
+                    jvms += 1;
+                    for topic in OUTPUTS {
+                        left_open += usize::from(!is_settled(self.address, topic)?);
+                    }
+                    self.start_jobs()?;
+                    // Only the restored jobs can tell of these.
+                    self.feed(2 * WINDOW)?;
+                }
+            }
+            over = self.catch_up()?;
+        }
+        let maybe = windows(self.records);
+        for topic in OUTPUTS {
+            judge(topic, &committed(self.address, topic)?, &over, &maybe)?;
+        }
+        Ok(format!(
+            "{} records twice, {jvms} kills of the JVM that left {left_open} outputs with open \
+             transactions, {brokers} of the broker",
+            self.records
+        ))
+    }
+
+    fn start_jobs(&mut self) -> Result<()> {
+        let mut command = self.flink.command("Windows", "WARN");
+        command
+            .arg(self.home.join("checkpoints"))
+            .args([WINDOW.to_string(), self.address.to_string()]);
+        let log = self.home.join(format!("flink-{}.log", self.lives));
+        self.lives += 1;
+        self.jobs = Some(Process::start("run Flink", &mut command, &log, &log)?);
+        Ok(())
+    }
+
+    fn feed(&mut self, count: u64) -> Result<()> {
+        feed(self.address, &mut self.records, count)
+    }
+
+    /// Waits until every window that is over is told: which these are. A partition's time is that of its last
+    /// record; no checkpoint remembers it, so that a restored job needs another record to know that a
+    /// window is over.
+    fn catch_up(&mut self) -> Result<BTreeSet<String>> {
+        let over = windows(self.records - KEYS);
+        let mut ticked = Instant::now();
+        wait::until("wait for every window", CATCH_UP_TIME_MAX, || {
+            if ticked.elapsed() > TICK_EVERY {
+                self.feed(KEYS)?;
+                ticked = Instant::now();
+            }
+            if let Some(jobs) = &mut self.jobs {
+                jobs.expect_running()?;
+            }
+            for topic in OUTPUTS {
+                if committed(self.address, topic)?.len() < over.len() {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })?;
+        Ok(over)
+    }
+}
+
+/// More records, each key in one partition.
+fn feed(address: SocketAddr, records: &mut u64, count: u64) -> Result<()> {
+    let mut side = Side::new("the broker", address);
+    for _ in 0..count {
+        let key = *records % KEYS;
+        let partition = (key % PARTITIONS as u64) as i32;
+        let value = format!("k{key},{records}");
+        send(&mut side, "in", partition, None, &value)?;
+        *records += 1;
+    }
+    Ok(())
+}
+
+/// What is to be told of all windows so many records are enough for.
+fn windows(records: u64) -> BTreeSet<String> {
+    let of = |start: u64, key: u64| {
+        let numbers = (start..start + WINDOW).filter(|number| number % KEYS == key);
+        let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+        format!("k{key}@{start}: {}", numbers.join(" "))
+    };
+    let starts = (0..records / WINDOW).map(|window| window * WINDOW);
+    starts
+        .flat_map(|start| (0..KEYS).map(move |key| of(start, key)))
+        .collect()
+}
+
+/// Every window that is over was told, once; one that may be over was told once or not at all.
+fn judge(
+    topic: &str,
+    told: &[String],
+    over: &BTreeSet<String>,
+    maybe: &BTreeSet<String>,
+) -> Result<()> {
+    let refused = |finding: String| {
+        let step = format!("look for every window once in {topic}");
+        Err(Error::refused(step, finding))
+    };
+    let mut once = BTreeSet::new();
+    for window in told {
+        if !maybe.contains(window) {
+            return refused(format!("{window:?} is no window"));
+        }
+        if !once.insert(window.clone()) {
+            return refused(format!("{window:?} more than once"));
+        }
+    }
+    match over.difference(&once).next() {
+        None => Ok(()),
+        Some(missing) => refused(format!("{missing:?} is missing")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(change: impl FnOnce(&mut Vec<String>)) -> Result<()> {
+        let (over, maybe) = (windows(200), windows(300));
+        let mut told: Vec<String> = over.iter().cloned().collect();
+        change(&mut told);
+        judge("t", &told, &over, &maybe)
+    }
+
+    fn finding(change: impl FnOnce(&mut Vec<String>)) -> String {
+        judged(change).expect_err("a refusal").to_string()
+    }
+
+    #[test]
+    fn a_window_that_may_be_over_is_welcome() {
+        judged(|_| ()).expect("all of it");
+        judged(|told| told.extend(windows(300).difference(&windows(200)).cloned())).expect("more");
+    }
+
+    #[test]
+    fn windows_told_twice_torn_or_not_at_all_are_found() {
+        assert!(finding(|told| told.push(told[3].clone())).contains("more than once"));
+        assert!(finding(|told| drop(told.remove(3))).contains("is missing"));
+        assert!(finding(|told| told[3].truncate(8)).contains("is no window"));
+        assert!(finding(Vec::clear).contains("is missing"));
+    }
+}

@@ -2,6 +2,7 @@
 
 mod bench_groups;
 mod churn;
+mod client;
 mod control;
 mod differential;
 mod dump_log;
@@ -74,6 +75,7 @@ pub const ROWS: &[Row] = &[
     kafka_tools::ROW,
     transactions_tool::ROW,
     differential::ROW,
+    client::ROW,
     kafka_it::ROW,
     kafka_it::CORE,
     kafka_it::TOOLS,

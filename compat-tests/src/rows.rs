@@ -19,6 +19,7 @@ mod kill_transactions;
 mod node;
 mod python;
 mod raw;
+mod rkctl;
 mod streams;
 mod transactions_tool;
 
@@ -76,6 +77,7 @@ pub const ROWS: &[Row] = &[
     transactions_tool::ROW,
     differential::ROW,
     client::ROW,
+    rkctl::ROW,
     kafka_it::ROW,
     kafka_it::CORE,
     kafka_it::TOOLS,

@@ -1,0 +1,39 @@
+//! Every command: a folder per group, a file per command, a line in its group's list.
+
+pub(crate) mod cluster;
+pub(crate) mod group;
+pub(crate) mod topic;
+pub(crate) mod txn;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// The groups of commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Topics, their partitions, records and configuration
+    #[command(subcommand)]
+    Topic(topic::Command),
+    /// Consumer groups, their members and offsets
+    #[command(subcommand)]
+    Group(group::Command),
+    /// The cluster: brokers, configuration, partitions, directories, quorum, features, quotas
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Transactions
+    #[command(subcommand)]
+    Txn(txn::Command),
+}
+
+impl Command {
+    pub(crate) async fn run(&self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Command::Topic(command) => command.run(session).await,
+            Command::Group(command) => command.run(session).await,
+            Command::Cluster(command) => command.run(session).await,
+            Command::Txn(command) => command.run(session).await,
+        }
+    }
+}

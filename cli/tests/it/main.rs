@@ -1,0 +1,8 @@
+//! `rkctl` as people run it, against a real broker: a `reka` process, or the one at
+//! `REKA_TEST_BOOTSTRAP`.
+
+mod refusals;
+#[path = "../../../client/tests/it/server.rs"]
+mod server;
+mod session;
+mod sessions;

@@ -1,0 +1,60 @@
+//! The conversations, each against a broker of its own.
+
+use crate::server::{Server, is_foreign};
+use crate::session::{hold, rkctl};
+
+#[test]
+fn topics_are_made_shown_changed_and_deleted() {
+    hold(&Server::start(), "topics");
+}
+
+#[test]
+fn groups_are_moved_shown_and_deleted() {
+    hold(&Server::start(), "groups");
+}
+
+#[test]
+fn the_cluster_is_shown_and_configured() {
+    hold(&Server::start(), "cluster");
+}
+
+#[test]
+fn transactions_are_shown() {
+    hold(&Server::start(), "transactions");
+}
+
+/// What is ours alone: versions, features, a quorum of one.
+#[test]
+fn our_cluster_says_what_it_is() {
+    if !is_foreign() {
+        hold(&Server::start(), "ours");
+    }
+}
+
+/// What is as large as the machine's disk and lies where the test put it.
+#[test]
+fn directories_are_shown_with_what_is_in_them() {
+    let server = Server::start();
+    rkctl(&server, "topic create stored -p 2");
+    let began = std::time::Instant::now();
+    let dirs = loop {
+        let said = rkctl(&server, "cluster logdirs --topic stored -o json");
+        assert_eq!(said.exit, 0, "{}", said.err);
+        let dirs: serde_json::Value = serde_json::from_str(&said.out).expect("json");
+        if dirs[0]["topics"][0]["partitions"] == 2 {
+            break dirs;
+        }
+        assert!(began.elapsed().as_secs() < 60, "{dirs}");
+    };
+    let dir = &dirs[0];
+    assert!(
+        dir["path"]
+            .as_str()
+            .is_some_and(|path| path.contains("data"))
+    );
+    assert!(dir["usable_bytes"].as_i64() > Some(0));
+    assert!(dir["total_bytes"].as_i64() >= dir["usable_bytes"].as_i64());
+    assert_eq!(dir["topics"][0]["topic"], "stored");
+    let table = rkctl(&server, "cluster logdirs").out;
+    assert!(table.starts_with("BROKER  DIRECTORY"), "{table}");
+}

@@ -75,6 +75,16 @@ pub enum ClientError {
         /// What the last attempt came to.
         last: Option<Box<ClientError>>,
     },
+    /// Records that are not as they were written.
+    #[error("partition {partition} from offset {offset}: {reason}")]
+    Corrupt {
+        /// Where they are from.
+        partition: String,
+        /// Where reading began.
+        offset: i64,
+        /// What is wrong.
+        reason: String,
+    },
     /// There is no broker with this id.
     #[error("broker {id} is not in the cluster; it has {}", Listed(.known))]
     UnknownBroker {

@@ -9,6 +9,8 @@
 //! | [`metadata`] | what is known of the cluster; pure |
 //! | [`pool`], [`connection`] | connections by broker; one connection with requests in flight |
 //! | [`negotiate`], [`backoff`] | which version to speak, how long to wait; pure |
+//! | [`producer`] | records into batches, batches to leaders, none lost and none twice |
+//! | [`consumer`] | records of partitions, from positions that can be moved and kept |
 //! | [`embedded`] | what members of classic groups tell each other; pure |
 //! | [`admin`] | topics, configurations, groups, transactions, the cluster: a file per subject |
 //!
@@ -30,8 +32,10 @@
 pub mod admin;
 pub mod client;
 pub mod config;
+pub mod consumer;
 pub mod error;
 pub mod metadata;
+pub mod producer;
 
 pub mod backoff;
 pub mod connection;
@@ -41,5 +45,7 @@ pub mod pool;
 
 pub use client::{Client, Coordinator, Target};
 pub use config::{Address, Bootstrap, ClientConfig};
+pub use consumer::{Consumer, ConsumerConfig, ConsumerRecord, Fetched, OffsetReset};
 pub use error::{ClientError, Outcome, Refusal};
 pub use metadata::{Broker, PartitionInfo, TopicInfo, TopicPartition};
+pub use producer::{Acks, Delivered, Delivery, Producer, ProducerConfig, ProducerRecord};

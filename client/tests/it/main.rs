@@ -5,4 +5,6 @@ mod admin_groups;
 mod admin_topics;
 mod connections;
 mod hostile;
+mod proxy;
+mod records;
 mod server;

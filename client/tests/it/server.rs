@@ -38,7 +38,19 @@ impl Server {
     /// A broker of ours, whatever the others use: for tests that stop it.
     pub(crate) fn start_ours(listen: &str) -> Server {
         let home = tempfile::tempdir().expect("a folder");
-        let (process, address) = run(home.path(), listen);
+        let (process, address) = run(home.path(), listen, &[]);
+        Server {
+            address,
+            process: Some(process),
+            home,
+        }
+    }
+
+    /// A broker of ours that tells clients to come to another address: to a proxy.
+    pub(crate) fn start_ours_as(advertised: &str) -> Server {
+        let home = tempfile::tempdir().expect("a folder");
+        let told = format!("advertised.listeners=PLAINTEXT://{advertised}");
+        let (process, address) = run(home.path(), "127.0.0.1:0", &["--override", &told]);
         Server {
             address,
             process: Some(process),
@@ -59,7 +71,7 @@ impl Server {
     /// `kill -9`, and a new start with the same data at the same address.
     pub(crate) fn kill_and_restart(&mut self) {
         self.kill();
-        let (process, _) = run(self.home.path(), &self.address);
+        let (process, _) = run(self.home.path(), &self.address, &[]);
         self.process = Some(process);
     }
 
@@ -89,7 +101,7 @@ pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 }
 
 /// Starts the server and reads from its banner where it listens.
-fn run(home: &Path, listen: &str) -> (Child, String) {
+fn run(home: &Path, listen: &str, more: &[&str]) -> (Child, String) {
     let log = std::fs::File::create(home.join("reka.log")).expect("a log file");
     let mut process = Command::new(built())
         .args(["--override", "reka.http.listener=127.0.0.1:0"])
@@ -97,6 +109,7 @@ fn run(home: &Path, listen: &str) -> (Child, String) {
         .args(["--override", "group.initial.rebalance.delay.ms=0"])
         .args(["--override", "offsets.topic.num.partitions=4"])
         .args(["--override", "transaction.state.log.num.partitions=4"])
+        .args(more)
         .arg("--override")
         .arg(format!("log.dirs={}", home.join("data").display()))
         .stdin(Stdio::null())

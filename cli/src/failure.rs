@@ -89,6 +89,12 @@ impl Failure {
         }
     }
 
+    /// The same with more to say.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.text = format!("{}; {more}", self.text);
+        self
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -49,6 +49,21 @@ impl Session {
         Ok(&self.client)
     }
 
+    /// Whether fields are asked for rather than something for people.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.format, Format::Json | Format::Jsonl)
+    }
+
+    /// For commands that show things as they come.
+    pub(crate) fn expect_lines(&self) -> Result<(), Failure> {
+        match self.format {
+            Format::Yaml => Err(Failure::usage(
+                "this shows lines as they come: use -o jsonl",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn show<R: Report>(&self, report: &R) -> Result<(), Failure> {
         output::show(report, self.format)
     }

@@ -150,7 +150,7 @@ struct Column {
 }
 
 /// Names and messages come from outside: what steers a terminal is shown and not obeyed.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
     }

@@ -181,6 +181,7 @@ fn shown(server: &Server, turn: &Turn) -> String {
 /// Ids and times, each replaced by one of the same length.
 fn masked(text: &str) -> String {
     const ID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    const MILLISECONDS: &str = "ddddddddddddd";
     const TIME: &str = "dddd-dd-ddTdd:dd:dd.dddZ";
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -188,6 +189,9 @@ fn masked(text: &str) -> String {
         if fits(rest, ID) && !out.ends_with(|c: char| c.is_ascii_alphanumeric()) {
             out += "00000000-0000-4000-8000-000000000000";
             rest = &rest[ID.len()..];
+        } else if fits(rest, MILLISECONDS) {
+            out += "1700000000000";
+            rest = &rest[MILLISECONDS.len()..];
         } else if fits(rest, TIME) {
             out += "2026-01-01T00:00:00.000Z";
             rest = &rest[TIME.len()..];

@@ -23,6 +23,29 @@ fn transactions_are_shown() {
     hold(&Server::start(), "transactions");
 }
 
+#[test]
+fn records_go_out_and_come_back() {
+    let server = Server::start();
+    let write = |name: &str, text: &str| {
+        std::fs::write(server.home().join(name), text).expect("written");
+    };
+    write("lines.txt", "a:1\nb:2\n\u{1b}:3\na:\n");
+    write("no-key.txt", "a:1\nb\n");
+    write(
+        "records.jsonl",
+        concat!(
+            r#"{"key":"ada","value":"{\"age\":36}","headers":[["trace","x"],["trace",null]],"timestamp_ms":1700000000000}"#,
+            "\n",
+            r#"{"key":"bob","value":"{\"age\":7}","timestamp_ms":1700000005000,"offset":99}"#,
+            "\n",
+            r#"{"key":"bob","value":null,"timestamp_ms":1700000006000}"#,
+            "\n",
+        ),
+    );
+    write("broken.jsonl", "{\"key\":\"a\"}\n{\"key\":7}\n");
+    hold(&server, "records");
+}
+
 /// What is ours alone: versions, features, a quorum of one.
 #[test]
 fn our_cluster_says_what_it_is() {

@@ -23,7 +23,7 @@ pub(crate) struct Seek {
     /// Name of the group; one that is not there yet is made
     group: String,
     /// Where to: start, end, an offset, +N or -N from where it is, a time
-    /// (2026-11-21T10:00:00Z, -2h is written as ago:2h), or group:NAME for where another group is
+    /// (2026-11-21T10:00:00Z, -2h), or group:NAME for where another group is
     #[arg(long, value_name = "WHERE", allow_hyphen_values = true, value_parser = destination)]
     to: Destination,
     /// Only these topics, or some of their partitions: orders:0,2-4; without, what it has committed
@@ -51,15 +51,9 @@ fn destination(text: &str) -> Result<Destination, String> {
         _ if text.starts_with("group:") && text.len() > 6 => {
             Destination::Group(text[6..].to_owned())
         }
-        _ if text.starts_with("ago:") => {
-            let time = format!("-{}", &text[4..]);
-            moment::read(&time, 0)?;
-            Destination::Time(time)
+        _ if text.starts_with(['+', '-']) && number(text).is_some() => {
+            Destination::By(number(text).unwrap_or_default())
         }
-        _ if text.starts_with(['+', '-']) => match number(text) {
-            Some(by) => Destination::By(by),
-            None => return Err(expected(text)),
-        },
         _ => match number(text) {
             Some(offset) => Destination::Offset(offset),
             None => {
@@ -71,7 +65,9 @@ fn destination(text: &str) -> Result<Destination, String> {
 }
 
 fn expected(text: &str) -> String {
-    format!("expected start, end, an offset, +N, -N, a time, ago:2h or group:NAME, found {text:?}")
+    format!(
+        "expected start, end, an offset, +N, -N, a time such as -2h, or group:NAME, found {text:?}"
+    )
 }
 
 #[derive(Debug, Serialize)]
@@ -230,10 +226,10 @@ mod tests {
         check("42", Destination::Offset(42));
         check("+7", Destination::By(7));
         check("-7", Destination::By(-7));
-        check("ago:2h", Destination::Time("-2h".to_owned()));
+        check("-2h", Destination::Time("-2h".to_owned()));
         check("2026-11-21", Destination::Time("2026-11-21".to_owned()));
         check("group:other", Destination::Group("other".to_owned()));
-        for text in ["", "beginning", "-2h", "group:", "ago:", "2026-99-99"] {
+        for text in ["", "beginning", "-2x", "group:", "2026-99-99"] {
             assert!(destination(text).is_err(), "{text}");
         }
     }

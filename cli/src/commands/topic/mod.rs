@@ -2,11 +2,13 @@
 
 mod add_partitions;
 mod config;
+mod consume;
 mod create;
 mod delete;
 mod describe;
 mod list;
 mod offsets;
+mod produce;
 mod trim;
 
 use clap::Subcommand;
@@ -36,6 +38,10 @@ pub(crate) enum Command {
     Trim(trim::Trim),
     /// Show first, last or timed offsets
     Offsets(offsets::Offsets),
+    /// Write records to a topic
+    Produce(produce::Produce),
+    /// Show records of topics
+    Consume(consume::Consume),
 }
 
 impl Command {
@@ -49,6 +55,8 @@ impl Command {
             Command::Config(command) => command.run(session).await,
             Command::Trim(command) => command.run(session).await,
             Command::Offsets(command) => command.run(session).await,
+            Command::Produce(command) => command.run(session).await,
+            Command::Consume(command) => command.run(session).await,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ struct Shared {
     view: Mutex<ClusterView>,
     /// The broker that was asked last, for those who do not mind which.
     favourite: Mutex<Option<Address>>,
+    /// How many members of groups there have been.
+    members: AtomicU64,
 }
 
 /// Who is to answer.
@@ -60,6 +63,7 @@ impl Client {
                 pool: Pool::default(),
                 view: Mutex::default(),
                 favourite: Mutex::default(),
+                members: AtomicU64::new(0),
             }),
         }
     }
@@ -244,6 +248,16 @@ impl Client {
         let answer = self.refresh(Topics::Named(&[name])).await?;
         let found = answer.topics.first().map(metadata::topic);
         Ok(found.unwrap_or_else(|| Err(no_answer("Metadata", format!("topic {name}"))))?)
+    }
+
+    /// Connections for a member of a group, shared with nothing else.
+    pub(crate) fn member_lane(&self) -> Lane {
+        Lane::Member(self.shared.members.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The connections for one purpose are not needed any more.
+    pub(crate) fn release(&self, lane: Lane) {
+        self.shared.pool.release(lane);
     }
 
     /// Forgets what is known of a topic, after an answer that proves it outdated.

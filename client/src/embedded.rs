@@ -93,6 +93,67 @@ pub fn read_assignment(bytes: &[u8]) -> Result<Vec<TopicPartition>, EmbeddedErro
     Ok(partitions)
 }
 
+/// An assignment of these partitions, in version 1, which every reader knows.
+#[must_use]
+pub fn write_assignment(partitions: &[TopicPartition]) -> Vec<u8> {
+    let mut topics: Vec<(&str, Vec<i32>)> = Vec::new();
+    for at in partitions {
+        match topics.last_mut().filter(|(topic, _)| *topic == at.topic) {
+            Some((_, indexes)) => indexes.push(at.partition),
+            None => topics.push((&at.topic, vec![at.partition])),
+        }
+    }
+    let mut out = Vec::new();
+    put_i16(&mut out, 1);
+    put_count(&mut out, topics.len());
+    for (topic, indexes) in topics {
+        put_string(&mut out, topic);
+        put_count(&mut out, indexes.len());
+        for index in indexes {
+            out.extend(index.to_be_bytes());
+        }
+    }
+    // No user data.
+    out.extend((-1_i32).to_be_bytes());
+    out
+}
+
+/// A subscription to these topics, in version 0: what members of the eager protocol say.
+#[must_use]
+pub fn write_subscription(topics: &[String]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_i16(&mut out, 0);
+    put_count(&mut out, topics.len());
+    for topic in topics {
+        put_string(&mut out, topic);
+    }
+    out.extend((-1_i32).to_be_bytes());
+    out
+}
+
+/// The topics of a subscription.
+pub fn read_subscription(bytes: &[u8]) -> Result<Vec<String>, EmbeddedError> {
+    let mut bytes = Bytes { bytes, at: 0 };
+    bytes.i16("version")?;
+    let topics = bytes.count("topics", 2)?;
+    (0..topics).map(|_| bytes.string("topic")).collect()
+}
+
+fn put_i16(out: &mut Vec<u8>, number: i16) {
+    out.extend(number.to_be_bytes());
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.extend(i32::try_from(count).unwrap_or(i32::MAX).to_be_bytes());
+}
+
+fn put_string(out: &mut Vec<u8>, text: &str) {
+    // Kafka's names are shorter by far.
+    let length = text.len().min(i16::MAX as usize);
+    put_i16(out, length as i16);
+    out.extend(&text.as_bytes()[..length]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +168,19 @@ mod tests {
         let expected = vec![TopicPartition::new("t", 0), TopicPartition::new("t", 1)];
         assert_eq!(read_assignment(&ASSIGNMENT), Ok(expected));
         assert_eq!(read_assignment(&[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let partitions = [("a", 0), ("a", 2), ("b", 1)].map(|(t, p)| TopicPartition::new(t, p));
+        let read = read_assignment(&write_assignment(&partitions));
+        assert_eq!(read, Ok(partitions.to_vec()));
+        let topics = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(
+            read_subscription(&write_subscription(&topics)),
+            Ok(topics.to_vec())
+        );
+        assert!(read_subscription(&[0, 0, 127, 255, 255, 255]).is_err());
     }
 
     #[test]

@@ -45,7 +45,10 @@ pub mod pool;
 
 pub use client::{Client, Coordinator, Target};
 pub use config::{Address, Bootstrap, ClientConfig};
-pub use consumer::{Consumer, ConsumerConfig, ConsumerRecord, Fetched, OffsetReset};
+pub use consumer::{
+    Consumer, ConsumerConfig, ConsumerRecord, Event, Fetched, GroupConfig, GroupConsumer,
+    GroupProtocol, OffsetReset,
+};
 pub use error::{ClientError, Outcome, Refusal};
 pub use metadata::{Broker, PartitionInfo, TopicInfo, TopicPartition};
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerConfig, ProducerRecord};

@@ -17,8 +17,9 @@ pub enum Lane {
     Produce,
     /// Fetches, which wait for records.
     Fetch,
-    /// Joining and leaving groups, which waits for other members.
-    Group,
+    /// A member of a group, whose joining waits for other members: one each, as members of the same
+    /// process wait for each other.
+    Member(u64),
 }
 
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
@@ -51,6 +52,12 @@ impl Pool {
     pub fn keep(&self, addresses: &[Address]) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|(address, _), _| addresses.contains(address));
+    }
+
+    /// Forgets the connections for one purpose.
+    pub fn release(&self, lane: Lane) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|(_, purpose), _| *purpose != lane);
     }
 
     fn slot(&self, address: &Address, lane: Lane) -> Slot {

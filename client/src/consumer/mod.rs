@@ -4,12 +4,19 @@
 //! |---|---|
 //! | `records` | what is in an answer to a fetch: checked, uncompressed, committed or not; pure |
 //! | `session` | what of a fetch the broker remembers from the one before; pure |
+//! | `group` | a consumer that reads what its group gives it |
+//! | `member`, `heartbeats`, `classic`, `range` | being a member, by KIP-848's protocol and by the one before |
 //! | this | positions, fetches on their way, offsets |
 //!
 //! A consumer has no task of its own. While the caller looks at records, the next fetch is on its
 //! way and its answer is kept by the connection: at most one answer per broker waits besides the one
 //! that is being read, each of `fetch_bytes_max`.
 
+mod classic;
+mod group;
+mod heartbeats;
+mod member;
+mod range;
 mod records;
 mod session;
 
@@ -24,6 +31,8 @@ use reka_protocol::kafka_protocol::messages::fetch_response::PartitionData;
 use reka_protocol::kafka_protocol::messages::{FetchRequest, FetchResponse};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+pub use self::group::{Event, GroupConsumer};
+pub use self::member::{GroupConfig, GroupProtocol};
 pub use self::records::ConsumerRecord;
 use self::records::{Read, read};
 use self::session::FetchSession;

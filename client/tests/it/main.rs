@@ -5,6 +5,7 @@ mod admin_groups;
 mod admin_topics;
 mod connections;
 mod hostile;
+mod members;
 mod proxy;
 mod records;
 mod server;

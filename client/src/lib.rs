@@ -51,4 +51,6 @@ pub use consumer::{
 };
 pub use error::{ClientError, Outcome, Refusal};
 pub use metadata::{Broker, PartitionInfo, TopicInfo, TopicPartition};
-pub use producer::{Acks, Delivered, Delivery, Producer, ProducerConfig, ProducerRecord};
+pub use producer::{
+    Acks, Delivered, Delivery, Producer, ProducerConfig, ProducerRecord, TransactionalConfig,
+};

@@ -1,6 +1,7 @@
 //! Every command: a folder per group, a file per command, a line in its group's list.
 
 pub(crate) mod cluster;
+pub(crate) mod dev;
 pub(crate) mod group;
 pub(crate) mod topic;
 pub(crate) mod txn;
@@ -25,6 +26,9 @@ pub(crate) enum Command {
     /// Transactions
     #[command(subcommand)]
     Txn(txn::Command),
+    /// A broker on this machine, to try things on
+    #[command(subcommand)]
+    Dev(dev::Command),
 }
 
 impl Command {
@@ -34,6 +38,7 @@ impl Command {
             Command::Group(command) => command.run(session).await,
             Command::Cluster(command) => command.run(session).await,
             Command::Txn(command) => command.run(session).await,
+            Command::Dev(command) => command.run(session).await,
         }
     }
 }

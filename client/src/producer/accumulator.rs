@@ -81,6 +81,7 @@ pub(crate) struct Accumulator {
     compression: Compression,
     compression_level: Option<i32>,
     delivery_timeout: Duration,
+    transactional: bool,
     /// What all batches hold.
     pub(crate) held: usize,
     /// Batches that are not settled.
@@ -117,6 +118,7 @@ impl Accumulator {
             compression: config.compression,
             compression_level: config.compression_level,
             delivery_timeout: config.delivery_timeout,
+            transactional: config.transactional.is_some(),
             held: 0,
             unsettled: 0,
         }
@@ -255,6 +257,7 @@ impl Accumulator {
         partition: i32,
         identity: Option<Identity>,
     ) -> Option<Bytes> {
+        let transactional = self.transactional;
         let row = self.row(topic, partition)?;
         if row.in_flight {
             return None;
@@ -270,6 +273,11 @@ impl Accumulator {
             let builder = match identity {
                 Some(Identity { id, epoch }) => builder.producer(id, epoch, sequence),
                 None => builder,
+            };
+            let builder = if transactional {
+                builder.transactional()
+            } else {
+                builder
             };
             first.identity = identity;
             first.encoded = Some(builder.finish().into());

@@ -5,12 +5,14 @@
 //! | [`partitioner`] | which partition; pure |
 //! | `accumulator` | which batch, and when it goes; pure |
 //! | `sender` | the task that sends batches and judges answers |
+//! | `transaction` | records and offsets that count together |
 //! | `delivery` | what became of a record |
 
 mod accumulator;
 mod delivery;
 pub mod partitioner;
 mod sender;
+mod transaction;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +27,8 @@ use tokio::time::Instant;
 
 use self::accumulator::{Accumulator, Identity, size_of};
 pub use self::delivery::{Delivered, Delivery};
+use self::transaction::Transaction;
+pub use self::transaction::TransactionalConfig;
 use crate::client::{Client, chance};
 use crate::error::{ClientError, Refusal};
 use crate::metadata::TopicPartition;
@@ -70,6 +74,8 @@ pub struct ProducerConfig {
     pub buffer_bytes_max: usize,
     /// How long a record is tried, from when it was handed over.
     pub delivery_timeout: Duration,
+    /// Who it is, if its records belong to transactions.
+    pub transactional: Option<TransactionalConfig>,
 }
 
 impl Default for ProducerConfig {
@@ -83,6 +89,7 @@ impl Default for ProducerConfig {
             batch_bytes_max: 256 << 10,
             buffer_bytes_max: 64 << 20,
             delivery_timeout: Duration::from_secs(120),
+            transactional: None,
         }
     }
 }
@@ -162,6 +169,10 @@ struct State {
     /// Partitions by topic, as they were known last.
     topics: HashMap<String, Known>,
     identity: Option<Identity>,
+    /// The current transaction.
+    transaction: Option<Transaction>,
+    /// Another producer has taken this one's place.
+    fenced: Option<ClientError>,
 }
 
 #[derive(Debug)]
@@ -178,10 +189,16 @@ impl Producer {
             let reason = "an idempotent producer needs acks=all".to_owned();
             return Err(ClientError::Config { reason });
         }
+        if config.transactional.is_some() && !config.idempotent {
+            let reason = "transactions need an idempotent producer".to_owned();
+            return Err(ClientError::Config { reason });
+        }
         let state = State {
             accumulator: Accumulator::new(&config),
             topics: HashMap::new(),
             identity: None,
+            transaction: None,
+            fenced: None,
         };
         let shared = Arc::new(Shared {
             client,
@@ -231,6 +248,15 @@ impl Producer {
         let age_max = self.shared.client.config().metadata_age_max;
         let mut state = self.shared.lock();
         let state = &mut *state;
+        if self.shared.config.transactional.is_some() {
+            let Some(transaction) = &state.transaction else {
+                let reason = "no transaction has begun".to_owned();
+                return Err(ClientError::Config { reason });
+            };
+            if let Some(error) = &transaction.failed {
+                return Err(error.clone());
+            }
+        }
         let known = state.topics.get_mut(&record.topic);
         let Some(known) = known.filter(|known| now.duration_since(known.since) < age_max) else {
             return Ok(Attempt::UnknownTopic);

@@ -20,14 +20,14 @@ use reka_protocol::kafka_protocol::messages::produce_request::{
     PartitionProduceData, TopicProduceData,
 };
 use reka_protocol::kafka_protocol::messages::{
-    InitProducerIdRequest, ProduceRequest, ProduceResponse, ProducerId,
+    InitProducerIdRequest, ProduceRequest, ProduceResponse, ProducerId, TransactionalId,
 };
 use reka_records::Compression;
 use tokio::time::Instant;
 
-use super::Shared;
 use super::accumulator::{Identity, Ready};
-use crate::client::{ANY, Client, Target, agree, chance, no_answer, topic_name};
+use super::{Shared, transaction};
+use crate::client::{ANY, Client, Target, agree, chance, no_answer, text, topic_name};
 use crate::error::{ClientError, Outcome, Refusal, judge};
 use crate::metadata::TopicPartition;
 use crate::pool::Lane;
@@ -128,11 +128,13 @@ fn expire(shared: &Shared, at: &Ready, now: Instant) -> bool {
         state.identity = None;
     }
     drop(state);
-    batch.settled.settle(Err(ClientError::Deadline {
+    let error = ClientError::Deadline {
         what: format!("produce to partition {}", at.partition_of()),
         limit: shared.config.delivery_timeout,
         last: None,
-    }));
+    };
+    transaction::note(shared, &error);
+    batch.settled.settle(Err(error));
     shared.settled.notify_waiters();
     true
 }
@@ -145,6 +147,10 @@ async fn identity(shared: &Shared) -> Result<Option<Identity>, ClientError> {
     let known = shared.lock().identity;
     if known.is_some() {
         return Ok(known);
+    }
+    if shared.config.transactional.is_some() {
+        let reason = "the transaction has failed and is to be aborted".to_owned();
+        return Err(ClientError::Config { reason });
     }
     let asked = shared.client.ask(Target::Any, ANY, |_| {
         InitProducerIdRequest::default()
@@ -211,15 +217,24 @@ async fn send(
     batches: Vec<(TopicPartition, Bytes)>,
 ) -> Result<Option<ProduceResponse>, ClientError> {
     let client = &shared.client;
+    let transactional = shared.config.transactional.as_ref();
+    // Version 13 calls topics by ids.
+    let mut version_max = 12;
+    if transactional.is_some() {
+        let partitions: Vec<TopicPartition> = batches.iter().map(|(at, _)| at.clone()).collect();
+        transaction::add(shared, &partitions).await?;
+        let by_itself = transaction::adds_by_itself(shared).await?;
+        version_max = version_max.min(*transaction::versions(by_itself, 11).end());
+    }
     let connection = client
         .connection(Target::Broker(leader), Lane::Produce)
         .await?;
-    // Version 7 knows zstd; 13 calls topics by ids.
+    // Version 7 knows zstd.
     let version_min = match shared.config.compression {
         Compression::Zstd => 7,
         _ => 3,
     };
-    let version = agree::<ProduceRequest>(&connection, &(version_min..=12))?;
+    let version = agree::<ProduceRequest>(&connection, &(version_min..=version_max))?;
     let mut topics: Vec<TopicProduceData> = Vec::new();
     for (at, records) in batches {
         let data = PartitionProduceData::default()
@@ -235,7 +250,9 @@ async fn send(
         }
     }
     let acks = shared.config.acks.code();
+    let id = transactional.map(|transactional| TransactionalId(text(&transactional.id)));
     let request = ProduceRequest::default()
+        .with_transactional_id(id)
         .with_acks(acks)
         .with_timeout_ms(client.timeout_ms())
         .with_topic_data(topics);
@@ -312,6 +329,7 @@ fn lost_identity(error: &ClientError) -> bool {
 fn settle(shared: &Shared, outcomes: Vec<Sent>) {
     let now = Instant::now();
     let backoff = shared.client.config().backoff;
+    let mut failed = Vec::new();
     for (at, outcome) in outcomes {
         let mut state = shared.lock();
         let state = &mut *state;
@@ -332,7 +350,13 @@ fn settle(shared: &Shared, outcomes: Vec<Sent>) {
         if outcome.as_ref().is_err_and(lost_identity) && batch.identity == state.identity {
             state.identity = None;
         }
+        if let Err(error) = &outcome {
+            failed.push(error.clone());
+        }
         batch.settled.settle(outcome);
+    }
+    for error in failed {
+        transaction::note(shared, &error);
     }
     shared.settled.notify_waiters();
     shared.wake.notify_one();

@@ -9,3 +9,4 @@ mod members;
 mod proxy;
 mod records;
 mod server;
+mod transactions;

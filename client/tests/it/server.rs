@@ -133,7 +133,7 @@ fn run(home: &Path, listen: &str, more: &[&str]) -> (Child, String) {
 
 /// The server's executable, beside the tests'. Cargo builds it for no test but those of its own
 /// crate, so it is asked to.
-fn built() -> &'static Path {
+pub(crate) fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -6,6 +6,7 @@
 //! | [`session`] | which cluster, and how patiently |
 //! | [`commands`] | a file per command: options, what it asks, what it shows |
 //! | [`output`], [`table`], [`yaml`] | what is shown as a table, JSON, YAML or lines of JSON |
+//! | [`shims`] | Apache Kafka's shell tools by their own names |
 //! | [`failure`] | what went wrong, as an exit code and a sentence |
 //! | [`nearest`], [`names`], [`moment`], [`confirm`] | near names, patterns, times, consent |
 //!
@@ -22,6 +23,7 @@ mod names;
 mod nearest;
 mod output;
 mod session;
+mod shims;
 mod table;
 mod yaml;
 
@@ -34,6 +36,9 @@ use failure::{Exit, Failure};
 use session::Session;
 
 fn main() -> ExitCode {
+    if let Some(exit) = shims::run() {
+        return exit;
+    }
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         // Help and versions come this way as well.

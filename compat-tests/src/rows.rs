@@ -20,6 +20,7 @@ mod node;
 mod python;
 mod raw;
 mod rkctl;
+mod shims;
 mod streams;
 mod transactions_tool;
 
@@ -78,6 +79,8 @@ pub const ROWS: &[Row] = &[
     differential::ROW,
     client::ROW,
     rkctl::ROW,
+    shims::ROW,
+    shims::AGAINST_KAFKA,
     kafka_it::ROW,
     kafka_it::CORE,
     kafka_it::TOOLS,

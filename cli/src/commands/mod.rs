@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod dev;
 pub(crate) mod group;
+mod shims;
 pub(crate) mod topic;
 pub(crate) mod txn;
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     /// A broker on this machine, to try things on
     #[command(subcommand)]
     Dev(dev::Command),
+    /// Make links by which this is called as Apache Kafka's shell tools
+    Shims(shims::Shims),
 }
 
 impl Command {
@@ -39,6 +42,7 @@ impl Command {
             Command::Cluster(command) => command.run(session).await,
             Command::Txn(command) => command.run(session).await,
             Command::Dev(command) => command.run(session).await,
+            Command::Shims(command) => command.run(session),
         }
     }
 }

@@ -245,7 +245,7 @@ pub enum ConfigChange {
 }
 
 impl Client {
-    /// The configuration of something, by key.
+    /// The configuration of something, in the order the broker tells it.
     pub async fn describe_config(
         &self,
         resource: &Resource,
@@ -273,9 +273,7 @@ impl Client {
         };
         let message = result.error_message.as_deref();
         judge(API, || resource.subject(), result.error_code, message)?;
-        let mut entries: Vec<ConfigEntry> = result.configs.iter().map(entry).collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+        Ok(result.configs.iter().map(entry).collect())
     }
 
     /// Changes some keys of a configuration, all or none; or only says what would come of it.

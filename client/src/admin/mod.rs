@@ -20,7 +20,7 @@ pub use groups::{
 };
 pub use log_dirs::{LogDir, LogDirPartition};
 pub use offsets::{Isolation, ListedOffset, OffsetSpec};
-pub use partitions::{Election, Reassignment};
+pub use partitions::{Election, EligibleLeaders, Reassignment};
 pub use quotas::{QuotaEntity, QuotaEntry, QuotaFilter};
 pub use topics::{CreatedTopic, NewTopic};
 pub use transactions::{

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use reka_protocol::kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
+use reka_protocol::kafka_protocol::messages::describe_topic_partitions_request::{
+    Cursor, TopicRequest,
+};
 use reka_protocol::kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use reka_protocol::kafka_protocol::messages::{
-    AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest,
-    ListPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsRequest, BrokerId, DescribeTopicPartitionsRequest,
+    ElectLeadersRequest, ListPartitionReassignmentsRequest,
 };
 
 use super::topics::by_topic;
@@ -35,6 +38,9 @@ pub struct Reassignment {
     /// Those that are not to hold it any more.
     pub removing: Vec<i32>,
 }
+
+/// By partition: who is eligible, and who was known last to be.
+pub type EligibleLeaders = BTreeMap<i32, (Vec<i32>, Vec<i32>)>;
 
 impl Client {
     /// Elects leaders of these partitions, of all without any.
@@ -128,6 +134,52 @@ impl Client {
             Ok(outcomes)
         };
         self.settle("move partitions", moves.to_vec(), round).await
+    }
+
+    /// Who may lead each partition of a topic beside those in sync (KIP-966), and who was known last
+    /// to be able to; `None` where brokers do not say.
+    pub async fn eligible_leaders(
+        &self,
+        topic: &str,
+    ) -> Result<Option<EligibleLeaders>, ClientError> {
+        const API: &str = "DescribeTopicPartitions";
+        let mut found = EligibleLeaders::new();
+        let mut from = None;
+        loop {
+            let request = TopicRequest::default().with_name(topic_name(topic));
+            let cursor = from.map(|index| {
+                Cursor::default()
+                    .with_topic_name(topic_name(topic))
+                    .with_partition_index(index)
+            });
+            let asked = self.call(Target::Any, ANY, |_| {
+                DescribeTopicPartitionsRequest::default()
+                    .with_topics(vec![request.clone()])
+                    .with_cursor(cursor.clone())
+            });
+            let answer = match asked.await {
+                Ok(answer) => answer,
+                Err(ClientError::Unsupported { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            for answered in &answer.topics {
+                judge(API, || format!("topic {topic}"), answered.error_code, None)?;
+                for partition in &answered.partitions {
+                    let listed = |ids_of: &Option<Vec<BrokerId>>| {
+                        ids_of.as_deref().map(ids).unwrap_or_default()
+                    };
+                    let eligible = listed(&partition.eligible_leader_replicas);
+                    let last = listed(&partition.last_known_elr);
+                    found.insert(partition.partition_index, (eligible, last));
+                }
+            }
+            let next = answer.next_cursor.map(|cursor| cursor.partition_index);
+            // A cursor that does not move would be followed for ever.
+            if next.is_none() || next <= from {
+                return Ok(Some(found));
+            }
+            from = next;
+        }
     }
 
     /// Every move that is under way.

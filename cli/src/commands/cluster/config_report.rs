@@ -40,7 +40,8 @@ pub(crate) async fn show(
     all: bool,
 ) -> Result<(), Failure> {
     let client = session.client().await?;
-    let entries = client.describe_config(resource, false).await?;
+    let mut entries = client.describe_config(resource, false).await?;
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
     for key in keys {
         if !entries.iter().any(|entry| &entry.name == key) {
             return Err(unknown_key(key, &entries));

@@ -111,7 +111,8 @@ impl Describe {
     async fn describe(&self, session: &Session, topic: TopicInfo) -> Result<Topic, Failure> {
         let client = session.client().await?;
         let resource = Resource::topic(&topic.name);
-        let entries = client.describe_config(&resource, false).await?;
+        let mut entries = client.describe_config(&resource, false).await?;
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
         let configs = entries
             .into_iter()
             .filter(|entry| self.all_configs || is_own(&resource, entry.source))

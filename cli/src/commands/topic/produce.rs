@@ -62,7 +62,7 @@ enum Input {
     /// A record is a line
     #[default]
     Lines,
-    /// A record is a line of JSON: {"key":…,"value":…,"headers":[[name,value]],"partition":…}
+    /// A record is a line of JSON with the fields key, value, headers, timestamp_ms, to_partition
     Json,
 }
 

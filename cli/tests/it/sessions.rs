@@ -54,6 +54,23 @@ fn our_cluster_says_what_it_is() {
     }
 }
 
+/// A cluster is as healthy as the machine: a disk that is nearly full is a finding, and there is no
+/// other.
+#[test]
+fn a_sound_broker_is_healthy_but_for_the_machines_disk() {
+    let server = Server::start();
+    let said = rkctl(&server, "cluster health -o json");
+    let health: serde_json::Value = serde_json::from_str(&said.out).expect("json");
+    let findings = health["findings"].as_array().expect("a list");
+    let only_disks = findings.iter().all(|finding| {
+        let problem = finding["problem"].as_str().unwrap_or_default();
+        problem.contains("its disk is") && problem.ends_with("% full")
+    });
+    assert!(only_disks, "{health}");
+    assert_eq!(health["healthy"], findings.is_empty());
+    assert_eq!(said.exit, if findings.is_empty() { 0 } else { 4 });
+}
+
 /// What is as large as the machine's disk and lies where the test put it.
 #[test]
 fn directories_are_shown_with_what_is_in_them() {

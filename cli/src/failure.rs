@@ -61,6 +61,10 @@ impl Failure {
         Failure::new(Exit::NotFound, text)
     }
 
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
+        Failure::new(Exit::Refused, text)
+    }
+
     pub(crate) fn unhealthy(findings: usize) -> Self {
         Failure::new(Exit::Refused, format!("{findings} findings"))
     }

@@ -1,6 +1,7 @@
 //! Every command: a folder per group, a file per command, a line in its group's list.
 
 pub(crate) mod cluster;
+mod declared;
 pub(crate) mod dev;
 pub(crate) mod group;
 mod shims;
@@ -27,6 +28,12 @@ pub(crate) enum Command {
     /// Transactions
     #[command(subcommand)]
     Txn(txn::Command),
+    /// Show what has to be done for a cluster to be as a file says
+    Plan(declared::plan::Plan),
+    /// Do it
+    Apply(declared::apply::Apply),
+    /// Write the file for a cluster as it is
+    Export(declared::export::Export),
     /// A broker on this machine, to try things on
     #[command(subcommand)]
     Dev(dev::Command),
@@ -41,6 +48,9 @@ impl Command {
             Command::Group(command) => command.run(session).await,
             Command::Cluster(command) => command.run(session).await,
             Command::Txn(command) => command.run(session).await,
+            Command::Plan(command) => command.run(session).await,
+            Command::Apply(command) => command.run(session).await,
+            Command::Export(command) => command.run(session).await,
             Command::Dev(command) => command.run(session).await,
             Command::Shims(command) => command.run(session),
         }

@@ -157,6 +157,8 @@ fn is_question(command: &str) -> bool {
         "offsets",
         "members",
         "brokers",
+        "plan",
+        "export",
         "--dry-run",
     ];
     command

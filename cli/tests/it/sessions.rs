@@ -46,6 +46,25 @@ fn records_go_out_and_come_back() {
     hold(&server, "records");
 }
 
+#[test]
+fn a_cluster_becomes_what_a_file_says() {
+    let server = Server::start();
+    let write = |name: &str, text: &str| {
+        std::fs::write(server.home().join(name), text).expect("written");
+    };
+    write(
+        "d-first.toml",
+        "[topics.d-orders]\npartitions = 2\nconfigs = { \"retention.ms\" = 60000, \"segment.ms\" = 9000 }\n\n[topics.d-plain]\n",
+    );
+    write(
+        "d-second.toml",
+        "[topics.d-orders]\npartitions = 3\nreplication_factor = 1\n[topics.d-orders.configs]\n\"retention.ms\" = \"70000\"\n",
+    );
+    write("d-fewer.toml", "[topics.d-orders]\npartitions = 1\n");
+    write("d-broken.toml", "[topics.d-orders]\npartitions = many\n");
+    hold(&server, "declared");
+}
+
 /// What is ours alone: versions, features, a quorum of one.
 #[test]
 fn our_cluster_says_what_it_is() {

@@ -114,6 +114,8 @@ pub struct Consumer {
     brokers: HashMap<i32, Source>,
     /// Answers that are not read yet.
     arrived: VecDeque<Arrived>,
+    /// Records that are read and not handed out yet.
+    ready: Option<Fetched>,
     failures: u32,
     /// No fetch before, after one has failed.
     not_before: Option<Instant>,
@@ -170,6 +172,7 @@ impl Consumer {
             positions: BTreeMap::new(),
             brokers: HashMap::new(),
             arrived: VecDeque::new(),
+            ready: None,
             failures: 0,
             not_before: None,
         }
@@ -240,12 +243,23 @@ impl Consumer {
     pub async fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>, ClientError> {
         let end = Instant::now() + wait;
         loop {
-            while let Some(arrived) = self.arrived.pop_front() {
-                if let Some(fetched) = self.take(arrived)? {
-                    // So that the next are on their way while these are looked at.
-                    self.fetch(end).await?;
-                    return Ok(Some(fetched));
+            while self.ready.is_none()
+                && let Some(arrived) = self.arrived.pop_front()
+            {
+                self.ready = self.take(arrived)?;
+            }
+            if self.ready.is_some() {
+                // So that the next are on their way while these are looked at. Whoever gives up
+                // meanwhile gets them next time.
+                self.fetch(end).await?;
+                let still = self
+                    .ready
+                    .take()
+                    .filter(|ready| self.position(&ready.partition) == Some(ready.next_offset));
+                if still.is_some() {
+                    return Ok(still);
                 }
+                continue;
             }
             match timeout_at(end, self.look_up()).await {
                 Ok(found) => found?,

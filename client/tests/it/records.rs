@@ -6,8 +6,8 @@ use std::time::Duration;
 use reka_client::admin::{NewTopic, OffsetSpec};
 use reka_client::producer::partitioner;
 use reka_client::{
-    Client, ClientError, Consumer, ConsumerConfig, ConsumerRecord, OffsetReset, Producer,
-    ProducerConfig, ProducerRecord, TopicPartition,
+    Client, ClientConfig, ClientError, Consumer, ConsumerConfig, ConsumerRecord, OffsetReset,
+    Producer, ProducerConfig, ProducerRecord, TopicPartition,
 };
 use reka_protocol::ErrorCode;
 use reka_records::Compression;
@@ -269,4 +269,52 @@ async fn a_consumer_goes_where_it_is_told() {
     assert!(none.is_none(), "it is paused");
     consumer.resume(&at);
     assert_eq!(read(&mut consumer, 10).await[&at].len(), 10);
+}
+
+/// A poll that is given up at any of its waits, as a `select!` does, gives its records to the next.
+#[tokio::test]
+async fn a_poll_that_is_dropped_loses_nothing() {
+    let server = Server::start();
+    let mut config = ClientConfig::new(server.address().parse().expect("an address"));
+    // So that each fetch has to look for leaders first, and waits for the answer.
+    config.metadata_age_max = Duration::ZERO;
+    let client = Client::new(config);
+    topic(&client, "dropped", 2).await;
+    let partitions = [0, 1].map(|partition| TopicPartition::new("dropped", partition));
+    let sender = crate::admin_topics::client(&server);
+    let producer = Producer::new(sender, ProducerConfig::default()).expect("a producer");
+    for number in 0..200 {
+        let record = ProducerRecord::new("dropped")
+            .partition(number % 2)
+            .value(number.to_string());
+        let _ = producer.send(record).await.expect("taken");
+    }
+    producer.flush().await;
+    let config = ConsumerConfig {
+        offset_reset: OffsetReset::Earliest,
+        partition_bytes_max: 300,
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Consumer::new(client, config);
+    consumer.assign(partitions);
+    let mut seen = Vec::new();
+    let mut attempts: u64 = 0;
+    let began = std::time::Instant::now();
+    while seen.len() < 200 {
+        assert!(began.elapsed() < PATIENCE / 2, "{} of 200", seen.len());
+        let mut poll = Box::pin(consumer.poll(PATIENCE));
+        // From nothing to more than it takes, so that it is given up everywhere on its way.
+        attempts = (attempts + 1) % 60;
+        let patience = Duration::from_millis(attempts);
+        if let Ok(fetched) = tokio::time::timeout(patience, &mut poll).await {
+            let fetched = fetched.expect("no error").expect("records");
+            seen.extend(fetched.records.iter().map(text));
+        }
+    }
+    let mut numbers: Vec<i32> = seen
+        .iter()
+        .map(|text| text.parse().expect("a number"))
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..200).collect::<Vec<i32>>());
 }

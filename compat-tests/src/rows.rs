@@ -1,6 +1,7 @@
 //! What can be run: one file and one line in [`ROWS`] per row.
 
 mod churn;
+mod client;
 mod control;
 mod differential;
 mod dump_log;
@@ -18,6 +19,8 @@ mod kill_transactions;
 mod node;
 mod python;
 pub(crate) mod raw;
+mod rkctl;
+mod shims;
 mod streams;
 mod transactions_tool;
 
@@ -74,6 +77,10 @@ pub const ROWS: &[Row] = &[
     kafka_tools::ROW,
     transactions_tool::ROW,
     differential::ROW,
+    client::ROW,
+    rkctl::ROW,
+    shims::ROW,
+    shims::AGAINST_KAFKA,
     kafka_it::ROW,
     kafka_it::CORE,
     kafka_it::TOOLS,

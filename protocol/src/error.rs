@@ -47,8 +47,8 @@ pub enum Problem {
         /// What the frame still holds.
         left: usize,
     },
-    /// More elements in one request than `Limits::elements_max`.
-    #[error("request holds more than {limit} elements")]
+    /// More elements in one message than `Limits::elements_max`.
+    #[error("message holds more than {limit} elements")]
     TooManyElements {
         /// The limit.
         limit: usize,

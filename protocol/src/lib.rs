@@ -9,6 +9,7 @@
 //! | `messages` | messages decoded and encoded here; the others are the codec crate's |
 //! | `codec` | one way to the codec crate, and around it where it lacks a version |
 //! | `request` | all of the above in order: a frame becomes a request, an answer a frame |
+//! | `response` | an answer as a client reads it |
 //! | `error_code` | what answers say went wrong |
 //! | `error` | what bytes can do wrong |
 //!
@@ -22,6 +23,7 @@ pub mod guard;
 pub mod header;
 pub mod messages;
 pub mod request;
+pub mod response;
 pub mod versions;
 mod wire;
 
@@ -33,5 +35,6 @@ pub use header::{Head, RequestHeader};
 /// The codec crate, so that all users share one version of its messages.
 pub use kafka_protocol;
 pub use request::{Checked, Request, RequestBody, RequestError, encode_response};
+pub use response::decode_response;
 pub use versions::Api;
 pub use wire::MAX_STRING_BYTES;

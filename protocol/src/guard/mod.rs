@@ -1,4 +1,4 @@
-//! The bounds guard: one walk over a request before anything decodes it.
+//! The bounds guard: one walk over a request, or over an answer, before anything decodes it.
 //!
 //! The codec crate reserves what a count promises, so an eight-byte request can ask it for 300 GB
 //! and abort the process; it lets varints overflow and ignores the declared size of
@@ -18,7 +18,7 @@
 
 pub mod schema;
 
-use self::schema::{Kind, Layout, REQUESTS};
+use self::schema::{Kind, Layout, REQUESTS, RESPONSES, Schema};
 use crate::error::{DecodeError, Fault, InField, Problem, Read};
 use crate::versions::Api;
 use crate::wire::Reader;
@@ -82,12 +82,34 @@ pub fn check_request(
     body_at: usize,
     limits: &Limits,
 ) -> Result<Charge, DecodeError> {
-    let Some(layout) = REQUESTS.layout(api, version) else {
-        return Err(Fault::new(body_at, Problem::Trailing(frame.len()))
-            .of(format!("{} request", api.name), version));
+    check_in(&REQUESTS, "request", api, version, frame, body_at, limits)
+}
+
+/// The same for the body of an answer.
+pub fn check_response(
+    api: &Api,
+    version: i16,
+    frame: &[u8],
+    body_at: usize,
+    limits: &Limits,
+) -> Result<Charge, DecodeError> {
+    check_in(&RESPONSES, "response", api, version, frame, body_at, limits)
+}
+
+fn check_in(
+    schema: &Schema,
+    direction: &str,
+    api: &Api,
+    version: i16,
+    frame: &[u8],
+    body_at: usize,
+    limits: &Limits,
+) -> Result<Charge, DecodeError> {
+    let checked = match schema.layout(api, version) {
+        Some(layout) => check(layout, frame, body_at, limits),
+        None => Err(Fault::new(body_at, Problem::Trailing(frame.len()))),
     };
-    check(layout, frame, body_at, limits)
-        .map_err(|fault| fault.of(format!("{} request", api.name), version))
+    checked.map_err(|fault| fault.of(format!("{} {direction}", api.name), version))
 }
 
 fn check(layout: &Layout, frame: &[u8], body_at: usize, limits: &Limits) -> Read<Charge> {

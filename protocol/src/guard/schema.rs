@@ -1,8 +1,8 @@
 //! The shapes of messages: a small text table, read once, and a layout per message and version.
 //!
-//! `requests.txt` explains the notation and holds the requests. A table for responses, which the
-//! client side will want, is another text handed to `Schema::parse`. The text is ours and part of
-//! the binary, so a mistake in it is a bug and panics at first use; a test uses every line.
+//! `requests.txt` explains the notation and holds the requests, `responses.txt` the answers. The
+//! text is ours and part of the binary, so a mistake in it is a bug and panics at first use; a test
+//! uses every line.
 
 use std::sync::LazyLock;
 
@@ -11,6 +11,10 @@ use crate::versions::{self, Api};
 /// Every request this crate accepts.
 pub static REQUESTS: LazyLock<Schema> =
     LazyLock::new(|| Schema::parse(include_str!("requests.txt")));
+
+/// The answers to them.
+pub static RESPONSES: LazyLock<Schema> =
+    LazyLock::new(|| Schema::parse(include_str!("responses.txt")));
 
 /// Layouts by key and version.
 #[derive(Debug)]
@@ -394,16 +398,18 @@ mod tests {
 
     #[test]
     fn every_api_has_a_shape_in_every_version_and_no_shape_lacks_an_api() {
-        let in_schema: Vec<i16> = REQUESTS.apis().map(|api| api.key).collect();
-        let in_table: Vec<i16> = versions::APIS.iter().map(|api| api.key).collect();
-        assert_eq!(in_schema, in_table);
-        for api in versions::APIS {
-            for version in api.min..=api.max {
-                assert!(REQUESTS.layout(api, version).is_some());
+        for schema in [&REQUESTS, &RESPONSES] {
+            let in_schema: Vec<i16> = schema.apis().map(|api| api.key).collect();
+            let in_table: Vec<i16> = versions::APIS.iter().map(|api| api.key).collect();
+            assert_eq!(in_schema, in_table);
+            for api in versions::APIS {
+                for version in api.min..=api.max {
+                    assert!(schema.layout(api, version).is_some());
+                }
+                assert!(schema.layout(api, api.max + 1).is_none());
+                assert!(schema.layout(api, api.min - 1).is_none());
+                assert!(schema.layout(api, i16::MIN).is_none());
             }
-            assert!(REQUESTS.layout(api, api.max + 1).is_none());
-            assert!(REQUESTS.layout(api, api.min - 1).is_none());
-            assert!(REQUESTS.layout(api, i16::MIN).is_none());
         }
     }
 

@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages as m;
-use kafka_protocol::protocol::{Message, Request, VersionRange};
+use kafka_protocol::protocol::{Decodable, Encodable, Message, Request, VersionRange};
 use reka_protocol::codec::{decode_request, encode_request};
 use reka_protocol::versions::{self, Api};
 
@@ -24,6 +24,9 @@ pub(crate) struct Codec {
     /// Decodes and drops: nothing but the decoder allocates.
     pub(crate) decode_only: fn(Bytes, i16) -> bool,
     pub(crate) encode_default: fn(i16) -> Result<BytesMut, String>,
+    /// The same of the answer, which the client side decodes.
+    pub(crate) decode_answer: fn(Bytes, i16) -> Result<Decoded, String>,
+    pub(crate) decode_only_answer: fn(Bytes, i16) -> bool,
 }
 
 fn codec<T: Request + Default + 'static>() -> Codec {
@@ -51,6 +54,19 @@ fn codec<T: Request + Default + 'static>() -> Codec {
             decode_request::<T>(api::<T>(), version, &mut body).is_ok()
         },
         encode_default: |version| encode(&T::default(), version),
+        decode_answer: |mut body, version| {
+            let message = <T::Response as Decodable>::decode(&mut body, version)
+                .map_err(|error| error.to_string())?;
+            let mut again = BytesMut::new();
+            let encoded = message.encode(&mut again, version);
+            Ok(Decoded {
+                left: body.len(),
+                again: encoded.map(|()| again).map_err(|error| error.to_string()),
+            })
+        },
+        decode_only_answer: |mut body, version| {
+            <T::Response as Decodable>::decode(&mut body, version).is_ok()
+        },
     }
 }
 

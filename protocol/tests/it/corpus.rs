@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::sync::Once;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use reka_protocol::guard::schema::REQUESTS;
+use reka_protocol::guard::check_response;
+use reka_protocol::guard::schema::{REQUESTS, RESPONSES};
+use reka_protocol::response::LIMITS;
 use reka_protocol::versions::APIS;
 use reka_protocol::{FrameReader, Limits, Request};
 
+use crate::codec;
 use crate::generate::{self, Random};
 
 static WRITTEN: Once = Once::new();
@@ -52,6 +55,14 @@ fn write_corpus() {
         }
         fs::write(folder.join("request").join(api.name), &frame).expect("write");
     }
+    for (at, api) in (0_u8..).zip(APIS) {
+        let layout = RESPONSES.layout(api, api.max).expect("layout");
+        let mut answer = BytesMut::new();
+        answer.put_u8(at);
+        answer.put_u8(api.max as u8);
+        answer.put_slice(&generate::body(layout, &mut Random::new(11)));
+        fs::write(folder.join("response").join(api.name), &answer).expect("write");
+    }
     let abort = [
         0, 3, 0, 12, 0, 0, 0, 1, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0,
     ];
@@ -74,6 +85,25 @@ fn the_request_corpus_decodes_or_is_refused() {
             .unwrap_or("");
         let ours = APIS.iter().any(|api| api.name == name);
         assert_eq!(outcome.is_ok(), ours, "{name}: {outcome:?}");
+    }
+}
+
+/// The first two bytes of each name the API and the version, as for the fuzzer.
+#[test]
+fn the_response_corpus_decodes() {
+    let files = corpus("response");
+    assert!(files.len() >= APIS.len());
+    let codecs = codec::all();
+    for (path, bytes) in files {
+        let at = usize::from(bytes[0]) % APIS.len();
+        let (api, codec) = (&APIS[at], &codecs[at]);
+        let version = i16::from(bytes[1]).clamp(api.served_from, api.max);
+        let body = bytes.slice(2..);
+        let charge = check_response(api, version, &body, 0, &LIMITS);
+        let charge = charge.unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let decoded = (codec.decode_answer)(body, api.codec_version(version));
+        let decoded = decoded.unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        assert_eq!(decoded.left, charge.unread, "{path:?}");
     }
 }
 

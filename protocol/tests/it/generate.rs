@@ -102,6 +102,7 @@ fn not_default(kind: &Kind, random: &mut Random, out: &mut BytesMut) {
             put_uvarint(out, 2);
             value(element, true, random, out);
         }
+        Kind::Bool => out.put_u8(1),
         // All defaults are zero or the largest number.
         Kind::Fixed(width) => {
             out.put_u8(1);

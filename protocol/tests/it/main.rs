@@ -1,5 +1,6 @@
 //! Promises of the protocol crate, held against the codec crate and against hostile bytes.
 
+mod answers;
 mod codec;
 mod coordinator;
 mod corpus;

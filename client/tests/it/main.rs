@@ -1,0 +1,12 @@
+//! The client against a real broker: a `reka` process, or the one at `REKA_TEST_BOOTSTRAP`.
+
+mod admin_cluster;
+mod admin_groups;
+mod admin_topics;
+mod connections;
+mod hostile;
+mod members;
+mod proxy;
+mod records;
+mod server;
+mod transactions;

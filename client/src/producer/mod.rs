@@ -330,11 +330,9 @@ impl Producer {
 
     /// Sends what is there without lingering, and waits until all of it is settled.
     pub async fn flush(&self) {
-        self.shared.flushes.fetch_add(1, Ordering::SeqCst);
-        self.shared.wake.notify_one();
+        let _flush = Flush::begin(&self.shared);
         self.wait_until_settled(|state| state.accumulator.unsettled == 0)
             .await;
-        self.shared.flushes.fetch_sub(1, Ordering::SeqCst);
     }
 
     async fn wait_until_settled(&self, done: impl Fn(&State) -> bool) {
@@ -348,6 +346,24 @@ impl Producer {
             }
             settled.await;
         }
+    }
+}
+
+/// Somebody waits for everything to be settled, until this is dropped: also a wait that is given up
+/// ends, and batches linger again.
+struct Flush<'a>(&'a Shared);
+
+impl Flush<'_> {
+    fn begin(shared: &Shared) -> Flush<'_> {
+        shared.flushes.fetch_add(1, Ordering::SeqCst);
+        shared.wake.notify_one();
+        Flush(shared)
+    }
+}
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        self.0.flushes.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

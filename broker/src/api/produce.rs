@@ -360,7 +360,7 @@ fn append_run(
     context: &Context,
     here: &Arc<Partition>,
     produced: &mut [Produced],
-    frame: &mut [u8],
+    frame: &[u8],
     rules: &Rules,
 ) -> bool {
     let is_of_run = |one: &Produced| {

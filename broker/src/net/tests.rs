@@ -305,6 +305,16 @@ fn frames_of_all_sizes_are_answered_in_order_however_they_arrive() {
 /// and what follows them are answered as if each had come alone.
 #[test]
 fn pipelined_batches_of_a_producer_are_answered_each_for_itself() {
+    answered_each_for_itself(&[]);
+}
+
+/// A batch that was stamped and comes again would be one whose producer set what only a topic sets.
+#[test]
+fn pipelined_batches_are_stamped_once() {
+    answered_each_for_itself(&["log.message.timestamp.type=LogAppendTime"]);
+}
+
+fn answered_each_for_itself(settings: &[&str]) {
     let of = |sequence| produce_batch(BatchBuilder::new(0).producer(7, 0, sequence), 10);
     let sent: Vec<u8> = [of(0), of(1), of(2), of(1), of(3), of(9), of(4), produce(10)].concat();
     let out_of_order = ErrorCode::OutOfOrderSequenceNumber.code();
@@ -319,7 +329,7 @@ fn pipelined_batches_of_a_producer_are_answered_each_for_itself() {
         (0, 5),
     ];
     // One by one, to learn how long the answers are; then together.
-    let mut apart = Turned::new(&[]);
+    let mut apart = Turned::new(settings);
     let mut answers = Vec::new();
     let mut at = 0;
     while at < sent.len() {
@@ -337,7 +347,7 @@ fn pipelined_batches_of_a_producer_are_answered_each_for_itself() {
         at += 4 + size;
     }
     assert_eq!(told(&answers), expected);
-    let mut together = Turned::new(&[]);
+    let mut together = Turned::new(settings);
     let mut answers = vec![0; answers.len()];
     assert!(together.exchange(&sent, &mut answers).is_none());
     assert_eq!(told(&answers), expected);

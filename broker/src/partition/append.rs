@@ -135,10 +135,11 @@ impl Partition {
     /// Appends several clients' batches of one turn with one write: `ranges` of `frame`, in the
     /// order they came, none of a transaction. True, and `memory` says where they went, if that
     /// comes to the same as one after the other; else nothing is appended and they have to come one
-    /// by one.
+    /// by one, so the frame stays as it came: what a topic stamps is stamped where the run is put
+    /// together.
     pub fn append_run(
         &self,
-        frame: &mut [u8],
+        frame: &[u8],
         ranges: impl Iterator<Item = Range<usize>>,
         rules: &Rules,
         scratch: &mut Vec<u8>,
@@ -146,15 +147,16 @@ impl Partition {
     ) -> bool {
         memory.clear();
         for range in ranges {
-            let records = &mut frame[range];
+            let records = &frame[range];
             let Ok(accepted) = validate(records, rules, scratch) else {
                 return false;
             };
             if !matches!(accepted.change, Change::Nothing | Change::Timestamps) {
                 return false;
             }
-            accepted.stamp(records);
+            let at = memory.run.len();
             memory.run.extend_from_slice(&records[..accepted.size()]);
+            accepted.stamp(&mut memory.run[at..]);
             memory.accepted.push(accepted);
         }
         let Some(mut log) = self.log_to_change() else {

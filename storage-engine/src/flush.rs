@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::env::Env;
 use crate::error::LogError;
+use crate::partition_metadata;
 use crate::reader::Shared;
 use crate::segment::Segment;
 
@@ -169,6 +170,8 @@ pub struct Flush {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// The directory of directories, and the log's own.
     pub(crate) sync_names: [Option<Arc<Path>>; 2],
+    /// The log's own, if the id of its topic may be in the cache only.
+    pub(crate) sync_topic_id: Option<Arc<Path>>,
     pub(crate) carried: Carried,
     /// Held while a flush of the log runs.
     pub(crate) running: Arc<Mutex<()>>,
@@ -189,6 +192,9 @@ impl Flush {
         // were lost, and the kernel tells of them once.
         self.env.health.check()?;
         let sync = || {
+            if let Some(dir) = &self.sync_topic_id {
+                partition_metadata::sync(&self.env.disk, dir)?;
+            }
             // Names first: content of a file nobody can find is not durable.
             for dir in self.sync_names.iter().flatten() {
                 match self.env.disk.sync_dir(dir) {

@@ -837,6 +837,7 @@ impl Log {
             shared: self.shared.clone(),
             segments: segments[from..].to_vec(),
             sync_names: [parent, own],
+            sync_topic_id: carried.parent.map(|_| self.dir.clone()),
             carried,
             running: self.flushing.clone(),
         })

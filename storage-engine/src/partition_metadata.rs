@@ -90,12 +90,19 @@ pub fn write(disk: &Disk, dir: &Path, topic_id: Uuid) -> Result<(), DiskError> {
 }
 
 /// Writes that of a directory that was made just now. It is not synced: whoever asks for ten
-/// thousand partitions does not wait for twenty thousand syncs. A power cut may take it, and
-/// then it is written again; a directory that is deleted is renamed for good before another
-/// topic can have its name, so it is never taken for that one's.
+/// thousand partitions does not wait for twenty thousand syncs. The first flush of the log syncs it
+/// with the first records; a power cut before may take it, and then it is written again.
 pub(crate) fn write_new(disk: &Disk, dir: &Path, topic_id: Uuid) -> Result<(), DiskError> {
     let file = disk.open(&dir.join(PARTITION_METADATA), OpenMode::Create)?;
     file.write_all_at(render(topic_id).as_bytes(), 0)
+}
+
+/// Makes it survive a power cut, where there is one.
+pub(crate) fn sync(disk: &Disk, dir: &Path) -> Result<(), DiskError> {
+    match disk.open_if_exists(&dir.join(PARTITION_METADATA))? {
+        Some(file) => file.sync(),
+        None => Ok(()),
+    }
 }
 
 fn render(topic_id: Uuid) -> String {

@@ -22,10 +22,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use reka_records::Compression;
-use reka_storage::CheckedBatches;
 use reka_storage::fs::fault::{Fault, Site, When};
 use reka_storage::fs::sim::{KeepAll, LoseAll, Seeded, SimDisk};
 use reka_storage::fs::{Backend as _, Disk, Op};
+use reka_storage::{CheckedBatches, partition_metadata};
 
 use self::scripts::{
     LARGE, SCRIPTS, SMALL, Script,
@@ -488,6 +488,20 @@ fn what_a_flush_promised_is_there_when_all_else_is_lost() {
         let found = read_all(&log.reader()).expect("a log that reads");
         assert_eq!(found, expected, "{past:?}");
     }
+}
+
+/// Records that survive are still those of their topic: another one of its name must not get them.
+#[test]
+fn the_first_flush_carries_the_id_of_the_topic() {
+    let mut world = World::new(Policy::Delete);
+    world.run(SMALL).expect("a sound disk");
+    let topic_id = |sim: &SimDisk| {
+        let disk = Disk::new(sim.crash(&mut LoseAll));
+        partition_metadata::read(&disk, &Path::new(ROOT).join("t-0")).ok()
+    };
+    assert_eq!(topic_id(&world.sim).flatten(), None);
+    world.run(Flush).expect("a sound disk");
+    assert_eq!(topic_id(&world.sim), Some(Some(uuid::Uuid::from_u128(7))));
 }
 
 /// The kernel tells one of two that a page was lost. Whoever runs second must not take the

@@ -111,6 +111,10 @@ async fn a_topics_configuration_is_read_set_and_unset() {
     let created = client.create_topics(&[new], false).await.expect("answers");
     assert!(created[0].1.is_ok(), "{created:?}");
     let topic = Resource::topic("configured");
+    eventually("the topic is known", async || {
+        client.describe_config(&topic, false).await.is_ok()
+    })
+    .await;
     let value = async |key: &str| {
         let entries = client
             .describe_config(&topic, false)

@@ -10,11 +10,13 @@ use crate::control::kafka::Kafka;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Row, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "client",
-    tiers: &[Tier::Ci],
+    // Not in the commit tier: a test that asks before Apache Kafka shows what it has just made has failed
+    // once, under load.
+    tiers: &[],
     about: "the tests of our own client, against Apache Kafka",
     run,
 };

@@ -4,11 +4,13 @@
 use super::client::own_tests;
 use crate::context::Context;
 use crate::error::Result;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Row, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "rkctl",
-    tiers: &[Tier::Ci],
+    // Not in the commit tier: a test that asks before Apache Kafka shows what it has just made has failed
+    // once, under load.
+    tiers: &[],
     about: "the conversations of rkctl's tests, with Apache Kafka",
     run,
 };

@@ -31,10 +31,6 @@ use crate::txn_index::TxnIndex;
 
 /// How far ahead of a walk headers are fetched into the cache.
 const BATCHES_AHEAD: usize = 12;
-/// Behind batches of this size and more the next header is read with a call: it lies pages further on,
-/// and a page of the mapping that nobody looked at costs a fault, which is dearer. What is sent from the
-/// file is not looked at otherwise.
-const STRIDE_READ: usize = 8 << 10;
 
 /// Sizes of a segment's files as a directory listing gives them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -383,7 +379,6 @@ impl Segment {
             position,
             end,
             floor,
-            stride: 0,
         })
     }
 
@@ -396,7 +391,6 @@ impl Segment {
             position: from.map_or(0, |entry| entry.position),
             end: self.len(),
             floor: self.base_offset,
-            stride: 0,
         })
     }
 
@@ -492,8 +486,6 @@ pub(crate) struct Walk<'a> {
     end: u64,
     /// The next batch may not begin below this offset.
     floor: i64,
-    /// Size of the batch it went over last.
-    stride: usize,
 }
 
 impl Walk<'_> {
@@ -574,38 +566,22 @@ impl Walk<'_> {
         }
         // Batches of one producer are alike in size, so where the headers further on
         // lie can be guessed; without this a walk waits for memory at each.
-        if let Some(mapping) = self.mapped() {
+        if let Source::Map(mapping) = &self.source {
             mapping.expect(self.position as usize + BATCHES_AHEAD * header.size);
         }
         self.position = found.end();
         self.floor = header.next_offset();
-        self.stride = header.size;
         Ok(Some(found))
     }
 
     fn copy(&self, position: u64, into: &mut [u8]) -> DiskResult<()> {
-        match self.mapped() {
-            Some(mapping) => mapping
+        match &self.source {
+            Source::Map(mapping) => mapping
                 .copy(position as usize, into)
-                .map_err(|source| self.segment.unmapped(source)),
-            None => self.file()?.read_exact_at(into, position),
+                .map_err(|source| self.segment.unmapped(source))?,
+            Source::File(file) => file.read_exact_at(into, position)?,
         }
-    }
-
-    /// The mapping, where the next header is best read from it.
-    #[inline]
-    fn mapped(&self) -> Option<&Arc<dyn RawMapping>> {
-        match &self.source {
-            Source::Map(mapping) if self.stride < STRIDE_READ => Some(mapping),
-            Source::Map(_) | Source::File(_) => None,
-        }
-    }
-
-    fn file(&self) -> DiskResult<&File> {
-        match &self.source {
-            Source::Map(_) => self.segment.file(),
-            Source::File(file) => Ok(file),
-        }
+        Ok(())
     }
 
     fn first_nonzero(&self, mut position: u64) -> DiskResult<Option<u64>> {
@@ -650,13 +626,13 @@ impl Walk<'_> {
         if left < HEADER_BYTES as u64 {
             return self.no_batch(position, left);
         }
-        let bytes = match self.mapped() {
-            Some(mapping) => mapping
+        let bytes = match &self.source {
+            Source::Map(mapping) => mapping
                 .span(position as usize)
                 .map_err(|source| self.segment.unmapped(source))?,
-            None => {
+            Source::File(file) => {
                 let mut bytes = [0; SPAN_BYTES];
-                self.file()?.read_exact_at(&mut bytes, position)?;
+                file.read_exact_at(&mut bytes, position)?;
                 bytes
             }
         };

@@ -14,8 +14,9 @@
 //! | `transaction.abort.timed.out.transaction.cleanup.interval.ms` | transactions that hang are looked for |
 //! | `log.cleaner.backoff.ms` | compaction of logs that are due |
 //!
-//! All of it blocks, so it runs on the blocking pool. Upkeep (the last three) begins
-//! `log.initial.task.delay.ms` after the start, when clients have come back and caches are warm.
+//! All of it blocks, so it runs on the blocking pool. Retention, the forgetting of producers and
+//! compaction begin `log.initial.task.delay.ms` after the start, when clients have come back and caches
+//! are warm.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,7 +39,6 @@ fn produces_that_come_together_share_their_system_calls() {
 /// A server with one shard, a client of it with a topic, and the calls of that shard's thread.
 fn traced() -> (tempfile::TempDir, Running, TcpStream, Arc<AtomicU64>) {
     let folder = tempfile::tempdir().expect("a folder");
-    // Whatever else the thread would do by the clock stays out of the count.
     let server = Running::start(reka(folder.path(), &["reka.shards=1"]));
     let mut client = TcpStream::connect(server.address).expect("a connection");
     client.set_nodelay(true).expect("a socket");

@@ -163,7 +163,7 @@ fn read(dir: &Path) {
     let mut client = Client::connect(&node);
     create_topic(&mut client);
     let mut producer = begin(&mut client, "x");
-    let now_ms = reka_broker::clock::Clock.now_ms();
+    let now_ms = reka_broker::clock::Clock::System.now_ms();
     for number in 0..TRANSACTIONS_READ {
         let mut builder = BatchBuilder::new(0)
             .producer(producer.0, producer.1, 0)
@@ -234,7 +234,7 @@ fn transactions(dir: &Path, producers: usize, time: Duration) {
                 let mut client = Client::connect(node);
                 let name = format!("producer-{number}");
                 let mut producer = begin(&mut client, &name);
-                let now_ms = reka_broker::clock::Clock.now_ms();
+                let now_ms = reka_broker::clock::Clock::System.now_ms();
                 while !stop.load(Ordering::Relaxed) {
                     producer = transact(&mut client, &name, producer, now_ms);
                     done.fetch_add(1, Ordering::Relaxed);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reka_storage::compaction::CompactionLimits;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -60,7 +60,7 @@ pub struct Background {
 
 impl Background {
     /// Starts them all.
-    pub fn start(runtime: &Runtime, services: &Arc<Services>, follower: Follower) -> Background {
+    pub fn start(runtime: &Handle, services: &Arc<Services>, follower: Follower) -> Background {
         let (stop, stopped) = watch::channel(false);
         let config = services.config();
         let logs = &config.logs;
@@ -112,10 +112,10 @@ impl Background {
     }
 
     /// Ends them, letting what is under way finish.
-    pub fn stop(self, runtime: &Runtime) {
+    pub async fn stop(self) {
         let _ = self.stop.send(true);
         for task in self.tasks {
-            if runtime.block_on(task).is_err() {
+            if task.await.is_err() {
                 tracing::error!("a background task ended by a panic");
             }
         }
@@ -130,7 +130,7 @@ async fn follow(
     let mut images = services.quorum.subscribe();
     loop {
         let image = images.borrow_and_update().clone();
-        let followed = tokio::task::spawn_blocking(move || {
+        let followed = services.blocking.run(move || {
             follower.follow(&image);
             follower
         });
@@ -142,8 +142,9 @@ async fn follow(
             }
         };
         tokio::select! {
-            changed = images.changed() => if changed.is_err() { return },
+            biased;
             () = told(&mut stopped) => return,
+            changed = images.changed() => if changed.is_err() { return },
         }
     }
 }
@@ -165,13 +166,14 @@ async fn every(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
+            () = told(&mut stopped) => return,
             _ = ticks.tick() => {
-                let services = services.clone();
-                if tokio::task::spawn_blocking(move || work(&services)).await.is_err() {
+                let here = services.clone();
+                if services.blocking.run(move || work(&here)).await.is_err() {
                     tracing::error!("a background task panicked; it is tried again");
                 }
             }
-            () = told(&mut stopped) => return,
         }
     }
 }

@@ -18,7 +18,7 @@
 //! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
 //! | [`metrics`], [`http`] | what is told of all this, and where |
 //! | [`loggers`] | how much each part tells, changeable at run time |
-//! | [`clock`] | the one clock |
+//! | [`seams`], [`clock`] | what a node takes from the world |
 //!
 //! Nothing depends on this crate but the executable.
 
@@ -37,6 +37,9 @@ pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod partition;
+pub mod seams;
+#[cfg(test)]
+mod simulation;
 pub mod txn;
 
 pub use config::Config;

@@ -17,7 +17,7 @@ use reka_raft::record::{
 };
 use reka_raft::{MetadataImage, MetadataQuorum, ProposeError, QuorumOptions, StartError, Voter};
 use reka_records::validate::Rules;
-use reka_storage::fs::Disk;
+use reka_storage::fs::{Disk, DiskError};
 use reka_storage::health::DirOffline;
 pub use reka_storage::log_dir::LogDirError;
 use reka_storage::log_dir::{self, Identity};
@@ -46,6 +46,7 @@ use crate::net::budget::Budget;
 use crate::net::listener::{BindError, Front, bind};
 use crate::partition::Partition;
 use crate::partition::table::PartitionTable;
+use crate::seams::{Blocking, Chance, Seams};
 use crate::txn;
 use crate::txn::coordinators::TransactionCoordinator;
 
@@ -91,6 +92,10 @@ pub struct Services {
     pub fetch_sessions: FetchSessions,
     /// The clock.
     pub clock: Clock,
+    /// Ids that nobody had before.
+    pub chance: Chance,
+    /// Where work is done that blocks.
+    pub blocking: Blocking,
     /// The groups coordinated here.
     pub groups: Coordinators,
     /// The transactions coordinated here.
@@ -182,7 +187,7 @@ impl Services {
     pub async fn create_topic_by_default(&self, name: &str) -> Result<(Uuid, i32), ChangeError> {
         let topic = NewTopic {
             name: name.to_owned(),
-            id: Uuid::new_v4(),
+            id: self.chance.uuid(),
             partitions: -1,
             replication_factor: -1,
             assignments: Vec::new(),
@@ -306,12 +311,12 @@ impl Services {
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The data directory cannot be created.
-    #[error("cannot create the data directory {}: {source}", .dir.display())]
+    #[error("cannot create the data directory {}: {}", .dir.display(), .source.source)]
     CreateDir {
         /// Which.
         dir: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: DiskError,
     },
     /// The data directories cannot be used.
     #[error(transparent)]
@@ -385,121 +390,26 @@ impl Node {
             .enable_all()
             .build()
             .map_err(NodeError::Threads)?;
-        served_by_one_node(&config)?;
-        let disk = Disk::real();
-        let mut log_dirs = take_log_dirs(&disk, &config)?;
-        for failed in log_dirs.failed() {
-            tracing::error!("its partitions are not served: {}", failed.reason);
-        }
-        let metadata_dir = match metadata_dir(&log_dirs, &config) {
-            Ok(dir) => dir.clone(),
-            Err(refused) => return Err(leave_as_found(&log_dirs, refused)),
-        };
-        let dir = metadata_dir.path();
-        let cluster_id = metadata_dir.identity().cluster_id.clone();
-        let directory_id = directory_id(&metadata_dir);
-        let mut sockets = Vec::new();
-        for listener in &config.listeners.broker {
-            sockets.push(open_listener(listener)?);
-        }
-        let listeners: Vec<_> = sockets
-            .iter()
-            .map(|(listener, _)| listener.clone())
-            .collect();
-
-        let http_socket = match &config.http {
-            Some(HostPort { host, port }) => Some(bind(host, *port)?),
-            None => None,
-        };
-        let voter = Voter {
-            kafka_id: config.node.id,
-            directory_id,
-            endpoints: Vec::new(),
-        };
-        let options =
-            QuorumOptions::single(disk, dir.join(METADATA_DIR), cluster_id.clone(), voter);
-        let quorum = runtime.block_on(MetadataQuorum::start(options))?;
-        let image = quorum.image();
-        let registered = image.brokers().get(config.node.id);
-        let knows_all = registered.is_some();
-        let known = registered.map_or(&[][..], |known| &known.registration.directories);
-        if let Err(refused) = check_unused(&log_dirs, known, &cluster_id) {
-            let refused = leave_as_found(&log_dirs, refused);
-            runtime.block_on(quorum.shutdown());
-            return Err(refused);
-        }
-        log_dirs.take_unused()?;
-        let log_dirs = Arc::new(log_dirs);
-        let directories = with_ids(&log_dirs);
-        if knows_all {
-            for remark in unfamiliar(known, &directories) {
-                tracing::warn!("{remark}");
-            }
-        }
-        let ids = directories_to_register(&log_dirs, known);
-        let registration = registration(&config, ids, &listeners);
-        let broker_epoch = runtime.block_on(register(&quorum, registration))?;
-        for line in features::behind(&quorum.image()) {
-            tracing::info!("{line}");
-        }
-
-        let memory = config
-            .socket
-            .queued_request_bytes_max
-            .unwrap_or_else(quarter_of_memory);
-        let broker_id = config.node.id;
-        let fetch_sessions_max = config.requests.fetch_sessions_max;
-        let config = Arc::new(CurrentConfig::new(config));
-        let partitions = Arc::new(PartitionTable::default());
-        let names = Arc::new(TopicNames::default());
-        let clock = Clock;
-        let (mut follower, followed) = Follower::new(
-            broker_id,
-            config.clone(),
-            log_dirs.clone(),
-            partitions.clone(),
-            names.clone(),
-            clock,
-            knows_all,
-        );
-        follower.follow(&quorum.image());
-        for remark in left_alone(&log_dirs, &partitions) {
-            tracing::warn!("{remark}");
-        }
-        let services = Arc::new(Services {
-            memory: Budget::new(usize::try_from(memory).unwrap_or(usize::MAX)),
-            broker_id,
-            config,
-            cluster_id,
-            partitions,
-            metrics: Metrics::new()?,
-            fetch_sessions: FetchSessions::new(fetch_sessions_max),
-            clock,
-            groups: Coordinators::default(),
-            transactions: txn::Coordinators::default(),
-            loggers,
-            log_dirs,
-            reported: Mutex::default(),
-            owner: Mutex::default(),
-            names,
-            broker_epoch,
-            directory_id,
-            producer_ids: tokio::sync::Mutex::new(0..0),
-            controller: Controller::new(quorum.clone(), followed),
-            quorum,
-        });
-        services.metrics.watch(&services)?;
-        let http = http_socket
+        let assembled = assemble(config, loggers, Seams::real(), bind_entrances);
+        let Assembled {
+            services,
+            follower,
+            entrances,
+        } = runtime.block_on(assembled)?;
+        let listeners = entrances.broker.iter();
+        let listeners = listeners.map(|(listener, _)| listener.clone()).collect();
+        let http = entrances
+            .http
             .map(|socket| Http::start(&runtime, socket, services.clone()))
             .transpose()
             .map_err(NodeError::Threads)?;
-        let background = Background::start(&runtime, &services, follower);
+        let background = Background::start(runtime.handle(), &services, follower);
         let groups = CoordinatorThread::start::<GroupCoordinator>(services.clone())
             .map_err(NodeError::Threads)?;
         let transactions = CoordinatorThread::start::<TransactionCoordinator>(services.clone())
             .map_err(NodeError::Threads)?;
         let coordinators = [transactions, groups];
-        let front = serve(&services, sockets)?;
+        let front = serve(&services, entrances.broker)?;
         Ok(Node {
             services,
             front,
@@ -542,7 +452,7 @@ impl Node {
             http.stop();
         }
         coordinators.into_iter().for_each(CoordinatorThread::stop);
-        background.stop(&runtime);
+        runtime.block_on(background.stop());
         services.note_high_watermarks();
         let partitions = services.partitions.all();
         let mut guards: Vec<_> = partitions.iter().map(|partition| partition.log()).collect();
@@ -554,6 +464,152 @@ impl Node {
         runtime.shutdown_timeout(Duration::from_secs(1));
         marked
     }
+}
+
+/// Where a node is entered: sockets, or what stands for them.
+pub(crate) struct Entrances<S> {
+    /// By clients.
+    pub(crate) broker: Vec<(Arc<Listener>, S)>,
+    /// By whoever watches it.
+    pub(crate) http: Option<S>,
+}
+
+/// A broker but for what drives it: its threads, or a simulation.
+pub(crate) struct Assembled<S> {
+    pub(crate) services: Arc<Services>,
+    pub(crate) follower: Follower,
+    pub(crate) entrances: Entrances<S>,
+}
+
+/// Builds a broker and joins its parts. Its partitions are open and it is known to the metadata
+/// when this returns; nothing runs yet.
+pub(crate) async fn assemble<S>(
+    config: Config,
+    loggers: Loggers,
+    seams: Seams,
+    enter: impl FnOnce(&Config) -> Result<Entrances<S>, NodeError>,
+) -> Result<Assembled<S>, NodeError> {
+    served_by_one_node(&config)?;
+    let Seams {
+        disk,
+        clock,
+        chance,
+        blocking,
+    } = seams;
+    let mut log_dirs = take_log_dirs(&disk, &chance, &config)?;
+    for failed in log_dirs.failed() {
+        tracing::error!("its partitions are not served: {}", failed.reason);
+    }
+    let metadata_dir = match metadata_dir(&log_dirs, &config) {
+        Ok(dir) => dir.clone(),
+        Err(refused) => return Err(leave_as_found(&log_dirs, refused)),
+    };
+    let dir = metadata_dir.path();
+    let cluster_id = metadata_dir.identity().cluster_id.clone();
+    let directory_id = directory_id(&metadata_dir);
+    let entrances = enter(&config)?;
+    let listeners: Vec<_> = entrances
+        .broker
+        .iter()
+        .map(|(listener, _)| listener.clone())
+        .collect();
+    let voter = Voter {
+        kafka_id: config.node.id,
+        directory_id,
+        endpoints: Vec::new(),
+    };
+    let options = QuorumOptions {
+        writer: blocking.writer(),
+        ..QuorumOptions::single(disk, dir.join(METADATA_DIR), cluster_id.clone(), voter)
+    };
+    let quorum = MetadataQuorum::start(options).await?;
+    let image = quorum.image();
+    let registered = image.brokers().get(config.node.id);
+    let knows_all = registered.is_some();
+    let known = registered.map_or(&[][..], |known| &known.registration.directories);
+    if let Err(refused) = check_unused(&log_dirs, known, &cluster_id) {
+        let refused = leave_as_found(&log_dirs, refused);
+        quorum.shutdown().await;
+        return Err(refused);
+    }
+    log_dirs.take_unused()?;
+    let log_dirs = Arc::new(log_dirs);
+    let directories = with_ids(&log_dirs);
+    if knows_all {
+        for remark in unfamiliar(known, &directories) {
+            tracing::warn!("{remark}");
+        }
+    }
+    let ids = directories_to_register(&log_dirs, known);
+    let registration = registration(&config, chance.uuid(), ids, &listeners);
+    let broker_epoch = register(&quorum, registration).await?;
+    for line in features::behind(&quorum.image()) {
+        tracing::info!("{line}");
+    }
+
+    let memory = config
+        .socket
+        .queued_request_bytes_max
+        .unwrap_or_else(quarter_of_memory);
+    let broker_id = config.node.id;
+    let fetch_sessions_max = config.requests.fetch_sessions_max;
+    let config = Arc::new(CurrentConfig::new(config));
+    let partitions = Arc::new(PartitionTable::default());
+    let names = Arc::new(TopicNames::default());
+    let (mut follower, followed) = Follower::new(
+        broker_id,
+        config.clone(),
+        log_dirs.clone(),
+        partitions.clone(),
+        names.clone(),
+        clock,
+        knows_all,
+    );
+    follower.follow(&quorum.image());
+    for remark in left_alone(&log_dirs, &partitions) {
+        tracing::warn!("{remark}");
+    }
+    let services = Arc::new(Services {
+        memory: Budget::new(usize::try_from(memory).unwrap_or(usize::MAX)),
+        broker_id,
+        config,
+        cluster_id,
+        partitions,
+        metrics: Metrics::new()?,
+        fetch_sessions: FetchSessions::new(fetch_sessions_max),
+        clock,
+        chance,
+        blocking,
+        groups: Coordinators::default(),
+        transactions: txn::Coordinators::default(),
+        loggers,
+        log_dirs,
+        reported: Mutex::default(),
+        owner: Mutex::default(),
+        names,
+        broker_epoch,
+        directory_id,
+        producer_ids: tokio::sync::Mutex::new(0..0),
+        controller: Controller::new(quorum.clone(), followed),
+        quorum,
+    });
+    services.metrics.watch(&services)?;
+    Ok(Assembled {
+        services,
+        follower,
+        entrances,
+    })
+}
+
+/// Binds what the configuration names.
+fn bind_entrances(config: &Config) -> Result<Entrances<TcpListener>, NodeError> {
+    let listeners = config.listeners.broker.iter();
+    let broker = listeners.map(open_listener).collect::<Result<_, _>>()?;
+    let http = match &config.http {
+        Some(HostPort { host, port }) => Some(bind(host, *port)?),
+        None => None,
+    };
+    Ok(Entrances { broker, http })
 }
 
 fn serve(
@@ -611,10 +667,10 @@ fn quarter_of_memory() -> u64 {
 
 /// Locks the data directories. New ones get the cluster id that was asked for, or that of the
 /// others, or a new one. A disk that fails takes its own partitions along, and no more.
-fn take_log_dirs(disk: &Disk, config: &Config) -> Result<LogDirs, NodeError> {
+fn take_log_dirs(disk: &Disk, chance: &Chance, config: &Config) -> Result<LogDirs, NodeError> {
     let dirs = config.logs.dirs.as_slice();
     for dir in dirs {
-        match std::fs::create_dir_all(dir) {
+        match disk.create_dir_all(dir) {
             Ok(()) => {}
             Err(source) if dirs.len() == 1 => {
                 let dir = dir.clone();
@@ -633,7 +689,7 @@ fn take_log_dirs(disk: &Disk, config: &Config) -> Result<LogDirs, NodeError> {
     let cluster_id = match (&config.node.cluster_id, known) {
         (Some(asked), _) => asked.clone(),
         (None, Some(known)) => known,
-        (None, None) => log_dir::random_id(),
+        (None, None) => log_dir::id_to_text(chance.uuid()),
     };
     let identity = Identity {
         cluster_id,
@@ -647,7 +703,12 @@ fn take_log_dirs(disk: &Disk, config: &Config) -> Result<LogDirs, NodeError> {
 /// them. It is needed: one that is out of use may be the one.
 fn metadata_dir<'a>(log_dirs: &'a LogDirs, config: &Config) -> Result<&'a Arc<LogDir>, NodeError> {
     let mut dirs = log_dirs.dirs().iter();
-    let holds = |dir: &&Arc<LogDir>| dir.path().join(METADATA_DIR).is_dir();
+    let holds = |dir: &&Arc<LogDir>| {
+        dir.env()
+            .disk
+            .open_dir(&dir.path().join(METADATA_DIR))
+            .is_ok()
+    };
     match (dirs.find(holds), log_dirs.failed()) {
         (Some(dir), _) => Ok(dir),
         (None, [failed, ..]) => Err(NodeError::MetadataDir {
@@ -793,6 +854,7 @@ fn directory_id(log_dir: &LogDir) -> Uuid {
 
 fn registration(
     config: &Config,
+    incarnation: Uuid,
     directories: Vec<Uuid>,
     listeners: &[Arc<Listener>],
 ) -> RegisterBroker {
@@ -810,7 +872,7 @@ fn registration(
     };
     RegisterBroker {
         broker_id: config.node.id,
-        incarnation: Uuid::new_v4(),
+        incarnation,
         endpoints: listeners.iter().map(endpoint).collect(),
         rack: config.node.rack.clone(),
         features: features::SUPPORTED

@@ -195,7 +195,8 @@ impl LogDir {
                 }
             }
             None => {
-                let directory_id = expected.directory_id.clone().unwrap_or_else(random_id);
+                let directory_id = expected.directory_id.clone();
+                let directory_id = directory_id.unwrap_or_else(|| id_to_text(disk.new_id()));
                 let identity = Identity {
                     directory_id: Some(directory_id),
                     ..expected
@@ -401,6 +402,15 @@ impl LogDir {
         })
     }
 
+    /// `<topic>-<partition>.<id><suffix>`. As Kafka does it, within what a file system takes.
+    fn name_out_of_use(&self, partition: &TopicPartition, suffix: &str) -> String {
+        let TopicPartition { topic, partition } = partition;
+        let id = self.env.disk.new_id().simple();
+        let behind = format!("-{partition}.{id}{suffix}");
+        let kept: String = topic.chars().take(255 - behind.len()).collect();
+        kept + &behind
+    }
+
     /// Closes many logs with one sync for all of them.
     pub fn close_logs(&self, logs: &mut [&mut Log]) -> Result<(), LogError> {
         let mut changed = Vec::new();
@@ -430,7 +440,7 @@ impl LogDir {
         for segment in log.segments().iter() {
             segment.open_for_good()?;
         }
-        let renamed = name_out_of_use(log.partition(), DELETED_DIR_SUFFIX);
+        let renamed = self.name_out_of_use(log.partition(), DELETED_DIR_SUFFIX);
         log.set_gone();
         let result = self
             .env
@@ -449,7 +459,7 @@ impl LogDir {
     /// the new name. The directory's checkpoints forget it.
     pub fn set_aside(&self, partition: &TopicPartition) -> Result<String, LogError> {
         self.env.health.check()?;
-        let renamed = name_out_of_use(partition, STRAY_DIR_SUFFIX);
+        let renamed = self.name_out_of_use(partition, STRAY_DIR_SUFFIX);
         let dir = self.path().join(partition.dir_name());
         let result = self
             .env
@@ -533,15 +543,6 @@ const KNOWN_FILES: [&str; 8] = [
     CLEANER_CHECKPOINT,
     "bootstrap.checkpoint",
 ];
-
-/// `<topic>-<partition>.<id><suffix>`. As Kafka does it, within what a file system takes.
-fn name_out_of_use(partition: &TopicPartition, suffix: &str) -> String {
-    let TopicPartition { topic, partition } = partition;
-    let id = uuid::Uuid::new_v4().simple();
-    let behind = format!("-{partition}.{id}{suffix}");
-    let kept: String = topic.chars().take(255 - behind.len()).collect();
-    kept + &behind
-}
 
 /// Whether a name is one that [`LogDir::delete`], or Kafka, gives a deleted partition.
 fn is_deleted(name: &str) -> bool {

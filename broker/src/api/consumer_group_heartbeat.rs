@@ -16,7 +16,6 @@ use reka_protocol::kafka_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
-use uuid::Uuid;
 
 use super::text::{message, text};
 use super::{Call, Context, Handler};
@@ -87,7 +86,7 @@ fn beat(context: &Context, call: Call, request: &ConsumerGroupHeartbeatRequest) 
             });
             owned.filter(|(_, indexes)| !indexes.is_empty()).collect()
         }),
-        fresh_id: Uuid::new_v4(),
+        fresh_id: context.services.chance.uuid(),
         chooses_id: call.version >= CHOOSES_ID_FROM,
     }
 }

@@ -89,13 +89,13 @@ fn create(
         );
         return Err(Refusal::new(ErrorCode::InvalidConfig, why));
     }
-    services.draft_topic(draft, &new_topic(topic))
+    services.draft_topic(draft, &new_topic(topic, services.chance.uuid()))
 }
 
-fn new_topic(topic: &CreatableTopic) -> NewTopic {
+fn new_topic(topic: &CreatableTopic, id: Uuid) -> NewTopic {
     NewTopic {
         name: topic.name.to_string(),
-        id: Uuid::new_v4(),
+        id,
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
         assignments: topic

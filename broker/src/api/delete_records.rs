@@ -46,7 +46,7 @@ impl Handler for DeleteRecords {
                     None => Err(ErrorCode::UnknownTopicOrPartition),
                     Some(partition) => {
                         let delete = move || delete(&partition, wanted.offset);
-                        let done = tokio::task::spawn_blocking(delete).await;
+                        let done = context.services.blocking.run(delete).await;
                         done.unwrap_or(Err(ErrorCode::UnknownServerError))
                     }
                 };

@@ -19,7 +19,6 @@ use std::rc::Rc;
 use reka_protocol::kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use reka_protocol::kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use reka_protocol::kafka_protocol::protocol::StrBytes;
-use uuid::Uuid;
 
 use super::{Call, Context, Handler};
 use crate::group::ask::{Ask, Join, Joined, Protocol, Reply};
@@ -77,7 +76,7 @@ fn join(context: &Context, call: Call, request: &JoinGroupRequest) -> Join {
             })
             .collect(),
         reason: owned(&request.reason),
-        fresh_id: Uuid::new_v4(),
+        fresh_id: context.services.chance.uuid(),
         takes_id_first: call.version >= ID_FIRST_FROM,
         can_skip_assignment: call.version >= SKIP_ASSIGNMENT_FROM,
     }

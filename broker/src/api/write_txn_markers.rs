@@ -111,7 +111,7 @@ async fn write_one(context: &Context, topic: &str, index: i32, marker: Marker) -
         // It blocks until it is on disk.
         true => {
             let append = move || partition.append_marker(&marker, now_ms);
-            let appended = tokio::task::spawn_blocking(append).await;
+            let appended = services.blocking.run(append).await;
             appended.unwrap_or_else(|error| Err(Refused::new(ErrorCode::UnknownServerError, error)))
         }
     };

@@ -11,6 +11,7 @@ use super::mailbox::{Answer, Envelope};
 use super::replay::LoadError;
 use super::tasks::told;
 use crate::partition::Partition;
+use crate::seams::Blocking;
 
 /// After the log could not be read, or did not take a batch, nothing is tried for so long.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -19,6 +20,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// told so. What was read and how long it took; `None` if the task is to end. `what` it is, for
 /// the log.
 pub async fn load<T, A, R>(
+    blocking: Blocking,
     partition: &Arc<Partition>,
     what: &str,
     read: impl Fn(&Partition) -> Result<T, LoadError> + Clone + Send + 'static,
@@ -26,15 +28,16 @@ pub async fn load<T, A, R>(
     stop: &mut watch::Receiver<bool>,
 ) -> Option<(T, Duration)>
 where
-    T: Send + 'static,
+    T: Send + Unpin + 'static,
     R: Answer,
 {
     loop {
         let (read, here) = (read.clone(), partition.clone());
         let began = Instant::now();
-        let mut reading = tokio::task::spawn_blocking(move || read(&here));
+        let mut reading = blocking.run(move || read(&here));
         let outcome = loop {
             tokio::select! {
+                biased;
                 outcome = &mut reading => break outcome,
                 envelope = mailbox.recv() => match envelope {
                     Some(envelope) => envelope.refuse(ErrorCode::CoordinatorLoadInProgress),
@@ -62,6 +65,7 @@ pub async fn pause<A, R: Answer>(
     let over = Instant::now() + PAUSE_AFTER_FAILURE;
     loop {
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(over) => return true,
             envelope = mailbox.recv() => match envelope {
                 Some(envelope) => envelope.refuse(ErrorCode::CoordinatorNotAvailable),

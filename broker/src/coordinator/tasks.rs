@@ -109,8 +109,8 @@ impl Task {
     }
 }
 
-/// Keeps the tasks in step with the partitions this broker leads.
-async fn follow<C: Coordinator>(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+/// Keeps the tasks in step with the partitions this broker leads, on the thread it is called on.
+pub async fn follow<C: Coordinator>(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
     let settings = Arc::new(C::settings(&services));
     let mut followed = services.controller.followed();
     let mut tasks: BTreeMap<i32, Task> = BTreeMap::new();
@@ -122,8 +122,9 @@ async fn follow<C: Coordinator>(services: Arc<Services>, mut stopped: watch::Rec
         C::see(&services, &image, &seen);
         seen = image;
         tokio::select! {
-            changed = followed.changed() => if changed.is_err() { break },
+            biased;
             () = told(&mut stopped) => break,
+            changed = followed.changed() => if changed.is_err() { break },
         }
     }
     *C::mailboxes(&services).write() = All::default();

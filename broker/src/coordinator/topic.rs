@@ -1,7 +1,5 @@
 //! Creating an internal topic.
 
-use uuid::Uuid;
-
 use crate::config::InternalTopicConfig;
 use crate::metadata::ChangeError;
 use crate::metadata::topics::NewTopic;
@@ -29,7 +27,7 @@ pub async fn create(
     ));
     let topic = NewTopic {
         name: name.to_owned(),
-        id: Uuid::new_v4(),
+        id: services.chance.uuid(),
         partitions: settings.partitions,
         replication_factor,
         assignments: Vec::new(),

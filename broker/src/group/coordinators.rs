@@ -54,7 +54,8 @@ impl Coordinators {
         let matched = {
             let _turn = self.matching.acquire().await;
             let image = services.quorum.image();
-            tokio::task::spawn_blocking(move || Matched::of(patterns, &image)).await
+            let matching = services.blocking.run(move || Matched::of(patterns, &image));
+            matching.await
         };
         beat.matched = Some(matched.unwrap_or_default());
         self.ask(&group, Ask::Beat(Box::new(beat))).await

@@ -175,7 +175,15 @@ impl Shard {
     ) -> bool {
         let settings = self.settings.clone();
         let read = move |partition: &Partition| super::load::load(partition, settings.clone());
-        let loaded = load::load(&self.partition, "groups", read, mailbox, stop).await;
+        let loaded = load::load(
+            self.services.blocking,
+            &self.partition,
+            "groups",
+            read,
+            mailbox,
+            stop,
+        )
+        .await;
         let Some((loaded, took)) = loaded else {
             return false;
         };

@@ -5,14 +5,12 @@ use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
 use reka_storage::LogSlice;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+
+use super::socket::Socket;
 
 /// From here up a range leaves through `sendfile`; below, a copy in one `write` costs less than a
 /// system call of its own.
 const SENDFILE_BYTES_MIN: u64 = 4096;
-/// One `sendfile` call at most, so that one reader does not hold the shard.
-const SENDFILE_BYTES_MAX: u64 = 1 << 20;
 
 /// An answer, whole: one frame.
 #[derive(Debug, Default)]
@@ -123,7 +121,7 @@ impl Outbox {
     }
 
     /// Sends until all is out (`true`) or the socket is full (`false`).
-    pub fn send(&mut self, socket: &TcpStream) -> io::Result<bool> {
+    pub(super) fn send(&mut self, socket: &Socket) -> io::Result<bool> {
         loop {
             let sent = if !self.buffer.is_empty() {
                 let sent = socket.try_write(&self.buffer);
@@ -140,7 +138,7 @@ impl Outbox {
                         continue;
                     }
                     Some(Piece::Records(slice)) => {
-                        let sent = send_file(socket, slice, self.sent);
+                        let sent = socket.try_send(slice, self.sent);
                         if let Ok(sent) = sent {
                             self.sent += sent;
                             if self.sent == slice.len() {
@@ -161,20 +159,4 @@ impl Outbox {
             }
         }
     }
-}
-
-fn send_file(socket: &TcpStream, slice: &LogSlice, skip: u64) -> io::Result<u64> {
-    let (file, position) = slice.file_range().map_err(io::Error::other)?;
-    let Some(fd) = file.fd() else {
-        // A disk in memory has no descriptor.
-        let bytes = slice.bytes().map_err(io::Error::other)?;
-        return socket
-            .try_write(&bytes[skip as usize..])
-            .map(|sent| sent as u64);
-    };
-    let count = (slice.len() - skip).min(SENDFILE_BYTES_MAX) as usize;
-    socket.try_io(Interest::WRITABLE, || {
-        let mut from = position + skip;
-        Ok(rustix::fs::sendfile(socket, fd, Some(&mut from), count)? as u64)
-    })
 }

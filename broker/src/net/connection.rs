@@ -23,13 +23,12 @@ use bytes::{Buf, BufMut, BytesMut};
 use reka_protocol::Api;
 use reka_protocol::frame::{self, FrameError, FrameReader, Front};
 use reka_protocol::versions::PRODUCE;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::answer::{Answer, Outbox};
 use super::budget::Lease;
 use super::shard::{SCRATCH_BYTES, Shard};
+use super::socket::Socket;
 use crate::api::{Context, produce};
 use crate::dispatch::{self, Begun, Frame, Reply};
 
@@ -99,7 +98,7 @@ enum Halt {
 
 /// One connection.
 pub(super) struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     shard: Rc<Shard>,
     context: Rc<Context>,
     frame_bytes_max: usize,
@@ -119,7 +118,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, shard: Rc<Shard>, context: Rc<Context>) -> Connection {
+    pub(super) fn new(socket: Socket, shard: Rc<Shard>, context: Rc<Context>) -> Connection {
         let now = Instant::now();
         let frame_bytes_max = context.services.config().socket.request_max_bytes;
         Connection {
@@ -398,7 +397,7 @@ impl Connection {
                 Some(large) => {
                     let mut room = large.frames.room();
                     let wanted = room.remaining_mut();
-                    let read = self.socket.try_read_buf(&mut room);
+                    let read = self.socket.try_read(&mut room);
                     read.map(|read| (read, wanted))
                 }
                 None => self.read_scratch(frames_left, task)?,
@@ -408,7 +407,7 @@ impl Connection {
                 Ok((read, wanted)) => {
                     self.last_activity = Instant::now();
                     if read < wanted {
-                        self.note_drained();
+                        self.socket.note_drained();
                     }
                     self.start_large(frames_left, task)?;
                     return Poll::Ready(Ok(true));
@@ -430,7 +429,7 @@ impl Connection {
         scratch.reserve(SCRATCH_BYTES);
         scratch.extend_from_slice(&self.pending);
         let wanted = SCRATCH_BYTES - scratch.len();
-        let read = self.socket.try_read_buf(&mut (&mut scratch).limit(wanted));
+        let read = self.socket.try_read(&mut (&mut scratch).limit(wanted));
         let halted = match read {
             Ok(1..) => self.start_whole(&mut scratch, frames_left, task),
             // Nothing new: what was pending still is.
@@ -467,13 +466,6 @@ impl Connection {
             let pending = std::mem::take(&mut self.pending);
             self.shard.give_pending_buffer(pending);
         }
-    }
-
-    /// A read that brought less than there was room for has emptied the socket: what comes later
-    /// wakes the task, and the system call that would find nothing is spared.
-    fn note_drained(&self) {
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        let _ = self.socket.try_io(Interest::READABLE, nothing);
     }
 
     /// Starts the large frame once it is whole.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::limits::ConnectionLimits;
 use super::shard::{Arrival, Door, ShardHandle};
+use super::socket::Accepted;
 use crate::config::SocketConfig;
 use crate::node::{Listener, Services};
 
@@ -130,7 +131,7 @@ impl Acceptor {
             metrics.connections_accepted.inc();
             if let Some(door) = doors.next() {
                 door.give(Arrival {
-                    socket: connection,
+                    socket: Accepted::Tcp(connection),
                     peer,
                     listener: self.listener.clone(),
                     slot,

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod limits;
 pub mod listener;
 pub mod shard;
+pub(crate) mod socket;
 
 #[cfg(test)]
 mod tests;

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::BytesMut;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use super::connection::{Closed, Connection};
+use super::limits::Slot;
+use super::socket::Accepted;
 use crate::api::Context;
 use crate::api::produce::{Asked, Produced};
 use crate::node::{Listener, Services};
@@ -163,11 +164,12 @@ impl Shard {
 }
 
 /// A connection on its way to a shard.
-pub(super) struct Arrival {
-    pub(super) socket: std::net::TcpStream,
-    pub(super) peer: SocketAddr,
-    pub(super) listener: Arc<Listener>,
-    pub(super) slot: super::limits::Slot,
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) socket: Accepted,
+    pub(crate) peer: SocketAddr,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) slot: Slot,
 }
 
 /// The thread of a shard.
@@ -238,7 +240,8 @@ fn pin_to(core: usize) {
     }
 }
 
-async fn serve(
+/// Converses with everybody who arrives, on the thread it is called on.
+pub(crate) async fn serve(
     services: Arc<Services>,
     mut arrivals: mpsc::Receiver<Arrival>,
     mut stop: watch::Receiver<bool>,
@@ -246,6 +249,8 @@ async fn serve(
     let shard = Rc::new(Shard::new());
     loop {
         tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
             arrival = arrivals.recv() => match arrival {
                 Some(arrival) => {
                     let (services, shard) = (services.clone(), shard.clone());
@@ -253,7 +258,6 @@ async fn serve(
                 }
                 None => return,
             },
-            _ = stop.wait_for(|stop| *stop) => return,
         }
     }
 }
@@ -265,12 +269,7 @@ async fn converse(services: Arc<Services>, shard: Rc<Shard>, arrival: Arrival) {
         listener,
         slot,
     } = arrival;
-    let opened = TcpStream::from_std(socket).and_then(|socket| {
-        socket.set_nodelay(true)?;
-        let local = socket.local_addr()?;
-        Ok((socket, local))
-    });
-    let (socket, local) = match opened {
+    let (socket, local) = match socket.open() {
         Ok(opened) => opened,
         Err(error) => {
             tracing::debug!(%peer, "the connection failed before it began: {error}");

@@ -26,6 +26,7 @@ use tokio::runtime::Runtime;
 
 use super::connection::{Closed, Connection};
 use super::shard::{SCRATCH_BYTES, Shard};
+use super::socket::Accepted;
 use crate::api::Context;
 use crate::config::Sources;
 use crate::loggers::{Level, Loggers};
@@ -96,7 +97,7 @@ impl Turned {
         );
         let connection = {
             let _entered = runtime.enter();
-            let socket = tokio::net::TcpStream::from_std(socket).expect("a socket");
+            let (socket, _) = Accepted::Tcp(socket).open().expect("a socket");
             Connection::new(socket, shard, Rc::new(context))
         };
         Turned {

@@ -90,14 +90,14 @@ pub fn begin_all(
     services: Arc<Services>,
     due: Vec<(Arc<Partition>, i64)>,
 ) -> impl Future<Output = Vec<Result<(), Refused>>> {
-    let count = due.len();
+    let (count, blocking) = (due.len(), services.blocking);
     let work = move || {
         let synced = due.iter();
         synced
             .map(|(partition, offset)| sync_below(&services, partition, *offset))
             .collect()
     };
-    let working = tokio::task::spawn_blocking(work);
+    let working = blocking.run(work);
     async move {
         working.await.unwrap_or_else(|error| {
             let refused = Refused::new(ErrorCode::UnknownServerError, error);

@@ -190,7 +190,15 @@ impl Shard {
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
         let what = "transactions";
-        let loaded = load::load(&self.partition, what, super::load::load, mailbox, stop).await;
+        let loaded = load::load(
+            self.services.blocking,
+            &self.partition,
+            what,
+            super::load::load,
+            mailbox,
+            stop,
+        )
+        .await;
         let Some((loaded, took)) = loaded else {
             return false;
         };

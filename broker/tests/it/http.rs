@@ -87,7 +87,7 @@ fn a_group_that_is_behind_is_told_with_records_and_seconds() {
     let mut client = Client::connect(&node);
     client.call(9, &named("t"));
     // Written now, three hours ago and less by their own word.
-    let now_ms = reka_broker::clock::Clock.now_ms();
+    let now_ms = reka_broker::clock::Clock::System.now_ms();
     for (value, hours) in [("a", 3), ("b", 2), ("c", 1)] {
         let hours_ago = now_ms - hours * 3_600_000;
         let mut builder = reka_records::BatchBuilder::new(0);

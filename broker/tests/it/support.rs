@@ -178,7 +178,7 @@ pub(crate) fn batch(values: &[&str], producer: Option<(i64, i32)>) -> Vec<u8> {
     if let Some((id, sequence)) = producer {
         builder = builder.producer(id, 0, sequence);
         // A producer last heard of in 1970 is forgotten at the first look.
-        base_timestamp = reka_broker::clock::Clock.now_ms();
+        base_timestamp = reka_broker::clock::Clock::System.now_ms();
     }
     for (offset, value) in values.iter().enumerate() {
         let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();

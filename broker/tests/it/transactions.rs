@@ -129,7 +129,7 @@ fn init(client: &mut Client, name: &str) -> Producer {
 
 fn batch(producer: Producer, sequence: i32, value: &str) -> Vec<u8> {
     batch_of(
-        reka_broker::clock::Clock.now_ms(),
+        reka_broker::clock::Clock::System.now_ms(),
         producer,
         sequence,
         value,
@@ -950,7 +950,7 @@ fn a_transaction_that_hangs_is_counted_until_an_operator_ends_it() {
     assert_eq!(create(&mut client, "t", 1), 0);
     let producer = init(&mut client, "x");
     // Longer ago than any transaction may take, and five minutes.
-    let hour_ago_ms = reka_broker::clock::Clock.now_ms() - 3_600_000;
+    let hour_ago_ms = reka_broker::clock::Clock::System.now_ms() - 3_600_000;
     let hanging = batch_of(hour_ago_ms, producer, 0, "v");
     assert_eq!(
         send(&mut client, 11, Some("x"), "t", hanging),
@@ -1078,7 +1078,7 @@ fn decide_and_crash(node: &Node, name: &str, producer: Producer, state: State, t
     let (key, value) = record.encode(2).expect("a record");
     let mut builder = BatchBuilder::new(0);
     let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
-    let now_ms = reka_broker::clock::Clock.now_ms();
+    let now_ms = reka_broker::clock::Clock::System.now_ms();
     builder
         .append(0, now_ms, Some(&key), value.as_deref(), headers)
         .expect("a record");

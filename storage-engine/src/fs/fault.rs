@@ -137,6 +137,10 @@ impl Backend for FaultDisk {
         state.site = Some(site);
     }
 
+    fn new_id(&self) -> uuid::Uuid {
+        self.inner.new_id()
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn RawFile>> {
         self.strike(Op::Open)?;
         let inner = self.inner.open(path, mode)?;

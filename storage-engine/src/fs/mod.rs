@@ -23,6 +23,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reka_records::SPAN_BYTES;
 use rustix::io::Errno;
+use uuid::Uuid;
 
 /// What a file system can do for us. All calls may block.
 pub trait Backend: Debug + Send + Sync + 'static {
@@ -50,6 +51,10 @@ pub trait Backend: Debug + Send + Sync + 'static {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
     /// Bytes a writer can still get on the file system of `path`.
     fn bytes_free(&self, path: &Path) -> io::Result<u64>;
+    /// An id that nobody had before, for names and identities.
+    fn new_id(&self) -> Uuid {
+        Uuid::new_v4()
+    }
 }
 
 /// An open directory. What the kernel failed to write back it tells each handle that was
@@ -323,6 +328,35 @@ impl Disk {
     #[track_caller]
     pub fn create_dir(&self, path: &Path) -> DiskResult<()> {
         self.call(Op::CreateDir, path, || self.backend.create_dir(path))
+    }
+
+    /// Creates a directory and those above it, as far as they are missing, so that they survive a
+    /// power cut.
+    #[track_caller]
+    pub fn create_dir_all(&self, path: &Path) -> DiskResult<()> {
+        // That of a relative path of one name is the current one.
+        let parent = match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
+            parent => parent,
+        };
+        match (self.create_dir(path), parent) {
+            (Ok(()), Some(parent)) => self.sync_dir(parent),
+            (Err(error), Some(parent)) if error.is_not_found() => {
+                self.create_dir_all(parent)?;
+                self.create_dir(path)?;
+                self.sync_dir(parent)
+            }
+            // It may be a file.
+            (Err(error), _) if error.source.kind() == io::ErrorKind::AlreadyExists => {
+                self.open_dir(path).map(drop).map_err(|_| error)
+            }
+            (created, _) => created,
+        }
+    }
+
+    /// An id that nobody had before, for names and identities.
+    pub fn new_id(&self) -> Uuid {
+        self.backend.new_id()
     }
 
     /// Names in a directory, sorted, so that every run takes the same steps.

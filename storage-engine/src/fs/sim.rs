@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::{Backend, DirEntry, OpenMode, RawDir, RawFile, RawMapping};
 
@@ -38,6 +39,8 @@ type NodeId = usize;
 
 const ROOT: NodeId = 0;
 const EIO: i32 = 5;
+/// Tells ids given out here from those of others.
+const ID_MARK: u128 = 0x5D15_0000 << 96;
 
 fn zero_page() -> Page {
     Arc::new([0; PAGE_BYTES])
@@ -292,6 +295,8 @@ struct Tree {
     nodes: Vec<Node>,
     /// What the clock says that files are stamped with.
     now_ms: i64,
+    /// Ids given out.
+    ids: u128,
 }
 
 impl Tree {
@@ -395,6 +400,7 @@ impl SimDisk {
         SimDisk::of(Tree {
             nodes: vec![Node::Dir(Arc::default())],
             now_ms: 0,
+            ids: 0,
         })
     }
 
@@ -493,6 +499,7 @@ impl SimDisk {
         SimDisk::of(Tree {
             nodes,
             now_ms: state.tree.now_ms,
+            ids: state.tree.ids,
         })
     }
 
@@ -562,6 +569,12 @@ fn used(tree: &Tree) -> u64 {
 }
 
 impl Backend for SimDisk {
+    fn new_id(&self) -> Uuid {
+        let tree = &mut self.lock().tree;
+        tree.ids += 1;
+        uuid::Builder::from_random_bytes((tree.ids | ID_MARK).to_be_bytes()).into_uuid()
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn RawFile>> {
         let found = self.lock().tree.find(path);
         let id = match found {

@@ -7,13 +7,14 @@
 //! time on a machine that others use too.
 //!
 //! [`contestant`] starts, stops and measures a broker, [`load`] drives it over raw sockets,
-//! [`frames`] makes what is sent, [`figures`] collects and prints; a file in [`scenarios`] is one
+//! [`memory`] makes sure that nobody pays for memory that the machine never used, [`frames`] makes what is sent, [`figures`] collects and prints; a file in [`scenarios`] is one
 //! scenario.
 
 pub mod contestant;
 pub mod figures;
 pub mod frames;
 pub mod load;
+mod memory;
 pub mod scenarios;
 
 use std::process::Command;
@@ -44,6 +45,7 @@ pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
     let chosen = choose(&wanted.scenarios)?;
     prefer_cubic();
     contestant::pin_this_thread(LOAD_CORE)?;
+    let _warm = memory::WarmMemory::touch()?;
     let mut kinds = vec![Kind::reka(ctx)?];
     if wanted.versus_kafka {
         kinds.push(Kind::kafka(ctx)?);

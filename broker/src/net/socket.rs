@@ -100,6 +100,18 @@ impl Socket {
         }
     }
 
+    /// Whether the socket is to keep what does not fill a packet, for what follows.
+    pub(super) fn cork(&self, corked: bool) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => {
+                rustix::net::sockopt::set_tcp_cork(socket, corked).map_err(io::Error::from)
+            }
+            // What is written there leaves in pieces anyway.
+            #[cfg(test)]
+            Socket::Simulated(_) => Ok(()),
+        }
+    }
+
     /// A read that brought less than there was room for has emptied the socket: what comes later
     /// wakes the task, and the system call that would find nothing is spared.
     pub(super) fn note_drained(&self) {

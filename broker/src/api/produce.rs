@@ -409,6 +409,12 @@ fn unknown(context: &Context, topic: TopicRef<'_>, index: i32) -> Refused {
         let why = format!("no topic has the id {id}");
         return Refused::new(ErrorCode::UnknownTopicId, why);
     }
+    // Not opened so far, or just now.
+    let found = context.services.partitions.find(&name, index);
+    if !matches!(found, Err(ErrorCode::UnknownTopicOrPartition)) {
+        let why = format!("the log of {name}-{index} could not be opened so far");
+        return Refused::new(ErrorCode::KafkaStorageError, why);
+    }
     let why = format!("no partition {name}-{index}");
     Refused::new(ErrorCode::UnknownTopicOrPartition, why)
 }

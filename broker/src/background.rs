@@ -5,6 +5,7 @@
 //! | second | directories that failed are reported, and the node gives up when none is left |
 //! | ten seconds | offsets that readers found missing between segments are reported |
 //! | new image | the partitions here follow the metadata |
+//! | second | logs that a disk did not let open are tried again |
 //! | `reka.flush.group.ms` | logs that were appended to are synced, all in one round |
 //! | 100 ms, or `log.flush.scheduler.interval.ms` | logs with records older than `flush.ms` are synced, unless all are so often |
 //! | second | files of partitions that were deleted are unlinked when their delay is over |
@@ -44,6 +45,9 @@ const UNLINK_PERIOD: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether the directories are still in use.
 const DIRS_PERIOD: Duration = Duration::from_secs(1);
+
+/// Between two attempts to open logs that a disk did not let open.
+const OPEN_AGAIN_PERIOD: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether a reader found offsets missing.
 const GAPS_PERIOD: Duration = Duration::from_secs(10);
@@ -131,6 +135,7 @@ async fn follow(
     loop {
         let image = images.borrow_and_update().clone();
         let followed = services.blocking.run(move || {
+            follower.open_again();
             follower.follow(&image);
             follower
         });
@@ -145,6 +150,7 @@ async fn follow(
             biased;
             () = told(&mut stopped) => return,
             changed = images.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(OPEN_AGAIN_PERIOD), if follower.has_unopened() => {}
         }
     }
 }

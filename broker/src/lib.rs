@@ -24,6 +24,7 @@
 
 pub mod api;
 pub mod background;
+mod beginning;
 pub mod clock;
 pub mod config;
 pub mod coordinator;

@@ -29,6 +29,8 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use crate::background::Background;
+use crate::beginning::Beginning;
+pub use crate::beginning::BeginningError;
 use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, HostPort, ListenerConfig, SecurityProtocol};
 use crate::coordinator::tasks::CoordinatorThread;
@@ -51,7 +53,7 @@ use crate::txn;
 use crate::txn::coordinators::TransactionCoordinator;
 
 /// Where the quorum keeps its files, inside the data directory.
-const METADATA_DIR: &str = "reka-metadata";
+pub(crate) const METADATA_DIR: &str = "reka-metadata";
 /// Producer ids are taken from the quorum in blocks of this size.
 const PRODUCER_ID_BLOCK: i64 = 1000;
 /// What a listener without a host is bound to.
@@ -329,6 +331,9 @@ pub enum NodeError {
         /// Why.
         reason: String,
     },
+    /// There are partitions, and no metadata that knows of them.
+    #[error(transparent)]
+    Beginning(#[from] BeginningError),
     /// A directory that nobody ever used stands where one is missing.
     #[error(
         "log directory {} was never used, and {missing} of this broker is in none of log.dirs: mount \
@@ -500,10 +505,8 @@ pub(crate) async fn assemble<S>(
     for failed in log_dirs.failed() {
         tracing::error!("its partitions are not served: {}", failed.reason);
     }
-    let metadata_dir = match metadata_dir(&log_dirs, &config) {
-        Ok(dir) => dir.clone(),
-        Err(refused) => return Err(leave_as_found(&log_dirs, refused)),
-    };
+    let metadata_dir = metadata_dir(&log_dirs, &config)?.clone();
+    let beginning = Beginning::of(&log_dirs, &metadata_dir)?;
     let dir = metadata_dir.path();
     let cluster_id = metadata_dir.identity().cluster_id.clone();
     let directory_id = directory_id(&metadata_dir);
@@ -525,17 +528,17 @@ pub(crate) async fn assemble<S>(
     let quorum = MetadataQuorum::start(options).await?;
     let image = quorum.image();
     let registered = image.brokers().get(config.node.id);
-    let knows_all = registered.is_some();
     let known = registered.map_or(&[][..], |known| &known.registration.directories);
-    if let Err(refused) = check_unused(&log_dirs, known, &cluster_id) {
-        let refused = leave_as_found(&log_dirs, refused);
+    let is_known = registered.is_some();
+    let belongs = check_unused(&log_dirs, known, &cluster_id);
+    if let Err(refused) = belongs.and_then(|()| Ok(beginning.check(is_known)?)) {
         quorum.shutdown().await;
         return Err(refused);
     }
     log_dirs.take_unused()?;
     let log_dirs = Arc::new(log_dirs);
     let directories = with_ids(&log_dirs);
-    if knows_all {
+    if is_known {
         for remark in unfamiliar(known, &directories) {
             tracing::warn!("{remark}");
         }
@@ -563,7 +566,6 @@ pub(crate) async fn assemble<S>(
         partitions.clone(),
         names.clone(),
         clock,
-        knows_all,
     );
     follower.follow(&quorum.image());
     for remark in left_alone(&log_dirs, &partitions) {
@@ -731,14 +733,6 @@ fn metadata_dir<'a>(log_dirs: &'a LogDirs, config: &Config) -> Result<&'a Arc<Lo
             Ok(found.unwrap_or(&log_dirs.dirs()[0]))
         }
     }
-}
-
-/// Nothing was opened: the next start finds everything as this one did.
-fn leave_as_found(log_dirs: &LogDirs, refused: NodeError) -> NodeError {
-    if let Err(error) = log_dirs.leave_as_found() {
-        tracing::warn!("the next start will scan what was stopped cleanly: {error}");
-    }
-    refused
 }
 
 /// The directories in use, with their ids.

@@ -93,6 +93,29 @@ impl Env {
         Ok(())
     }
 
+    /// Stores what is known of a partition in its own directory, which is about to get another name:
+    /// without it, nobody who gives it the name back could tell a torn tail from damage, nor deleted
+    /// records from others.
+    pub(crate) fn send_along(&self, partition: &TopicPartition, dir: &Path) -> DiskResult<()> {
+        for checkpoint in self.checkpoints() {
+            checkpoint.send_along(&self.disk, partition, dir)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what [`Env::send_along`] stored in a directory that has a partition's name now, and
+    /// stores it. It goes before what is known by that name, which is another one's.
+    pub(crate) fn take_over(
+        &self,
+        partition: &TopicPartition,
+        dir: &Path,
+    ) -> Result<(), CheckpointError> {
+        for checkpoint in self.checkpoints() {
+            checkpoint.take_over(&self.disk, partition, dir)?;
+        }
+        Ok(())
+    }
+
     fn checkpoints(&self) -> [&DirCheckpoint; 4] {
         [
             &self.recovery_points,
@@ -219,6 +242,31 @@ impl DirCheckpoint {
             return Ok(());
         }
         state.store(disk, &self.path)
+    }
+
+    fn send_along(&self, disk: &Disk, partition: &TopicPartition, dir: &Path) -> DiskResult<()> {
+        let path = dir.join(self.path.file_name().unwrap_or_default());
+        match self.get(partition) {
+            Some(offset) => {
+                let alone = Offsets::from([(partition.clone(), offset)]);
+                checkpoint::write_offsets(disk, &path, &alone)
+            }
+            None => disk.remove_file(&path),
+        }
+    }
+
+    fn take_over(
+        &self,
+        disk: &Disk,
+        partition: &TopicPartition,
+        dir: &Path,
+    ) -> Result<(), CheckpointError> {
+        let path = dir.join(self.path.file_name().unwrap_or_default());
+        let offsets = checkpoint::read_offsets(disk, &path)?;
+        if let Some(offset) = offsets.get(partition) {
+            self.put(disk, partition, *offset)?;
+        }
+        Ok(())
     }
 
     /// Writes the file. The lock is held meanwhile, so that an older state never

@@ -18,7 +18,7 @@
 use std::any::Any;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::checkpoint::CheckpointError;
 use crate::config::LogConfig;
@@ -36,9 +36,6 @@ use crate::recovery::RecoveryReport;
 
 /// `meta.properties` is a few lines.
 const META_BYTES_MAX: usize = 64 << 10;
-
-/// The mark of a clean stop is one line.
-const MARK_BYTES_MAX: usize = 64 << 10;
 /// What some file systems put into their root.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -148,8 +145,10 @@ pub type Opened = Result<(Log, RecoveryReport), OpenError>;
 pub struct LogDir {
     env: Arc<Env>,
     identity: Identity,
-    /// What the mark of the last owner's clean stop said, if it left one.
-    mark: Option<Vec<u8>>,
+    /// The last owner stopped cleanly.
+    was_clean: bool,
+    /// The mark it left is still there.
+    is_marked: Mutex<bool>,
     /// From before the first write: it is told of all that is not written back.
     handle: Dir,
     _lock: Lock,
@@ -165,7 +164,8 @@ impl std::fmt::Debug for Lock {
 
 impl LogDir {
     /// Takes the directory: locks it, checks or writes who it belongs to, reads its
-    /// checkpoints and forgets the mark of the last clean stop.
+    /// checkpoints. The mark of the last clean stop goes when the first log is opened: whoever is
+    /// refused before, here or in another directory, leaves it to the next start.
     pub fn open(
         disk: Disk,
         dir: &Path,
@@ -206,23 +206,42 @@ impl LogDir {
             }
         };
         let env = Env::load(disk, dir, maps)?;
-        let mark = dir.join(CLEAN_SHUTDOWN);
-        let said = env.disk.read_small(&mark, MARK_BYTES_MAX)?;
+        let was_clean = env
+            .disk
+            .open_if_exists(&dir.join(CLEAN_SHUTDOWN))?
+            .is_some();
         let log_dir = LogDir {
             env,
             identity,
-            mark: said,
+            was_clean,
+            is_marked: Mutex::new(was_clean),
             handle,
             _lock: Lock(lock),
         };
         log_dir.find_lost_recovery_points()?;
-        if log_dir.was_clean() {
-            // Gone before the first append: the next stop must earn it again.
-            let disk = &log_dir.env.disk;
-            disk.remove_file(&mark)?;
-            disk.sync_dir(dir)?;
-        }
         Ok(log_dir)
+    }
+
+    /// The mark of the last clean stop is gone before the first append: the next stop must earn it
+    /// again.
+    fn forget_mark(&self) -> Result<(), DiskError> {
+        let mut is_marked = self
+            .is_marked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *is_marked {
+            let disk = &self.env.disk;
+            let removed = disk
+                .remove_file(&self.path().join(CLEAN_SHUTDOWN))
+                .and_then(|()| disk.sync_dir(self.path()));
+            removed.inspect_err(|error| {
+                if error.is_failed_sync() {
+                    self.env.health.fail(error);
+                }
+            })?;
+            *is_marked = false;
+        }
+        Ok(())
     }
 
     /// Partitions that a directory holds before anything is opened are known to its
@@ -273,19 +292,7 @@ impl LogDir {
 
     /// Whether the last owner stopped cleanly.
     pub fn was_clean(&self) -> bool {
-        self.mark.is_some()
-    }
-
-    /// Gives the directory back before anything in it was opened: the next start finds it as
-    /// this one did.
-    pub fn leave_as_found(&self) -> Result<(), DiskError> {
-        match &self.mark {
-            Some(mark) => {
-                let path = self.path().join(CLEAN_SHUTDOWN);
-                self.env.disk.replace_small(&path, mark)
-            }
-            None => Ok(()),
-        }
+        self.was_clean
     }
 
     /// Whether nobody ever used `dir`: it is not formatted, and there is no directory in it
@@ -347,6 +354,7 @@ impl LogDir {
             topic_id,
             config,
         } = wanted;
+        self.forget_mark()?;
         // A partition without a checkpoint is new: it is scanned whole, which is free.
         let known = self.env.recovery_points.get(&partition);
         let clean =
@@ -370,13 +378,8 @@ impl LogDir {
         parallelism: usize,
         now_ms: i64,
     ) -> Vec<(TopicPartition, Opened)> {
-        let queue = std::sync::Mutex::new(partitions.into_iter());
-        let next = || {
-            queue
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .next()
-        };
+        let queue = Mutex::new(partitions.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let open_some = || {
             let mut opened = Vec::new();
             while let Some(wanted) = next() {
@@ -456,15 +459,16 @@ impl LogDir {
     }
 
     /// Renames the directory of a partition that is not open and is not served any more;
-    /// the new name. The directory's checkpoints forget it.
+    /// the new name. The directory's checkpoints forget it; what they knew goes along, so that
+    /// whoever gives it its name back finds it as it was.
     pub fn set_aside(&self, partition: &TopicPartition) -> Result<String, LogError> {
         self.env.health.check()?;
         let renamed = self.name_out_of_use(partition, STRAY_DIR_SUFFIX);
         let dir = self.path().join(partition.dir_name());
         let result = self
             .env
-            .disk
-            .rename(&dir, &self.path().join(&renamed))
+            .send_along(partition, &dir)
+            .and_then(|()| self.env.disk.rename(&dir, &self.path().join(&renamed)))
             .and_then(|()| self.env.disk.sync_dir(self.path()))
             .and_then(|()| self.env.forget(partition));
         result.inspect_err(|error| {

@@ -225,12 +225,6 @@ impl LogDirs {
         }
     }
 
-    /// Gives all of them back before anything in them was opened.
-    pub fn leave_as_found(&self) -> Result<(), DiskError> {
-        let left = self.dirs.iter().map(|dir| dir.leave_as_found());
-        left.fold(Ok(()), Result::and)
-    }
-
     fn take(&mut self, paths: &[PathBuf]) -> Result<(), LogDirsError> {
         for path in paths {
             let (disk, expected) = (self.disk.clone(), self.expected.clone());

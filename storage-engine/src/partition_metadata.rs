@@ -38,8 +38,9 @@ pub enum PartitionMetadataError {
     },
     /// The directory belongs to another topic of the same name.
     #[error(
-        "{} says topic id {found}, the topic of this name has {expected}: the directory is of a topic \
-         that was deleted; move it away",
+        "{} says topic id {found}, the topic of this name has {expected}: either that other one was \
+         deleted, or the metadata is older than the directory; move the directory away, or remove the \
+         file to adopt the data",
         .path.display()
     )]
     OtherTopic {

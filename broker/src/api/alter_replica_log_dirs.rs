@@ -76,8 +76,8 @@ fn judge(services: &Services, path: &str, topic: &str, index: i32) -> ErrorCode 
     if dir.env().health.check().is_err() {
         return ErrorCode::KafkaStorageError;
     }
-    if services.partitions.get(topic, index).is_none() {
-        return ErrorCode::UnknownTopicOrPartition;
+    if let Err(code) = services.partitions.find(topic, index) {
+        return code;
     }
     match log_dirs.of(&TopicPartition::new(topic, index)) {
         Some(present) if Arc::ptr_eq(present, dir) => ErrorCode::None,

@@ -40,11 +40,11 @@ impl Handler for DeleteRecords {
             let mut partitions = Vec::new();
             for wanted in topic.partitions {
                 let index = wanted.partition_index;
-                let partition = context.services.partitions.get(topic.name.as_str(), index);
+                let partition = context.services.partitions.find(topic.name.as_str(), index);
                 let deleted = match partition {
                     _ if is_internal_topic(&topic.name) => Err(ErrorCode::InvalidTopicException),
-                    None => Err(ErrorCode::UnknownTopicOrPartition),
-                    Some(partition) => {
+                    Err(code) => Err(code),
+                    Ok(partition) => {
                         let delete = move || delete(&partition, wanted.offset);
                         let done = context.services.blocking.run(delete).await;
                         done.unwrap_or(Err(ErrorCode::UnknownServerError))

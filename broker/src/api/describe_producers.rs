@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
 };
@@ -33,22 +32,25 @@ impl Handler for DescribeProducers {
             let invalid = check_name(&topic.name).err();
             let partitions = topic.partition_indexes.iter().map(|index| {
                 let answer = PartitionResponse::default().with_partition_index(*index);
-                let here = context.services.partitions.get(topic.name.as_str(), *index);
+                let here = context
+                    .services
+                    .partitions
+                    .find(topic.name.as_str(), *index);
                 match (&invalid, here) {
                     (Some(refusal), _) => answer
                         .with_error_code(refusal.error_code.code())
                         .with_error_message(message(&refusal.message)),
-                    (None, None) => {
+                    (None, Err(code)) => {
                         // As Kafka has it: no word about a missing partition of a topic there is.
                         let said = match image.topics().get(&topic.name) {
                             Some(_) => "",
                             None => "This server does not host this topic-partition.",
                         };
                         answer
-                            .with_error_code(ErrorCode::UnknownTopicOrPartition.code())
+                            .with_error_code(code.code())
                             .with_error_message(message(said))
                     }
-                    (None, Some(partition)) => answer.with_active_producers(producers(&partition)),
+                    (None, Ok(partition)) => answer.with_active_producers(producers(&partition)),
                 }
             });
             TopicResponse::default()

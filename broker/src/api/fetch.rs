@@ -158,15 +158,13 @@ fn forgotten(request: &FetchRequest) -> Vec<(String, Uuid, i32)> {
 
 fn find(services: &Services, asked: &Asked) -> Result<Arc<Partition>, ErrorCode> {
     if asked.id.is_nil() {
-        let here = services.partitions.get(&asked.name, asked.index);
-        return here.ok_or(ErrorCode::UnknownTopicOrPartition);
+        return services.partitions.find(&asked.name, asked.index);
     }
     let (name, _) = services.name_topic(TopicRef::Id(asked.id));
     if name.is_empty() {
         return Err(ErrorCode::UnknownTopicId);
     }
-    let here = services.partitions.get(&name, asked.index);
-    here.ok_or(ErrorCode::UnknownTopicOrPartition)
+    services.partitions.find(&name, asked.index)
 }
 
 impl Fetch {

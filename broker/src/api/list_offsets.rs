@@ -74,9 +74,9 @@ impl Handler for ListOffsets {
                 } else if unknown {
                     refused(index, ErrorCode::UnsupportedVersion)
                 } else {
-                    match context.services.partitions.get(topic.name.as_str(), index) {
-                        None => refused(index, ErrorCode::UnknownTopicOrPartition),
-                        Some(partition) => {
+                    match context.services.partitions.find(topic.name.as_str(), index) {
+                        Err(code) => refused(index, code),
+                        Ok(partition) => {
                             let found = find(&partition, wanted, isolation, from_replica);
                             match call.version {
                                 LEADER_EPOCH_FROM.. => found,

@@ -36,9 +36,13 @@ impl Handler for OffsetForLeaderEpoch {
         let topics = request.topics.into_iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|wanted| {
                 let index = wanted.partition;
-                match context.services.partitions.get(topic.topic.as_str(), index) {
-                    Some(partition) => find(&partition, wanted),
-                    None => answer(index, ErrorCode::UnknownTopicOrPartition),
+                match context
+                    .services
+                    .partitions
+                    .find(topic.topic.as_str(), index)
+                {
+                    Ok(partition) => find(&partition, wanted),
+                    Err(code) => answer(index, code),
                 }
             });
             OffsetForLeaderTopicResult::default()

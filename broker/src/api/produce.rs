@@ -53,7 +53,7 @@ const RUN_MAX: usize = 64;
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// One partition of a request, and what became of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Produced {
     index: i32,
     /// Where its records lie in the frame.
@@ -212,7 +212,7 @@ pub struct Asked {
 /// written together; each gets its answer. How many were started: one that needs more than that
 /// is left, with those behind it, to be started by itself.
 pub fn start_run(
-    context: &Context,
+    context: &Rc<Context>,
     input: &mut [u8],
     frames: &[Range<usize>],
     answer: &mut dyn FnMut(Reply) -> Result<(), Closed>,
@@ -232,14 +232,10 @@ pub fn start_run(
         metrics.received(one.call.api, one.frame.len());
         let frame = &input[one.frame.clone()];
         let of_one = &produced[one.produced.clone()];
-        answer(reply(
-            context,
-            one.call,
-            one.acks,
-            one.topics_at,
-            frame,
-            of_one,
-        )?)?;
+        answer(match Syncs::begin(context, of_one) {
+            None => reply(context, one.call, one.acks, one.topics_at, frame, of_one)?,
+            Some(syncs) => one.reply_once_synced(context, frame, of_one, syncs),
+        })?;
     }
     context.shard.give_produced(produced);
     context.shard.give_asked(asked);
@@ -396,6 +392,28 @@ fn append_run(
     true
 }
 
+impl Asked {
+    /// Its topic was given `flush.messages` after it was asked whether it has to wait.
+    fn reply_once_synced(
+        &self,
+        context: &Rc<Context>,
+        frame: &[u8],
+        produced: &[Produced],
+        syncs: Syncs,
+    ) -> Reply {
+        let (call, acks, topics_at) = (self.call, self.acks, self.topics_at);
+        let (context, frame) = (context.clone(), frame.to_vec());
+        let mut produced = produced.to_vec();
+        Reply::Later(Box::pin(async move {
+            syncs.end(&mut produced).await;
+            match reply(&context, call, acks, topics_at, &frame, &produced)? {
+                Reply::Now(answer) => Ok(answer),
+                _ => Ok(Answer::default()),
+            }
+        }))
+    }
+}
+
 impl Produced {
     fn end(&mut self, outcome: Result<Written, Refused>) {
         self.state = Progress::Done;
@@ -408,6 +426,12 @@ fn unknown(context: &Context, topic: TopicRef<'_>, index: i32) -> Refused {
     if !id.is_nil() && name.is_empty() {
         let why = format!("no topic has the id {id}");
         return Refused::new(ErrorCode::UnknownTopicId, why);
+    }
+    // Not opened so far, or just now.
+    let found = context.services.partitions.find(&name, index);
+    if !matches!(found, Err(ErrorCode::UnknownTopicOrPartition)) {
+        let why = format!("the log of {name}-{index} could not be opened so far");
+        return Refused::new(ErrorCode::KafkaStorageError, why);
     }
     let why = format!("no partition {name}-{index}");
     Refused::new(ErrorCode::UnknownTopicOrPartition, why)

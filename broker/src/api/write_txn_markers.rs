@@ -93,8 +93,9 @@ async fn write_one(context: &Context, topic: &str, index: i32, marker: Marker) -
         // Nobody's. Kafka has no better word for it.
         return ErrorCode::UnknownServerError;
     }
-    let Some(partition) = services.partitions.get(topic, index) else {
-        return ErrorCode::UnknownTopicOrPartition;
+    let partition = match services.partitions.find(topic, index) {
+        Ok(partition) => partition,
+        Err(code) => return code,
     };
     if topic == CONSUMER_OFFSETS {
         return match end_offsets(services, index, marker).await {

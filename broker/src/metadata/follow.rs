@@ -4,14 +4,20 @@
 //! that are new are opened, those of topics that are gone deleted, configurations that changed put
 //! in force. Then it says up to which offset it has followed. Whoever changed the metadata waits for
 //! that before answering, so that a topic that was created can be written to at once.
+//!
+//! A log that a disk does not let open (it is full, the process has no file handles left) is tried again
+//! by the clock; until then whoever asks for the partition hears of the storage. Apache Kafka takes the
+//! whole directory offline instead, until a restart.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use reka_raft::MetadataImage;
 use reka_raft::image::{BROKER, TOPIC, TopicChange, TopicImage};
 use reka_storage::TopicPartition;
+use reka_storage::checkpoint::CheckpointError;
 use reka_storage::error::OpenError;
+use reka_storage::fs::DiskError;
 use reka_storage::log_dir::{Opened, ToOpen};
 use reka_storage::log_dirs::LogDirs;
 use reka_storage::partition_metadata::PartitionMetadataError;
@@ -23,6 +29,9 @@ use crate::clock::Clock;
 use crate::config::{Config, CurrentConfig, Overrides, TopicConfig};
 use crate::partition::Partition;
 use crate::partition::table::PartitionTable;
+
+/// Where Apache Kafka keeps its metadata.
+pub(crate) const CLUSTER_METADATA: &str = "__cluster_metadata";
 
 /// A partition that is to be served here.
 type Wanted = (Arc<TopicImage>, i32);
@@ -40,9 +49,19 @@ pub struct Follower {
     image: Arc<MetadataImage>,
     /// What the first image brings was there before this process.
     started: bool,
-    /// The metadata knew this broker before, so what it does not know was deleted.
-    knows_all: bool,
+    /// Partitions whose logs a disk did not let open.
+    unopened: BTreeMap<TopicPartition, Unopened>,
     followed: watch::Sender<u64>,
+}
+
+/// A partition whose log is to be opened again.
+#[derive(Debug)]
+struct Unopened {
+    topic_id: Uuid,
+    /// Nothing of it can lie anywhere.
+    is_new: bool,
+    /// Why, as it was said last.
+    reason: std::io::ErrorKind,
 }
 
 /// Topic names by id, for requests that use ids.
@@ -85,7 +104,6 @@ impl Follower {
         partitions: Arc<PartitionTable>,
         names: Arc<TopicNames>,
         clock: Clock,
-        knows_all: bool,
     ) -> (Follower, watch::Receiver<u64>) {
         let (followed, receiver) = watch::channel(0);
         let follower = Follower {
@@ -97,7 +115,7 @@ impl Follower {
             names,
             image: Arc::default(),
             started: false,
-            knows_all,
+            unopened: BTreeMap::new(),
             followed,
         };
         (follower, receiver)
@@ -108,7 +126,7 @@ impl Follower {
     pub fn follow(&mut self, image: &Arc<MetadataImage>) {
         let before = std::mem::replace(&mut self.image, image.clone());
         let reconfigured = self.follow_broker_config(&before);
-        if !self.started && self.knows_all {
+        if !self.started {
             self.set_strays_aside();
         }
         let mut wanted: Vec<Wanted> = Vec::new();
@@ -202,13 +220,32 @@ impl Follower {
         }))
     }
 
-    /// Partitions of topics that were deleted, and whose files a crash left: nobody would ever remove
-    /// them. One that does not say which topic it is of is left alone; one whose name another
-    /// topic has is found when that one's is opened.
+    /// Opens what could not be opened so far; what is asked for meanwhile waits no longer than for
+    /// that.
+    pub fn open_again(&mut self) {
+        let mut wanted: Vec<Wanted> = Vec::new();
+        for (partition, unopened) in &self.unopened {
+            if let Some(topic) = self.image.topics().by_id(unopened.topic_id) {
+                wanted.push((topic.clone(), partition.partition));
+            }
+        }
+        self.open(&wanted);
+    }
+
+    /// Whether there is anything for [`Follower::open_again`].
+    pub fn has_unopened(&self) -> bool {
+        !self.unopened.is_empty()
+    }
+
+    /// Partitions that the metadata does not know: of topics that were deleted and whose files a crash
+    /// left, or that are younger than the metadata. As in Apache Kafka they are not served and keep all
+    /// they have. One that does not say which topic it is of is left alone, and so is Apache Kafka's
+    /// metadata; one whose name another topic has is found when that one's is opened.
     fn set_strays_aside(&self) {
         let topics = self.image.topics();
-        let is_unknown =
-            |one: &TopicPartition| topics.partition(&one.topic, one.partition).is_none();
+        let is_unknown = |one: &TopicPartition| {
+            one.topic != CLUSTER_METADATA && topics.partition(&one.topic, one.partition).is_none()
+        };
         for (partition, topic_id) in self.log_dirs.found(is_unknown) {
             if let Some(topic_id) = topic_id {
                 self.set_aside(&partition, topic_id);
@@ -219,8 +256,10 @@ impl Follower {
     fn set_aside(&self, partition: &TopicPartition, topic_id: Uuid) {
         match self.log_dirs.set_aside(partition) {
             Ok(Some(aside)) => tracing::warn!(
-                "{partition} was of topic {topic_id}, which is deleted; its files are in {} now, \
-                 remove them once nobody needs them",
+                "{partition} is of topic {topic_id}, which is not in the metadata: it was deleted while \
+                 this directory was away, or the metadata is older than this directory; its files are in \
+                 {} now, with all they had: remove them once nobody needs them, or give them their name \
+                 back once the metadata is restored",
                 aside.display()
             ),
             Ok(None) => {}
@@ -228,7 +267,7 @@ impl Follower {
         }
     }
 
-    fn open(&self, wanted: &[Wanted]) {
+    fn open(&mut self, wanted: &[Wanted]) {
         let config = self.config.get();
         let mut settings: HashMap<Uuid, Arc<TopicConfig>> = HashMap::new();
         for (topic, _) in wanted {
@@ -258,20 +297,21 @@ impl Follower {
     }
 
     fn open_logs(&self, wanted: Vec<ToOpen>, threads: usize) -> HashMap<TopicPartition, Opened> {
-        let new: BTreeSet<TopicPartition> = match self.started {
-            true => wanted.iter().map(|one| one.partition.clone()).collect(),
-            false => BTreeSet::new(),
-        };
+        let names = wanted.iter().map(|one| one.partition.clone());
+        let new: BTreeSet<TopicPartition> = names.filter(|name| self.is_new(name)).collect();
         let now_ms = self.clock.now_ms();
         let opened = self.log_dirs.open_logs(wanted, &new, threads, now_ms);
         opened.into_iter().collect()
     }
 
-    /// Where files of a deleted topic have the name of one there is, they make room; which did.
+    /// Whether nothing of it can lie anywhere: it was asked for while this process ran.
+    fn is_new(&self, partition: &TopicPartition) -> bool {
+        let unopened = self.unopened.get(partition);
+        unopened.map_or(self.started, |unopened| unopened.is_new)
+    }
+
+    /// Where files of another topic have the name of one there is, they make room; which did.
     fn free_names(&self, opened: &HashMap<TopicPartition, Opened>) -> BTreeSet<TopicPartition> {
-        if self.started || !self.knows_all {
-            return BTreeSet::new();
-        }
         let mut freed = BTreeSet::new();
         for (partition, result) in opened {
             if let Err(OpenError::PartitionMetadata(PartitionMetadataError::OtherTopic {
@@ -287,12 +327,21 @@ impl Follower {
     }
 
     /// Serves a partition from now on, or says why not.
-    fn lead(&self, topic: &TopicImage, index: i32, opened: Opened, settings: &Arc<TopicConfig>) {
+    fn lead(
+        &mut self,
+        topic: &TopicImage,
+        index: i32,
+        opened: Opened,
+        settings: &Arc<TopicConfig>,
+    ) {
         let partition = TopicPartition::new(topic.name(), index);
         let (log, report) = match opened {
             Ok(opened) => opened,
-            Err(error) => return tracing::error!("{partition} is not served: {error}"),
+            Err(error) => return self.note_unopened(partition, topic.id(), &error),
         };
+        if self.unopened.remove(&partition).is_some() {
+            tracing::info!("{partition} is served now: its log could be opened");
+        }
         for remark in remarks(&report) {
             tracing::warn!("{partition}: {remark}");
         }
@@ -310,8 +359,31 @@ impl Follower {
         )));
     }
 
-    fn remove(&self, topic: &TopicImage) {
+    /// Told of once, until there is another reason.
+    fn note_unopened(&mut self, partition: TopicPartition, topic_id: Uuid, error: &OpenError) {
+        self.partitions
+            .note_unopened(&partition.topic, partition.partition);
+        let Some(disk_error) = disk_error(error) else {
+            self.unopened.remove(&partition);
+            return tracing::error!("{partition} is not served: {error}");
+        };
+        let reason = disk_error.source.kind();
+        let before = self.unopened.get(&partition);
+        if before.is_none_or(|before| before.reason != reason) {
+            tracing::error!("{partition} is not served until its log can be opened: {error}");
+        }
+        let unopened = Unopened {
+            topic_id,
+            is_new: self.is_new(&partition),
+            reason,
+        };
+        self.unopened.insert(partition, unopened);
+    }
+
+    fn remove(&mut self, topic: &TopicImage) {
         self.names.remove(topic.id());
+        self.unopened
+            .retain(|_, unopened| unopened.topic_id != topic.id());
         let now_ms = self.clock.now_ms();
         for partition in self.partitions.remove_topic(topic.name()) {
             let deleted = partition.delete(|log| self.log_dirs.delete(log, now_ms));
@@ -321,6 +393,17 @@ impl Follower {
                 tracing::error!("{partition} is not deleted: {error}");
             }
         }
+    }
+}
+
+/// What may pass of what keeps a log from being opened. Anything else is found again at the next start:
+/// a person who mends files is not to be met halfway.
+fn disk_error(error: &OpenError) -> Option<&DiskError> {
+    match error {
+        OpenError::Disk(error)
+        | OpenError::Checkpoint(CheckpointError::Disk(error))
+        | OpenError::PartitionMetadata(PartitionMetadataError::Disk(error)) => Some(error),
+        _ => None,
     }
 }
 

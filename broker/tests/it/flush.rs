@@ -11,6 +11,7 @@ use reka_protocol::kafka_protocol::messages::create_topics_request::{
 };
 use reka_protocol::kafka_protocol::messages::{CreateTopicsRequest, ProduceRequest};
 use reka_protocol::kafka_protocol::protocol::StrBytes;
+use reka_storage::LogConfig;
 
 use crate::support::{Client, batch, produce_request, start_with, topic_name, values};
 
@@ -112,6 +113,64 @@ fn records_that_nobody_is_told_of_are_synced_all_the_same() {
     wait_until_flushed(&node, 1);
     // The answer to the next request is the next answer.
     assert_eq!(values(&client.fetch(11, "t", 0, 0)), [(0, "x".to_owned())]);
+    node.stop().expect("a clean stop");
+}
+
+/// What was read together goes without waiting, if it has not to wait when it is looked at.
+#[test]
+fn nor_is_one_told_before_whose_topic_is_given_flush_messages_meanwhile() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (node, mut client) = with_topic(place.path(), &[]);
+    let partition = partition(&node);
+    // As between the two halves of a change of the configuration.
+    let mut log = partition.log_to_change().expect("a partition");
+    let config = LogConfig {
+        flush_messages: 1,
+        ..log.config().clone()
+    };
+    log.set_config(config);
+    drop(log);
+    assert!(!partition.counts_unsynced());
+    for round in 1..=5 {
+        let sent = [(); 4].map(|()| client.send(9, &produce_request("t", batch(&["x"], None))));
+        for (at, correlation_id) in sent.into_iter().enumerate() {
+            let answer = client.receive::<ProduceRequest>(9, correlation_id);
+            let written = &answer.responses[0].partition_responses[0];
+            assert_eq!(written.error_code, 0);
+            assert!(partition.flushed() > written.base_offset, "{round} {at}");
+        }
+        assert_eq!(partition.high_watermark(), 4 * round);
+    }
+    node.stop().expect("a clean stop");
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy_all(&entry.path(), &to.join(entry.file_name())),
+            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name()))),
+        }
+    }
+}
+
+/// A process that is killed loses nothing that it wrote: the kernel has it. As in Apache Kafka a leader
+/// without followers begins with all of its log visible, also what nobody was told of.
+#[test]
+fn what_was_written_and_not_synced_is_there_after_a_kill() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (node, mut client) = with_topic(&place.path().join("a"), &[("flush.messages", "3")]);
+    for _ in 0..5 {
+        produce(&mut client, "x");
+    }
+    assert_eq!(partition(&node).flushed(), 3);
+    // What the kernel has when the process is killed.
+    copy_all(&place.path().join("a"), &place.path().join("b"));
+    node.stop().expect("a clean stop");
+    let node = start_with(&place.path().join("b"), &[NO_GROUP]);
+    let mut client = Client::connect(&node);
+    assert_eq!(values(&client.fetch(11, "t", 0, 0)).len(), 5);
     node.stop().expect("a clean stop");
 }
 

@@ -1,6 +1,8 @@
 //! Several data directories, directories that fail, and what deletions leave in them.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reka_broker::Node;
@@ -10,9 +12,19 @@ use reka_protocol::kafka_protocol::messages::alter_replica_log_dirs_request as m
 use reka_protocol::kafka_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig,
 };
+use reka_protocol::kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use reka_protocol::kafka_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
+use reka_protocol::kafka_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsTopic,
+};
+use reka_protocol::kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use reka_protocol::kafka_protocol::messages::{
-    AlterReplicaLogDirsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeLogDirsRequest,
+    AlterReplicaLogDirsRequest, BrokerId, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeLogDirsRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_storage::fs::{Disk, DiskError, Op};
@@ -431,20 +443,256 @@ fn a_partition_of_a_topic_that_was_deleted_is_set_aside_and_its_name_is_free() {
     node.stop().expect("a clean stop");
 }
 
-/// Metadata that knows nothing yet says nothing about what is there. What the starts behind this one
-/// do is among the known limits.
+/// What it would know nothing of would be renamed, or begin anew under its name.
 #[test]
-fn the_first_start_without_its_metadata_leaves_a_directory_as_it_is() {
+fn metadata_does_not_begin_anew_beside_partitions_unless_somebody_says_so() {
+    let place = two_directories();
+    let metadata = place.dir("a").join("reka-metadata");
+    std::fs::rename(&metadata, place.dir("backup")).expect("renamed");
+    let before = [place.all_names("a"), place.all_names("b")];
+    for _ in 0..2 {
+        let refused = place.try_start(&["a", "b"], &[]);
+        let said = refused.expect_err("the metadata is gone").to_string();
+        let expected = format!(
+            "the log directories hold 2 partitions ({}, {}), and none of them holds the metadata that \
+             knows them (reka-metadata): restore it, or mount its disk and name it in log.dirs; to begin \
+             with new metadata, in which those partitions are not, create the empty directory {}",
+            place.dir("a").join("t-0").display(),
+            place.dir("b").join("t-1").display(),
+            metadata.display()
+        );
+        assert_eq!(said, expected);
+        // The marks of the clean stop as well.
+        assert_eq!([place.all_names("a"), place.all_names("b")], before);
+    }
+    std::fs::rename(place.dir("backup"), &metadata).expect("restored");
+    check_both_are_there(&place);
+
+    // Metadata of which nothing is left knows no more.
+    std::fs::rename(&metadata, place.dir("backup")).expect("renamed");
+    std::fs::create_dir(&metadata).expect("a directory");
+    std::fs::write(metadata.join("left"), b"").expect("a file");
+    let refused = place.try_start(&["a", "b"], &[]);
+    let said = refused.expect_err("the metadata is gone").to_string();
+    assert!(
+        said.contains("knows nothing of this broker: restore it from a backup; to begin with new"),
+        "{said}"
+    );
+    assert_eq!(place.names("a"), ["t-0"]);
+}
+
+/// With what the metadata of an old backup does not know it is the same.
+#[test]
+fn what_new_metadata_does_not_know_is_set_aside_and_is_as_it_was_with_the_old() {
+    let place = two_directories();
+    let metadata = place.dir("a").join("reka-metadata");
+    std::fs::rename(&metadata, place.dir("backup")).expect("renamed");
+    std::fs::create_dir(&metadata).expect("a directory");
+    for _ in 0..2 {
+        let node = place.start(&["a", "b"], &[]);
+        node.stop().expect("a clean stop");
+        for (dir, name) in [("a", "t-0."), ("b", "t-1.")] {
+            let [aside] = place.names(dir).try_into().expect("one");
+            assert!(
+                aside.starts_with(name) && aside.ends_with("-stray"),
+                "{aside}"
+            );
+        }
+    }
+    std::fs::remove_dir_all(&metadata).expect("removed");
+    std::fs::rename(place.dir("backup"), &metadata).expect("restored");
+    for (dir, name) in [("a", "t-0"), ("b", "t-1")] {
+        let [aside] = place.names(dir).try_into().expect("one");
+        let aside = place.dir(dir).join(aside);
+        std::fs::rename(aside, place.dir(dir).join(name)).expect("renamed");
+    }
+    check_both_are_there(&place);
+}
+
+/// What was stopped cleanly is not scanned because a start was refused in between.
+#[test]
+fn a_start_that_is_refused_leaves_what_was_stopped_cleanly() {
+    let place = two_directories();
+    let check_all_clean = |why: &str| {
+        let node = place.start(&["a", "b"], &[]);
+        let dirs = node.services().log_dirs().dirs().iter();
+        let clean: Vec<bool> = dirs.map(|dir| dir.was_clean()).collect();
+        assert_eq!(clean, [true, true], "{why}");
+        node.stop().expect("a clean stop");
+    };
+    check_all_clean("nothing was refused");
+
+    let lock = Disk::real().try_lock(&place.dir("b").join(".lock"));
+    let refused = place.try_start(&["a", "b"], &[]);
+    assert!(matches!(refused, Err(NodeError::LogDirs(_))));
+    drop(lock);
+    check_all_clean("the second directory was in use");
+
+    let meta = place.dir("b").join("meta.properties");
+    let ours = std::fs::read(&meta).expect("readable");
+    let theirs = String::from_utf8_lossy(&ours).replace("node.id=1", "node.id=2");
+    std::fs::write(&meta, theirs).expect("written");
+    let refused = place.try_start(&["a", "b"], &[]);
+    assert!(matches!(refused, Err(NodeError::LogDirs(_))));
+    std::fs::write(&meta, ours).expect("written");
+    check_all_clean("the second directory was somebody else's");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    for listener in [
+        format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
+        format!("reka.http.listener=127.0.0.1:{port}"),
+        // Of the addresses that are nobody's.
+        "listeners=PLAINTEXT://192.0.2.1:0".to_owned(),
+    ] {
+        let refused = place.try_start(&["a", "b"], &[&listener]);
+        assert!(matches!(refused, Err(NodeError::Bind(_))));
+        check_all_clean(&listener);
+    }
+
+    let metadata = place.dir("a").join("reka-metadata");
+    std::fs::rename(&metadata, place.dir("backup")).expect("renamed");
+    std::fs::write(&metadata, b"").expect("a file");
+    place.try_start(&["a", "b"], &[]).expect_err("no metadata");
+    std::fs::remove_file(&metadata).expect("removed");
+    std::fs::rename(place.dir("backup"), &metadata).expect("renamed");
+    check_all_clean("the metadata could not be opened");
+}
+
+/// Asks every API that finds its partition by name; what each says.
+fn asked_of_everyone(client: &mut Client, index: i32) -> [i16; 5] {
+    let mut fetch = fetch_request("t", 0, 0);
+    fetch.topics[0].partitions[0].partition = index;
+    let list = ListOffsetsRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_topics(vec![
+            ListOffsetsTopic::default()
+                .with_name(topic_name("t"))
+                .with_partitions(vec![
+                    ListOffsetsPartition::default()
+                        .with_partition_index(index)
+                        .with_timestamp(-1),
+                ]),
+        ]);
+    let epochs = OffsetForLeaderEpochRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_topics(vec![
+            OffsetForLeaderTopic::default()
+                .with_topic(topic_name("t"))
+                .with_partitions(vec![
+                    OffsetForLeaderPartition::default()
+                        .with_partition(index)
+                        .with_current_leader_epoch(-1)
+                        .with_leader_epoch(0),
+                ]),
+        ]);
+    let delete = DeleteRecordsRequest::default().with_topics(vec![
+        DeleteRecordsTopic::default()
+            .with_name(topic_name("t"))
+            .with_partitions(vec![
+                DeleteRecordsPartition::default()
+                    .with_partition_index(index)
+                    .with_offset(0),
+            ]),
+    ]);
+    [
+        produce(client, index, "x"),
+        client.call(11, &fetch).responses[0].partitions[0].error_code,
+        client.call(5, &list).topics[0].partitions[0].error_code,
+        client.call(4, &epochs).topics[0].partitions[0].error_code,
+        client.call(2, &delete).topics[0].partitions[0].error_code,
+    ]
+}
+
+/// CreateTopics has answered by then, so whoever uses it has to be told that it is worth waiting.
+#[test]
+fn a_partition_that_could_not_be_created_is_as_soon_as_it_can_be() {
     let place = Place::new();
     let node = place.start(&["a"], &[]);
     let mut client = Client::connect(&node);
+    std::fs::write(place.dir("a").join("t-1"), b"in the way").expect("a file");
     create(&mut client, "t", 2, &[]);
+    assert_eq!(asked_of_everyone(&mut client, 0), [0; 5]);
+    let storage = ErrorCode::KafkaStorageError.code();
+    assert_eq!(asked_of_everyone(&mut client, 1), [storage; 5]);
+    let unknown = ErrorCode::UnknownTopicOrPartition.code();
+    assert_eq!(asked_of_everyone(&mut client, 2), [unknown; 5]);
+    std::fs::remove_file(place.dir("a").join("t-1")).expect("removed");
+    wait_for_partition(&mut client, 1);
+    assert_eq!(asked_of_everyone(&mut client, 1), [0; 5]);
+    // One that is deleted meanwhile is not created any more.
+    delete(&mut client, "t");
+    assert_eq!(asked_of_everyone(&mut client, 1), [unknown; 5]);
     node.stop().expect("a clean stop");
-    std::fs::remove_dir_all(place.dir("a").join("reka-metadata")).expect("removed");
-    let node = place.start(&["a"], &[]);
-    assert_eq!(place.names("a"), ["t-0", "t-1"]);
+}
+
+fn wait_for_partition(client: &mut Client, index: i32) {
+    let deadline = Instant::now() + PATIENCE;
+    let storage = ErrorCode::KafkaStorageError.code();
+    loop {
+        match produce(client, index, "x") {
+            0 => return,
+            code => assert_eq!(code, storage),
+        }
+        assert!(Instant::now() < deadline, "in vain");
+        std::thread::yield_now();
+    }
+}
+
+/// A small file system, where this process may mount one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Option<SmallDisk> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "reka-test"])
+            .arg(at)
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then(|| SmallDisk(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
+
+/// Where nothing may be mounted, the test above says the same of another obstacle.
+#[test]
+fn a_partition_that_a_full_disk_did_not_let_begin_begins_when_there_is_space() {
+    let place = Place::new();
+    std::fs::create_dir(place.dir("b")).expect("a directory");
+    let Some(disk) = SmallDisk::mount(&place.dir("b")) else {
+        return;
+    };
+    let node = place.start(&["a", "b"], &[]);
+    let mut client = Client::connect(&node);
+    let filler = place.dir("b").join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    let full = loop {
+        if let Err(error) = file.write_all(&[1; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    create(&mut client, "t", 2, &[]);
+    let storage = ErrorCode::KafkaStorageError.code();
+    let codes = [0, 1].map(|index| produce(&mut client, index, "x"));
+    assert!(codes.contains(&0) && codes.contains(&storage), "{codes:?}");
+    drop(file);
+    std::fs::remove_file(filler).expect("removed");
+    for index in 0..2 {
+        wait_for_partition(&mut client, index);
+    }
+    assert_eq!(node.services().troubles(), [""; 0]);
     node.stop().expect("a clean stop");
-    assert_eq!(place.names("a"), ["t-0", "t-1"]);
+    let node = place.start(&["a", "b"], &[]);
+    let dirs = node.services().log_dirs().dirs().iter();
+    assert!(dirs.into_iter().all(|dir| dir.was_clean()));
+    node.stop().expect("a clean stop");
+    drop(disk);
 }
 
 #[test]

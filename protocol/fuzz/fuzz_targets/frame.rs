@@ -4,11 +4,11 @@
 
 #![no_main]
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use reka_protocol::{FrameError, FrameReader};
 
-fn read(pieces: &[&[u8]]) -> (Vec<Bytes>, Option<FrameError>) {
+fn read(pieces: &[&[u8]]) -> (Vec<BytesMut>, Option<FrameError>) {
     let mut reader = FrameReader::new(1 << 16);
     let mut frames = Vec::new();
     for mut input in pieces.iter().copied() {

@@ -1,11 +1,11 @@
 //! Any bytes as a frame: a request or an error, and what passes the guard decodes in the codec crate
-//! to the last byte. `corpus/request` is replayed by `cargo test`.
+//! up to where the guard saw its end. `corpus/request` is replayed by `cargo test`.
 //!
 //! Run with `cargo +nightly fuzz run request` in `protocol/`.
 
 #![no_main]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/it/codec.rs"]
 mod codec;
 
@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use reka_protocol::guard::check_request;
 use reka_protocol::{Limits, Request, RequestBody};
 
 static CODECS: LazyLock<Vec<codec::Codec>> = LazyLock::new(codec::all);
@@ -40,8 +41,12 @@ fuzz_target!(|bytes: &[u8]| {
                 panic!("{} has no codec", header.api.name);
             };
             let body = frame.slice(header.body_at..);
+            // Bytes behind the body are ignored, as Kafka does (decision 0004).
+            let (api, version, at) = (header.api, header.version, header.body_at);
+            let charge = check_request(api, version, &frame, at, &Limits::default())
+                .expect("it was checked before it was decoded");
             match (codec.decode)(body, header.api.codec_version(header.version)) {
-                Ok(decoded) => assert_eq!(decoded.left, 0, "{header:?}"),
+                Ok(decoded) => assert_eq!(decoded.left, charge.unread, "{header:?}"),
                 Err(error) => panic!("{header:?}: {error}"),
             }
         }

@@ -6,7 +6,7 @@
 
 #![no_main]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/it/codec.rs"]
 mod codec;
 

@@ -17,8 +17,9 @@ use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
 use crate::flush::Durability;
 use crate::format::{
-    FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT, LOG_START_CHECKPOINT,
-    SEGMENT_BYTES_LIMIT, TopicPartition,
+    CLEANER_CHECKPOINT, FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT,
+    LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT, SEGMENT_BYTES_LIMIT,
+    TopicPartition,
 };
 use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
@@ -69,7 +70,7 @@ impl Log {
     fn recover_and_open(
         env: &Arc<Env>,
         partition: TopicPartition,
-        options: OpenOptions,
+        mut options: OpenOptions,
     ) -> Result<(Log, RecoveryReport), OpenError> {
         let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
         let mut created = false;
@@ -108,12 +109,23 @@ impl Log {
             Some(topic_id) => partition_metadata::claim(&env.disk, &dir, topic_id)?,
             None => {}
         }
+        let is_sent_along = |entry: &DirEntry| SENT_ALONG.contains(&entry.name.as_str());
+        let was_aside = entries.iter().any(is_sent_along);
+        if was_aside {
+            // It was out of use, maybe since a crash: a clean stop says nothing of it.
+            options.clean = false;
+            env.take_over(&partition, &dir)?;
+        }
         let Found {
             segments: files,
             snapshots,
             swapped,
             oldest_deleted,
         } = tidy(env, &dir, entries, &mut report)?;
+        if was_aside {
+            // Or what it said is believed again, when more is known.
+            env.disk.sync_dir(&dir)?;
+        }
         let mut recovery_point = env.recovery_points.get(&partition).unwrap_or(0);
         let stored_start = env.log_starts.get(&partition);
         let log_start = stored_start.unwrap_or(0);
@@ -359,7 +371,9 @@ fn tidy(
     let mut oldest_deleted = None;
     for entry in entries {
         let Some(name) = FileName::parse(&entry.name) else {
-            if !entry.is_dir && is_temporary(&entry.name) {
+            let is_done_with =
+                is_temporary(&entry.name) || SENT_ALONG.contains(&entry.name.as_str());
+            if !entry.is_dir && is_done_with {
                 env.disk.remove_file(&dir.join(&entry.name))?;
             } else if !KNOWN_FILES.contains(&entry.name.as_str()) {
                 report.unknown_files.push(entry.name);
@@ -423,8 +437,18 @@ fn is_temporary(name: &str) -> bool {
     };
     let is_snapshot =
         |name: FileName| name.kind == FileKind::Snapshot && name.stage == FileStage::Live;
-    KNOWN_FILES.contains(&target) || FileName::parse(target).is_some_and(is_snapshot)
+    KNOWN_FILES.contains(&target)
+        || SENT_ALONG.contains(&target)
+        || FileName::parse(target).is_some_and(is_snapshot)
 }
+
+/// What a directory says of itself that was out of use; see [`Env::send_along`].
+const SENT_ALONG: [&str; 4] = [
+    RECOVERY_POINT_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    CLEANER_CHECKPOINT,
+    REPLICATION_CHECKPOINT,
+];
 
 const KNOWN_FILES: [&str; 2] = [LEADER_EPOCH_CHECKPOINT, crate::format::PARTITION_METADATA];
 

@@ -324,8 +324,9 @@ fn the_directory_of_a_deleted_topic_is_not_taken_for_a_new_one_of_its_name() {
     assert_eq!(
         error.to_string(),
         "/data/t-0/partition.metadata says topic id 00000000-0000-0000-0000-000000000001, the topic of \
-         this name has 00000000-0000-0000-0000-000000000002: the directory is of a topic that was \
-         deleted; move it away"
+         this name has 00000000-0000-0000-0000-000000000002: either that other one was deleted, \
+         or the metadata is older than the directory; move the directory away, or remove the file to adopt \
+         the data"
     );
     let path = root.join("t-0/partition.metadata");
     for unnamed in [&b""[..], &[0; 44]] {

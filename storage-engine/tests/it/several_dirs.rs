@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reka_records::Compression;
 use reka_storage::fs::fault::{Fault, FaultDisk, When};
 use reka_storage::fs::sim::SimDisk;
-use reka_storage::fs::{Disk, Op};
+use reka_storage::fs::{Disk, Op, OpenMode};
 use reka_storage::log_dir::{Identity, Opened, ToOpen};
 use reka_storage::log_dirs::{LogDirs, LogDirsError};
 use reka_storage::map_budget::MapBudget;
@@ -199,7 +199,6 @@ fn beside_others_one_that_was_never_used_waits_until_it_is_taken() {
     let dirs = open(&sim, &["/c", "/a", "/b"]);
     assert_eq!(dirs.unused(), paths(&["/c"]));
     assert_eq!(dirs.dirs().len(), 2);
-    dirs.leave_as_found().expect("given back");
     drop(dirs);
     assert_eq!(sim.contents(Path::new("/")), before);
 
@@ -218,6 +217,45 @@ fn beside_others_one_that_was_never_used_waits_until_it_is_taken() {
     raw.remove_file(meta).expect("removed");
     drop(dirs);
     assert_eq!(open(&sim, &["/c", "/a"]).unused(), [] as [PathBuf; 0]);
+}
+
+/// A start may be refused behind the first directory; what it did not open is as clean as it was.
+#[test]
+fn the_mark_of_a_clean_stop_goes_with_the_first_log_that_is_opened() {
+    let sim = disk(&["/a", "/b"]);
+    let dirs = open(&sim, &["/a", "/b"]);
+    let mut all = logs(&dirs, 0..2, true);
+    let mut both: Vec<&mut Log> = all.iter_mut().collect();
+    dirs.stop(&mut both, 7).expect("a clean stop");
+    drop((all, dirs));
+    let before = sim.contents(Path::new("/"));
+    let clean = |dirs: &LogDirs| -> Vec<bool> {
+        let dirs = dirs.dirs().iter();
+        dirs.map(|dir| dir.was_clean()).collect()
+    };
+    for _ in 0..2 {
+        let dirs = open(&sim, &["/a", "/b"]);
+        assert_eq!(clean(&dirs), [true, true]);
+        drop(dirs);
+        assert_eq!(sim.contents(Path::new("/")), before);
+    }
+    // Another process has the second one: the first is as it was.
+    let theirs = open(&sim, &["/b"]);
+    let refused = try_open(Disk::new(sim.clone()), &["/a", "/b"]);
+    assert!(
+        refused
+            .expect_err("it is in use")
+            .to_string()
+            .contains("in use")
+    );
+    drop(theirs);
+    let dirs = open(&sim, &["/a", "/b"]);
+    assert_eq!(clean(&dirs), [true, true]);
+    let in_a = (0..2).find(|index| count_in(&dirs, *index..index + 1, "/a") == 1);
+    let in_a = in_a.expect("one is in it");
+    drop(logs(&dirs, in_a..in_a + 1, false));
+    drop(dirs);
+    assert_eq!(clean(&open(&sim, &["/a", "/b"])), [false, true]);
 }
 
 #[test]
@@ -285,23 +323,89 @@ fn a_partition_that_is_set_aside_frees_its_name_and_loses_nothing() {
     append(&mut log, batch(&[b"x"], 1, Compression::None));
     dirs.stop(&mut [&mut log], 1).expect("a clean stop");
     drop((log, dirs));
-    let content = sim.contents(Path::new("/a/t-0"));
+    let content = |dir: &Path| {
+        let mut all = sim.contents(dir);
+        all.retain(|name, _| !name.ends_with("-offset-checkpoint"));
+        all
+    };
+    let before = content(Path::new("/a/t-0"));
 
     let dirs = open(&sim, &["/a"]);
     assert_eq!(dirs.found(|_| true), [(partition(0), Some(topic_id))]);
     let aside = dirs.set_aside(&partition(0)).expect("a disk that works");
     let aside = aside.expect("it was there");
-    assert_eq!(sim.contents(&aside), content);
+    assert_eq!(content(&aside), before);
     assert_eq!(dirs.found(|_| true), []);
     assert_eq!(dirs.set_aside(&partition(0)).expect("a look"), None);
     // The next one of the name begins anew, and its checkpoints with it.
     let new = logs(&dirs, 0..1, true);
     assert_eq!((new[0].log_end(), new[0].recovery_point()), (0, 0));
-    assert_eq!(sim.contents(&aside), content);
+    assert_eq!(content(&aside), before);
     drop((new, dirs));
     let dirs = open(&sim, &["/a"]);
     assert_eq!(dirs.unknown(), [] as [PathBuf; 0]);
     assert_eq!(dirs.found(|_| true).len(), 1);
+}
+
+/// What the directory's checkpoints knew of it goes along, and comes back with it.
+#[test]
+fn a_partition_that_gets_its_name_back_is_as_it_was() {
+    for is_clean in [true, false] {
+        let sim = disk(&["/a"]);
+        let raw = Disk::new(sim.clone());
+        let dirs = open(&sim, &["/a"]);
+        let mut log = logs(&dirs, 0..1, true).remove(0);
+        for value in 0..10u8 {
+            append(&mut log, batch(&[&[value]], 1, Compression::None));
+        }
+        log.flush().expect("a flush");
+        log.advance_log_start(4).expect("records below the end");
+        dirs.dirs()[0].checkpoint().expect("a disk that works");
+        if is_clean {
+            dirs.stop(&mut [&mut log], 1).expect("a clean stop");
+        }
+        drop((log, dirs));
+
+        let dirs = open(&sim, &["/a"]);
+        let aside = dirs.set_aside(&partition(0)).expect("a disk that works");
+        let aside = aside.expect("it was there");
+        // Another one has the name meanwhile.
+        let mut other = logs(&dirs, 0..1, true).remove(0);
+        append(&mut other, batch(&[b"other"], 1, Compression::None));
+        dirs.delete(&other, 0).expect("a deletion");
+        dirs.stop(&mut [], 1).expect("a clean stop");
+        drop((other, dirs));
+
+        // The last batch breaks: below the recovery point that is damage, not a torn tail.
+        raw.rename(&aside, Path::new("/a/t-0")).expect("renamed");
+        let data = raw.open(
+            Path::new("/a/t-0/00000000000000000000.log"),
+            OpenMode::Existing,
+        );
+        let data = data.expect("a segment");
+        let end = data.size().expect("a size");
+        let whole = end - 1;
+        let mut last = [0];
+        data.read_exact_at(&mut last, whole).expect("readable");
+        data.write_all_at(&[!last[0]], whole).expect("written");
+        let dirs = open(&sim, &["/a"]);
+        let (log, report) = open_logs(&dirs, 0..1, false).remove(0).expect("a log");
+        assert!(report.damage.is_some(), "{report:?}");
+        assert_eq!(log.log_start(), 4);
+        drop((log, dirs));
+        data.write_all_at(&last, whole).expect("written");
+        let dirs = open(&sim, &["/a"]);
+        let (log, report) = open_logs(&dirs, 0..1, false).remove(0).expect("a log");
+        assert_eq!((report.damage, report.cut), (None, None));
+        assert_eq!(report.unknown_files, [""; 0]);
+        assert_eq!((log.log_start(), log.log_end()), (4, 10));
+        assert_eq!(log.recovery_point(), 10);
+        let left = sim.contents(Path::new("/a/t-0"));
+        assert!(
+            left.keys()
+                .all(|name| !name.ends_with("-offset-checkpoint"))
+        );
+    }
 }
 
 fn deleted_in(sim: &SimDisk, dir: &str) -> usize {

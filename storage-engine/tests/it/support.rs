@@ -9,7 +9,7 @@ use reka_storage::env::Env;
 use reka_storage::fs::Disk;
 use reka_storage::fs::sim::SimDisk;
 use reka_storage::log::OpenOptions;
-use reka_storage::log_dir::{Identity, LogDirError};
+use reka_storage::log_dir::{Identity, LogDirError, Opened, ToOpen};
 use reka_storage::map_budget::MapBudget;
 use reka_storage::recovery::RecoveryReport;
 use reka_storage::{Appended, CheckedBatches, Log, LogConfig, LogDir, LogReader, TopicPartition};
@@ -179,6 +179,16 @@ pub(crate) fn open(env: &Arc<Env>, config: &LogConfig, clean: bool) -> (Log, Rec
         now_ms: 0,
     };
     Log::open(env, partition(), options).expect("a log that opens")
+}
+
+/// Opens it in its directory as the partition of this topic.
+pub(crate) fn open_as(dir: &LogDir, topic_id: uuid::Uuid, config: &LogConfig) -> Opened {
+    let wanted = ToOpen {
+        partition: partition(),
+        topic_id: Some(topic_id),
+        config: config.clone(),
+    };
+    dir.open_logs(vec![wanted], 1, 0).remove(0).1
 }
 
 /// Appends as leader in epoch 0 and returns the first offset.

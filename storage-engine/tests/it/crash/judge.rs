@@ -3,20 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use reka_storage::Log;
+use reka_storage::error::OpenError;
+use reka_storage::fs::Disk;
 use reka_storage::fs::sim::SimDisk;
+use reka_storage::log_dir::Opened;
+use reka_storage::partition_metadata::{self, PartitionMetadataError};
 use reka_storage::producer_state::ProducerState;
 use reka_storage::recovery::Warning;
 use reka_storage::txn_index::AbortedTxn;
+use reka_storage::{Log, LogDir};
+use uuid::Uuid;
 
 use super::machine::Cut;
-use crate::support::{ROOT, Seen, open_dir, partition, read_all};
+use crate::support::{ROOT, Seen, open_as, open_dir, partition, read_all};
 
 pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
+    let said = topic_of(found);
     let dir = open_dir(found);
-    let (log, report) = dir
-        .open_log(partition(), cut.config.clone(), 0)
-        .unwrap_or_else(|error| panic!("{}: {error}", what()));
+    let (log, report) = open(&dir, cut).unwrap_or_else(|error| panic!("{}: {error}", what()));
     if !cut.damaging {
         assert_eq!(report.damage, None, "{}", what());
     }
@@ -59,6 +63,16 @@ pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
     }
     offsets.dedup();
     assert_eq!(offsets.len(), seen.len(), "{}: an offset twice", what());
+    // A topic of the same name is another one, whose records nobody shows for this one's.
+    for expected in [&cut.before, &cut.after] {
+        let is_the_others = said.is_some_and(|said| said != expected.topic_id);
+        if is_the_others && cut.before.topic_id != cut.after.topic_id {
+            let of_it = seen
+                .iter()
+                .find(|record| expected.records.get(&record.offset) == Some(record));
+            assert_eq!(of_it, None, "{}: of another topic", what());
+        }
+    }
     for record in &seen {
         let known =
             before.get(&record.offset) == Some(record) || after.get(&record.offset) == Some(record);
@@ -87,9 +101,7 @@ pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
     drop((log, dir));
     let first = lasting(found);
     let dir = open_dir(found);
-    let (log, _) = dir
-        .open_log(partition(), cut.config.clone(), 0)
-        .unwrap_or_else(|error| panic!("{} again: {error}", what()));
+    let (log, _) = open(&dir, cut).unwrap_or_else(|error| panic!("{} again: {error}", what()));
     assert_eq!(
         read_all(&log.reader()).as_ref(),
         Ok(&seen),
@@ -107,6 +119,24 @@ pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
         "{}: a second opening changed {changed:?}",
         what()
     );
+}
+
+/// As a broker does: whose metadata may know one topic of the name still, or the next one already.
+fn open(dir: &LogDir, cut: &Cut) -> Opened {
+    match open_as(dir, cut.before.topic_id, &cut.config) {
+        Err(OpenError::PartitionMetadata(PartitionMetadataError::OtherTopic { found, .. }))
+            if found == cut.after.topic_id =>
+        {
+            open_as(dir, found, &cut.config)
+        }
+        opened => opened,
+    }
+}
+
+/// The topic that the partition's directory says it is of.
+fn topic_of(found: &SimDisk) -> Option<Uuid> {
+    let dir = Path::new(ROOT).join(partition().dir_name());
+    partition_metadata::read(&Disk::new(found.clone()), &dir).expect("what was written, or nothing")
 }
 
 /// Every file but the indexes, which are rebuilt from the batches in memory and

@@ -10,15 +10,19 @@ use reka_storage::fs::sim::SimDisk;
 use reka_storage::fs::{Backend as _, OpenMode};
 use reka_storage::recovery::RecoveryReport;
 use reka_storage::{CheckedBatches, Log, LogConfig, LogDir};
+use uuid::Uuid;
 
 use super::scripts::Action::{self, *};
 use crate::support::{
-    self, Policy, ROOT, Seen, append_in, batch, fresh_disk, open_dir, partition, produced, read_all,
+    self, Policy, ROOT, Seen, append_in, batch, fresh_disk, open_as, open_dir, partition, produced,
+    read_all,
 };
 
 /// What has been appended and not removed, by offset, and what is promised of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expected {
+    /// Which topic of its name it is.
+    pub(super) topic_id: Uuid,
     pub(super) records: BTreeMap<i64, Seen>,
     pub(super) start: i64,
     /// Everything below is on disk.
@@ -75,7 +79,10 @@ impl Machine {
             dir: None,
             log: None,
             config: config(policy),
-            expected: Expected::default(),
+            expected: Expected {
+                topic_id: Uuid::from_u128(1),
+                ..Expected::default()
+            },
             sequences: BTreeMap::new(),
             flushes: Vec::new(),
             deleted: None,
@@ -88,9 +95,8 @@ impl Machine {
 
     fn start(&mut self) {
         let dir = open_dir(&self.sim);
-        let (log, report) = dir
-            .open_log(partition(), self.config.clone(), 0)
-            .expect("a log that opens");
+        let opened = open_as(&dir, self.expected.topic_id, &self.config);
+        let (log, report) = opened.expect("a log that opens");
         assert_eq!(
             (report.cut, report.damage),
             (None, None),
@@ -213,13 +219,16 @@ impl Machine {
                 } else {
                     self.deleted = Some(log);
                 }
-                let (log, report) = dir
-                    .open_log(partition(), self.config.clone(), 0)
-                    .expect("a new log");
+                let topic_id = Uuid::from_u128(self.expected.topic_id.as_u128() + 1);
+                let opened = open_as(dir, topic_id, &self.config);
+                let (log, report) = opened.expect("a new log");
                 assert_eq!(report, RecoveryReport::default());
                 assert_eq!((log.log_start(), log.log_end()), (0, 0));
                 self.log = Some(log);
-                self.expected = Expected::default();
+                self.expected = Expected {
+                    topic_id,
+                    ..Expected::default()
+                };
                 self.sequences.clear();
                 self.epoch = 0;
             }
@@ -243,6 +252,7 @@ impl Machine {
                     .truncate_fully_and_start_at(at, 0)
                     .expect("a truncation");
                 self.expected = Expected {
+                    topic_id: self.expected.topic_id,
                     start: at,
                     durable: at,
                     ..Expected::default()
@@ -330,9 +340,8 @@ impl Machine {
         // Bits that flip do not wait for a sync.
         file.sync().expect("a sync");
         let dir = open_dir(&self.sim);
-        let (mut log, report) = dir
-            .open_log(partition(), self.config.clone(), 0)
-            .expect("a log that opens");
+        let opened = open_as(&dir, self.expected.topic_id, &self.config);
+        let (mut log, report) = opened.expect("a log that opens");
         let damage = report.damage.expect("a broken batch");
         assert_eq!(damage.offset, offset);
         log.truncate_to(offset - below, 0).expect("a repair");

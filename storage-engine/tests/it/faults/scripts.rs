@@ -46,6 +46,8 @@ pub(super) enum Step {
     Delete,
     /// The partition is not served any more, as a restart finds out.
     SetAside,
+    /// The same, and a person gives it its name back.
+    SetAsideAndBack,
     List,
     /// From now on the disk has this many bytes left.
     LeaveFree(u64),
@@ -55,8 +57,8 @@ pub(super) enum Step {
 use Step::{
     Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, CloseTogether, Commit, Compact,
     CompactInVain, Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, LookIn, NewEpoch,
-    RaiseStart, Read, Replicate, Restart, Roll, SetAside, StartAnew, Truncate, Txn, Unlink,
-    Untimed,
+    RaiseStart, Read, Replicate, Restart, Roll, SetAside, SetAsideAndBack, StartAnew, Truncate,
+    Txn, Unlink, Untimed,
 };
 
 pub(super) struct Script {
@@ -357,6 +359,20 @@ pub(super) const SCRIPTS: &[Script] = &[
         before: &[LARGE, Txn, Abort, Flush, Checkpoint],
         damage: None,
         steps: &[Read, SetAside, SMALL, List, Flush],
+    },
+    Script {
+        name: "a partition set aside and brought back",
+        before: &[LARGE, Txn, Abort, Flush, RaiseStart(1), Checkpoint],
+        damage: None,
+        steps: &[
+            Read,
+            SetAsideAndBack,
+            Read,
+            SMALL,
+            Flush,
+            SetAsideAndBack,
+            Read,
+        ],
     },
     Script {
         name: "a full disk",

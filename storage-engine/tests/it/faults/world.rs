@@ -182,7 +182,7 @@ impl World {
         self.log = None;
         self.dir = None;
         let disk = Disk::new(self.fault.clone());
-        open_dir(disk)?.leave_as_found().map_err(refused)
+        open_dir(disk).map(drop)
     }
 
     pub(super) fn log(&mut self) -> &mut Log {
@@ -487,6 +487,24 @@ impl World {
                 self.shadow.visible.clear();
                 self.shadow.possible.clear();
                 Ok(())
+            }
+            SetAsideAndBack => {
+                let (Some(dir), Some(log)) = (&self.dir, self.log.take()) else {
+                    return Ok(());
+                };
+                drop(log);
+                let aside = dir.set_aside(&partition()).map_err(refused);
+                let raw = Disk::new(self.sim.clone());
+                let root = Path::new(ROOT);
+                for entry in raw.read_dir(root).expect("a directory") {
+                    if entry.name.ends_with("-stray") {
+                        let back = root.join(partition().dir_name());
+                        let renamed = raw.rename(&root.join(entry.name), &back);
+                        renamed.expect("a free name");
+                    }
+                }
+                raw.sync_dir(root).expect("a directory");
+                aside.map(drop)
             }
             List => {
                 let contents = self.dir.as_ref().map(|dir| dir.list().map_err(refused));

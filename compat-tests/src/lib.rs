@@ -4,7 +4,8 @@
 //! [`context`] and uses the pieces below it. [`control`] is Apache Kafka as a process, with its
 //! tools; [`dump`] lets its `DumpLogSegments` judge a directory of partitions; [`kafka_data`] makes
 //! the test data that the storage engine is held against; [`serve`] lets it serve a directory that
-//! another broker wrote, as [`our_log_dir`] is; [`reka`] is our broker as a process; [`clients`] runs
+//! another broker wrote, as [`our_log_dir`] is; [`reka`] is our broker as a process; [`target`] says which
+//! broker a row is run against; [`clients`] runs
 //! stock clients against both; [`mod@bench`] measures both. [`process`], [`wait`], [`interrupt`] and [`ports`] are what every
 //! started process needs.
 //!
@@ -27,6 +28,7 @@ pub mod kafka_it;
 pub mod our_log_dir;
 pub mod reka;
 pub mod serve;
+pub mod target;
 
 pub mod files;
 pub mod interrupt;

@@ -9,6 +9,7 @@ use reka_compat::control::java::Java;
 use reka_compat::control::kafka::Kafka;
 use reka_compat::error::{Error, Result};
 use reka_compat::rows::{self, ROWS, Row};
+use reka_compat::target::Against;
 use reka_compat::{bench, interrupt, kafka_data, runner, wait};
 
 /// Judges Reka with software nobody here wrote, Apache Kafka as the control.
@@ -28,6 +29,9 @@ enum Command {
         /// Row or tier names.
         #[arg(required = true)]
         names: Vec<String>,
+        /// kafka, reka or host:port, instead of Apache Kafka and then Reka.
+        #[arg(long)]
+        against: Option<Against>,
         /// Also writes the outcome of each row here.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -83,8 +87,16 @@ fn run(command: Command) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run { names, json } => {
-            let reports = runner::run(&select(&names)?)?;
+        Command::Run {
+            names,
+            against,
+            json,
+        } => {
+            let rows = select(&names)?;
+            if against.is_some() {
+                rows::expect_choice(&rows)?;
+            }
+            let reports = runner::run(&rows, against)?;
             if let Some(file) = json {
                 runner::write_json(&reports, &file)?;
             }

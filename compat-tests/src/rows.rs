@@ -21,11 +21,12 @@ mod python;
 pub(crate) mod raw;
 mod rkctl;
 mod shims;
+mod spark;
 mod streams;
 mod transactions_tool;
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One thing the runner can run and judge.
 #[derive(Debug)]
@@ -91,12 +92,25 @@ pub const ROWS: &[Row] = &[
     kill_transactions::ROW,
     streams::ROW,
     flink::ROW,
+    spark::ROW,
+    spark::LINES_OF_SPARK,
     java_clients::ROW,
     python::ROW,
     go::ROW,
     go::SEGMENTIO,
     node::ROW,
     // a new row: its file, its `mod` line above, one line here
+];
+
+/// The rows that `--against` chooses the broker of; the others need theirs to be what it is.
+pub const AGAINST_ANY: &[&str] = &[
+    "java-clients",
+    "python",
+    "go",
+    "go-segmentio",
+    "node",
+    "spark",
+    "spark-lines",
 ];
 
 /// The rows a name stands for: itself, its tier's, or all of them. Empty for an unknown name.
@@ -106,4 +120,17 @@ pub fn named(name: &str) -> Vec<&'static Row> {
     ROWS.iter()
         .filter(|row| name == "all" || row.name == name || tier(row))
         .collect()
+}
+
+/// An error if one of these rows has a broker of its own.
+pub fn expect_choice(rows: &[&Row]) -> Result<()> {
+    match rows.iter().find(|row| !AGAINST_ANY.contains(&row.name)) {
+        None => Ok(()),
+        Some(row) => {
+            let known = AGAINST_ANY.join(", ");
+            let finding =
+                format!("`--against` does not choose the broker of this row; it does of {known}");
+            Err(Error::refused(row.name, finding))
+        }
+    }
 }

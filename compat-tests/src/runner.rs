@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt;
 use crate::rows::{Row, Verdict};
+use crate::target::Against;
 
 /// How a run of a row ended, as in the JSON report.
 #[derive(Debug, Serialize)]
@@ -40,11 +41,11 @@ pub enum Outcome {
     Skipped,
 }
 
-/// Runs `rows`, telling about each on standard output as it ends.
-pub fn run(rows: &[&'static Row]) -> Result<Vec<Report>> {
+/// Runs `rows` against the brokers that were chosen, telling about each on standard output as it ends.
+pub fn run(rows: &[&'static Row], against: Option<Against>) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     for row in rows {
-        let report = run_row(row)?;
+        let report = run_row(row, against)?;
         println!("{}", line(&report));
         reports.push(report);
         if interrupt::requested() {
@@ -91,10 +92,12 @@ pub fn write_json(reports: &[Report], file: &Path) -> Result<()> {
     files::write_json(file, &reports)
 }
 
-fn run_row(row: &'static Row) -> Result<Report> {
+fn run_row(row: &'static Row, against: Option<Against>) -> Result<Report> {
     let start = Instant::now();
     let folder = folder(row.name)?;
-    let (outcome, note) = judge((row.run)(&Context::new(folder.path())));
+    let (outcome, note) = judge((row.run)(
+        &Context::new(folder.path()).against_those(against),
+    ));
     let kept = if outcome == Outcome::Failed {
         Some(folder.keep())
     } else {

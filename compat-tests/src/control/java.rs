@@ -48,12 +48,7 @@ pub struct Output {
 impl Java {
     /// Apache Kafka's jars alone.
     pub fn kafka(ctx: &Context) -> Result<Self> {
-        let jars = jars::fetch(ctx)?;
-        Ok(Self {
-            class_path: format!("{}/*", jars.display()),
-            logging: ctx.kafka_sources().join("log4j2.yaml"),
-            flags: FLAGS,
-        })
+        Ok(Self::of_jars(ctx, &jars::fetch(ctx)?))
     }
 
     /// As it runs where its speed counts.
@@ -94,13 +89,19 @@ impl Java {
 
     /// Other jars, with our sources in `sources` compiled against them into the row's folder.
     pub fn with_classes_of(ctx: &Context, jars: &Path, sources: &Path) -> Result<Self> {
-        let mut java = Self {
+        let mut java = Self::of_jars(ctx, jars);
+        java.compile(ctx, sources)?;
+        Ok(java)
+    }
+
+    /// Other jars alone.
+    #[must_use]
+    pub fn of_jars(ctx: &Context, jars: &Path) -> Self {
+        Self {
             class_path: format!("{}/*", jars.display()),
             logging: ctx.kafka_sources().join("log4j2.yaml"),
             flags: FLAGS,
-        };
-        java.compile(ctx, sources)?;
-        Ok(java)
+        }
     }
 
     /// Apache Kafka's jars with the classes that were compiled before, against others.

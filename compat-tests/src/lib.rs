@@ -31,6 +31,7 @@ pub mod serve;
 pub mod target;
 
 pub mod files;
+pub mod http;
 pub mod interrupt;
 pub mod ports;
 pub mod process;

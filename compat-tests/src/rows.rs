@@ -2,6 +2,7 @@
 
 mod churn;
 mod client;
+mod connect;
 mod control;
 mod differential;
 mod dump_log;
@@ -94,6 +95,8 @@ pub const ROWS: &[Row] = &[
     flink::ROW,
     spark::ROW,
     spark::LINES_OF_SPARK,
+    connect::ROW,
+    connect::MORE_KILLS,
     java_clients::ROW,
     python::ROW,
     go::ROW,
@@ -111,6 +114,8 @@ pub const AGAINST_ANY: &[&str] = &[
     "node",
     "spark",
     "spark-lines",
+    "connect",
+    "connect-kills",
 ];
 
 /// The rows a name stands for: itself, its tier's, or all of them. Empty for an unknown name.

@@ -6,7 +6,8 @@
 //! the test data that the storage engine is held against; [`serve`] lets it serve a directory that
 //! another broker wrote, as [`our_log_dir`] is; [`reka`] is our broker as a process; [`target`] says which
 //! broker a row is run against; [`clients`] runs
-//! stock clients against both; [`mod@bench`] measures both. [`process`], [`wait`], [`interrupt`] and [`ports`] are what every
+//! stock clients against both; [`mod@bench`] measures both; [`fault`]
+//! breaks our broker on purpose. [`process`], [`wait`], [`interrupt`] and [`ports`] are what every
 //! started process needs.
 //!
 //! Nothing here is a broker or a client of ours: this crate starts programs, reads what they wrote
@@ -23,6 +24,7 @@ pub mod clients;
 pub mod control;
 pub mod differential;
 pub mod dump;
+pub mod fault;
 pub mod kafka_data;
 pub mod kafka_it;
 pub mod our_log_dir;

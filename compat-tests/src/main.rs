@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use reka_compat::context::Context;
@@ -10,7 +11,10 @@ use reka_compat::control::kafka::Kafka;
 use reka_compat::error::{Error, Result};
 use reka_compat::rows::{self, ROWS, Row};
 use reka_compat::target::Against;
-use reka_compat::{bench, interrupt, kafka_data, runner, wait};
+use reka_compat::{bench, fault, interrupt, kafka_data, runner, wait};
+
+/// Of what a row said, for the report of a proof.
+const SAID_CHARS_MAX: usize = 300;
 
 /// Judges Reka with software nobody here wrote, Apache Kafka as the control.
 #[derive(Parser)]
@@ -35,6 +39,11 @@ enum Command {
         /// Also writes the outcome of each row here.
         #[arg(long)]
         json: Option<PathBuf>,
+    },
+    /// Runs rows against a Reka that is broken on purpose: each must fail, and say what is wrong.
+    ProveRed {
+        /// Row names; all that have a proof when there are none.
+        names: Vec<String>,
     },
     /// Starts a broker in the foreground and prints its address; Ctrl-C stops it.
     Up {
@@ -107,6 +116,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
+        Command::ProveRed { names } => prove_red(&names),
         Command::Up {
             broker: Broker::Kafka,
         } => in_folder("up", up_kafka),
@@ -143,6 +153,54 @@ fn bench_built_for_release() -> Result<ExitCode> {
     Ok(match status.success() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    })
+}
+
+/// One after the other, each in a process of its own, as a fault is chosen once for all brokers of one.
+fn prove_red(names: &[String]) -> Result<ExitCode> {
+    let proofs = fault::proofs_of(names)?;
+    if let ([name], [proof]) = (names, proofs.as_slice()) {
+        let found = rows::named(proof.row);
+        let row = found
+            .first()
+            .ok_or_else(|| Error::refused(name, "no such row"))?;
+        let folder = runner::folder(row.name)?;
+        let began = Instant::now();
+        return match fault::prove(row, proof, &Context::new(folder.path())) {
+            Ok(said) => {
+                let said: String = said.chars().take(SAID_CHARS_MAX).collect();
+                let (about, seconds) = (proof.fault.about(), began.elapsed().as_secs_f64());
+                println!("red     {} ({seconds:.1} s) on {about}: {said}", row.name);
+                runner::remove(folder)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => {
+                println!(
+                    "GREEN   {}: {error}; files: {}",
+                    row.name,
+                    folder.keep().display()
+                );
+                Ok(ExitCode::FAILURE)
+            }
+        };
+    }
+    let program = std::env::current_exe().map_err(Error::io("find this program"))?;
+    let mut failed = 0;
+    for proof in &proofs {
+        let mut one = std::process::Command::new(&program);
+        let status = one
+            .args(["prove-red", proof.row])
+            .status()
+            .map_err(Error::io(format!("prove {}", proof.row)))?;
+        failed += usize::from(!status.success());
+        if interrupt::requested() {
+            break;
+        }
+    }
+    println!("{} passed, {failed} failed", proofs.len() - failed);
+    Ok(match failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     })
 }
 

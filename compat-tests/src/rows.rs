@@ -17,6 +17,7 @@ mod kafka_tools;
 mod kill;
 mod kill_groups;
 mod kill_transactions;
+mod mirror_maker;
 mod node;
 mod python;
 pub(crate) mod raw;
@@ -24,6 +25,7 @@ mod rkctl;
 mod shims;
 mod spark;
 mod streams;
+mod system_tools;
 mod transactions_tool;
 
 use crate::context::Context;
@@ -78,6 +80,7 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
     transactions_tool::ROW,
+    system_tools::ROW,
     differential::ROW,
     client::ROW,
     rkctl::ROW,
@@ -97,6 +100,7 @@ pub const ROWS: &[Row] = &[
     spark::LINES_OF_SPARK,
     connect::ROW,
     connect::MORE_KILLS,
+    mirror_maker::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,
@@ -112,6 +116,8 @@ pub const AGAINST_ANY: &[&str] = &[
     "go",
     "go-segmentio",
     "node",
+    "system-tools",
+    "flink",
     "spark",
     "spark-lines",
     "connect",

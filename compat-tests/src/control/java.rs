@@ -106,9 +106,14 @@ impl Java {
 
     /// Apache Kafka's jars with the classes that were compiled before, against others.
     pub fn with_compiled_classes(ctx: &Context) -> Result<Self> {
-        let mut java = Self::kafka(ctx)?;
-        java.add_classes(ctx);
-        Ok(java)
+        Ok(Self::kafka(ctx)?.and_compiled_classes(ctx))
+    }
+
+    /// The same with the classes that were compiled before, against others.
+    #[must_use]
+    pub fn and_compiled_classes(mut self, ctx: &Context) -> Self {
+        self.add_classes(ctx);
+        self
     }
 
     /// A command that runs `main`, with log lines from `level` up.

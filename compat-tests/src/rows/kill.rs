@@ -249,8 +249,9 @@ fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
                 let record = record.map_err(|error| spoilt(error.to_string()))?;
                 let value = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
                 found.insert(record.offset, value);
-                next = record.offset + 1;
             }
+            // A batch may have no records.
+            next = batch.header().next_offset();
         }
     }
 }

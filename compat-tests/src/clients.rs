@@ -19,6 +19,7 @@ use crate::clients::checks::Run;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::matrix;
 use crate::process::Process;
 use crate::rows::Verdict;
 use crate::target;
@@ -34,6 +35,21 @@ const BROKER: [&str; 5] = [
     "group.consumer.heartbeat.interval.ms=500",
     "group.consumer.min.heartbeat.interval.ms=500",
     "offsets.topic.num.partitions=1",
+];
+
+/// Every stock client there is a program for, as it is called in reports: the lines of
+/// `docs/compatibility.md`.
+pub const NAMES: [&str; 10] = [
+    "aiokafka 0.14.0",
+    "confluent-kafka 2.16.1",
+    "franz-go 1.22.2",
+    "kafka-clients 2.8.2",
+    "kafka-clients 3.9.1",
+    "kafka-clients 4.3.1",
+    "kafka-go 0.4.51",
+    "kafka-python 3.0.12",
+    "kafkajs 2.2.4",
+    "sarama 1.61.1",
 ];
 
 /// A program with a stock client in it.
@@ -55,6 +71,10 @@ impl Client {
 
 /// Runs all of an ecosystem's clients, side by side, against the one broker and then the other.
 pub fn run(ctx: &Context, clients: &[Client]) -> Result<Verdict> {
+    if let Some(unknown) = clients.iter().find(|client| !NAMES.contains(&client.name)) {
+        let finding = "not among the clients of the matrix: NAMES of clients.rs";
+        return Err(Error::refused(unknown.name, finding));
+    }
     let found = target::each(ctx, &BROKER, |target| {
         let runs = against(target.name(), target.address(), ctx, clients)?;
         // Before Reka is asked anything: a wrong check proves nothing about it.
@@ -85,6 +105,9 @@ pub fn run(ctx: &Context, clients: &[Client]) -> Result<Verdict> {
     }
     if !wrong.is_empty() {
         return Err(Error::refused("judge the clients", wrong.join("; ")));
+    }
+    if let (Some(_), Some((_, runs))) = (control, found.iter().find(|(name, _)| *name == "reka")) {
+        matrix::expect_recorded(runs)?;
     }
     Ok(Verdict::Passed(notes.join(", ")))
 }

@@ -6,7 +6,7 @@
 //! the test data that the storage engine is held against; [`serve`] lets it serve a directory that
 //! another broker wrote, as [`our_log_dir`] is; [`reka`] is our broker as a process; [`target`] says which
 //! broker a row is run against; [`clients`] runs
-//! stock clients against both; [`mod@bench`] measures both; [`fault`]
+//! stock clients against both, [`matrix`] tells what they did; [`mod@bench`] measures both; [`fault`]
 //! breaks our broker on purpose. [`process`], [`wait`], [`interrupt`] and [`ports`] are what every
 //! started process needs.
 //!
@@ -27,6 +27,7 @@ pub mod dump;
 pub mod fault;
 pub mod kafka_data;
 pub mod kafka_it;
+pub mod matrix;
 pub mod our_log_dir;
 pub mod reka;
 pub mod serve;

@@ -11,7 +11,7 @@ use reka_compat::control::kafka::Kafka;
 use reka_compat::error::{Error, Result};
 use reka_compat::rows::{self, ROWS, Row};
 use reka_compat::target::Against;
-use reka_compat::{bench, fault, interrupt, kafka_data, runner, wait};
+use reka_compat::{bench, fault, interrupt, kafka_data, matrix, runner, wait};
 
 /// Of what a row said, for the report of a proof.
 const SAID_CHARS_MAX: usize = 300;
@@ -45,6 +45,8 @@ enum Command {
         /// Row names; all that have a proof when there are none.
         names: Vec<String>,
     },
+    /// Prints what stock clients have passed on both brokers, as `docs/compatibility.md` has it.
+    Report,
     /// Starts a broker in the foreground and prints its address; Ctrl-C stops it.
     Up {
         /// Which.
@@ -117,6 +119,10 @@ fn run(command: Command) -> Result<ExitCode> {
             })
         }
         Command::ProveRed { names } => prove_red(&names),
+        Command::Report => {
+            print!("{}", matrix::table(&matrix::checks()?));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Up {
             broker: Broker::Kafka,
         } => in_folder("up", up_kafka),

@@ -62,6 +62,9 @@ enum Command {
         /// How often each scenario runs against each broker.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
+        /// Writes docs/benchmarks.md.
+        #[arg(long)]
+        write: bool,
     },
     /// Writes the storage engine's test data with Apache Kafka.
     MakeKafkaData {
@@ -130,6 +133,7 @@ fn run(command: Command) -> Result<ExitCode> {
             scenarios,
             versus,
             rounds,
+            write,
         } => {
             if cfg!(debug_assertions) {
                 return bench_built_for_release();
@@ -138,6 +142,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 scenarios,
                 versus_kafka: matches!(versus, Some(Broker::Kafka)),
                 rounds,
+                write,
             };
             in_folder("bench", |ctx| bench::run(ctx, &wanted))
         }

@@ -69,7 +69,7 @@ const fn proof(row: &'static str, fault: Fault, finding: &'static str) -> Proof 
 const LOSE_ALL: Fault = Fault::LoseRecords { topics: &[] };
 const LOSE_INPUT: Fault = Fault::LoseRecords { topics: &["in"] };
 
-/// The rows of the commit tier that judge a broker of ours over the wire. Apache Kafka's own tests start theirs
+/// The rows of the commit tier that judge a broker of ours over the wire, and `chaos`. Apache Kafka's own tests start theirs
 /// by themselves; that row has been seen to fail on each way to differ from its list.
 pub const PROOFS: &[Proof] = &[
     proof("kafka-tools", LOSE_ALL, "consume every record in order"),
@@ -78,6 +78,11 @@ pub const PROOFS: &[Proof] = &[
     proof("kill-groups", Fault::ForgetCommits, "was acknowledged and"),
     proof(
         "kill-transactions",
+        Fault::ForgetOffsetsOfTransactions,
+        "more than once",
+    ),
+    proof(
+        "chaos",
         Fault::ForgetOffsetsOfTransactions,
         "more than once",
     ),

@@ -9,7 +9,7 @@ use reka_compat::context::Context;
 use reka_compat::control::java::Java;
 use reka_compat::control::kafka::Kafka;
 use reka_compat::error::{Error, Result};
-use reka_compat::rows::{self, ROWS, Row};
+use reka_compat::rows::{self, ROWS, Row, Tier};
 use reka_compat::target::Against;
 use reka_compat::{bench, fault, interrupt, kafka_data, matrix, runner, wait};
 
@@ -28,7 +28,7 @@ struct Arguments {
 enum Command {
     /// What can be run.
     List,
-    /// Runs rows by name, by tier (ci), or all of them.
+    /// Runs rows by name, by tier (ci, nightly, release), or all of them.
     Run {
         /// Row or tier names.
         #[arg(required = true)]
@@ -44,6 +44,15 @@ enum Command {
     ProveRed {
         /// Row names; all that have a proof when there are none.
         names: Vec<String>,
+    },
+    /// Kills and pauses the broker and its clients at random under a mixed load, then judges.
+    Chaos {
+        /// For how long; what is left is then caught up with.
+        #[arg(long, default_value_t = rows::chaos::SECONDS)]
+        seconds: u64,
+        /// Repeats the events of a run.
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// Prints what stock clients have passed on both brokers, as `docs/compatibility.md` has it.
     Report,
@@ -114,11 +123,24 @@ fn run(command: Command) -> Result<ExitCode> {
             if let Some(file) = json {
                 runner::write_json(&reports, &file)?;
             }
+            for tier in Tier::ALL
+                .iter()
+                .filter(|tier| names.contains(&tier.name().to_owned()))
+            {
+                println!("{}", runner::time_of(*tier, &reports));
+            }
             println!("{}", runner::summary(&reports));
             Ok(if runner::all_good(&reports) {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
+            })
+        }
+        Command::Chaos { seconds, seed } => {
+            let seed = seed.unwrap_or_else(rows::seed_of_now);
+            in_folder("chaos", |ctx| {
+                println!("{}", rows::chaos::run(ctx, seconds, seed)?);
+                Ok(())
             })
         }
         Command::ProveRed { names } => prove_red(&names),

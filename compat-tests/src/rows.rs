@@ -1,5 +1,6 @@
 //! What can be run: one file and one line in [`ROWS`] per row.
 
+pub mod chaos;
 mod churn;
 mod client;
 mod connect;
@@ -28,6 +29,8 @@ mod streams;
 mod system_tools;
 mod transactions_tool;
 
+pub use raw::seed_of_now;
+
 use crate::context::Context;
 use crate::error::{Error, Result};
 
@@ -49,14 +52,23 @@ pub struct Row {
 pub enum Tier {
     /// What every commit runs.
     Ci,
+    /// What runs every night beside that: the same in its long form, and what takes minutes.
+    Nightly,
+    /// What runs before a release beside those: hours.
+    Release,
 }
 
 impl Tier {
+    /// All of them.
+    pub const ALL: [Tier; 3] = [Tier::Ci, Tier::Nightly, Tier::Release];
+
     /// As on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Ci => "ci",
+            Self::Nightly => "nightly",
+            Self::Release => "release",
         }
     }
 }
@@ -93,6 +105,7 @@ pub const ROWS: &[Row] = &[
     kill::ROW,
     kill_groups::ROW,
     churn::ROW,
+    chaos::ROW,
     kill_transactions::ROW,
     streams::ROW,
     flink::ROW,

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt;
-use crate::rows::{Row, Verdict};
+use crate::rows::{ROWS, Row, Tier, Verdict};
 use crate::target::Against;
 
 /// How a run of a row ended, as in the JSON report.
@@ -79,6 +79,20 @@ pub fn summary(reports: &[Report]) -> String {
         0 => format!("{passed} passed, {failed} failed"),
         skipped => format!("{passed} passed, {failed} failed, {skipped} skipped"),
     }
+}
+
+/// How long the rows of a tier took, those that were skipped apart.
+#[must_use]
+pub fn time_of(tier: Tier, reports: &[Report]) -> String {
+    let of_tier = |report: &&Report| {
+        let mut rows = ROWS.iter().filter(|row| row.name == report.row);
+        rows.any(|row| row.tiers.contains(&tier)) && report.outcome != Outcome::Skipped
+    };
+    let ran: Vec<&Report> = reports.iter().filter(of_tier).collect();
+    // A sum of nothing is -0.
+    let seconds = ran.iter().fold(0.0, |sum, report| sum + report.seconds);
+    let (name, rows) = (tier.name(), ran.len());
+    format!("tier {name}: {rows} rows in {seconds:.0} s")
 }
 
 /// Whether the run as a whole is good.

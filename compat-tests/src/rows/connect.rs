@@ -35,7 +35,7 @@ pub(super) const ROW: Row = Row {
 pub(super) const MORE_KILLS: Row = Row {
     name: "connect-kills",
     // Not in the commit tier: minutes.
-    tiers: &[],
+    tiers: &[Tier::Nightly],
     about: "the same with more kills, of the broker too",
     run: |ctx| run(ctx, 6),
 };

@@ -22,13 +22,13 @@ use crate::differential::Side;
 use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::reka::Reka;
-use crate::rows::{Row, Verdict};
+use crate::rows::{Row, Tier, Verdict};
 use crate::{files, wait};
 
 pub(super) const ROW: Row = Row {
     name: "mirror-maker",
     // Not in the commit tier: it takes a while to look around.
-    tiers: &[],
+    tiers: &[Tier::Nightly],
     about: "MirrorMaker 2 between Apache Kafka and Reka, both ways, with groups' positions translated",
     run,
 };

@@ -36,7 +36,7 @@ pub(super) const ROW: Row = Row {
 pub(super) const LINES_OF_SPARK: Row = Row {
     name: "spark-lines",
     // Not in the commit tier: minutes.
-    tiers: &[],
+    tiers: &[Tier::Nightly],
     about: "the same for Spark 3.5 and 4.0, with more kills, of the broker too",
     run: |ctx| run(ctx, 4, &LINES),
 };

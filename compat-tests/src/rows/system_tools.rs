@@ -12,14 +12,14 @@ use super::kill_transactions::{committed, create_topics, is_settled};
 use crate::context::Context;
 use crate::control::java::{Java, Output};
 use crate::error::{Error, Result};
-use crate::rows::{Row, Verdict};
+use crate::rows::{Row, Tier, Verdict};
 use crate::target::{self, Target};
 use crate::{files, wait};
 
 pub(super) const ROW: Row = Row {
     name: "system-tools",
     // Not in the commit tier: nine JVMs and a pause for compaction, on each broker.
-    tiers: &[],
+    tiers: &[Tier::Nightly],
     about: "VerifiableProducer and -Consumer, TransactionalMessageCopier, LogCompactionTester and others",
     run,
 };

@@ -7,14 +7,15 @@
 //! time on a machine that others use too.
 //!
 //! [`contestant`] starts, stops and measures a broker, [`load`] drives it over raw sockets,
-//! [`memory`] makes sure that nobody pays for memory that the machine never used, [`frames`] makes what is sent, [`figures`] collects and prints; a file in [`scenarios`] is one
-//! scenario.
+//! [`memory`] is touched before anything is measured, [`frames`] makes what is sent, [`figures`] collects
+//! and prints, [`page`] writes; a file in [`scenarios`] is one scenario.
 
 pub mod contestant;
 pub mod figures;
 pub mod frames;
 pub mod load;
 mod memory;
+pub mod page;
 pub mod scenarios;
 
 use std::process::Command;
@@ -38,11 +39,20 @@ pub struct Wanted {
     pub versus_kafka: bool,
     /// How often each scenario runs against each contestant.
     pub rounds: usize,
+    /// `docs/benchmarks.md` is written anew.
+    pub write: bool,
 }
 
 /// Runs scenarios and prints their figures.
 pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
     let chosen = choose(&wanted.scenarios)?;
+    if wanted.write && !(wanted.versus_kafka && chosen.len() == SCENARIOS.len()) {
+        let finding = "it has every scenario beside Apache Kafka: --versus kafka, and no names";
+        return Err(Error::refused("write docs/benchmarks.md", finding));
+    }
+    // Before this thread is kept to one core.
+    let machine = page::machine();
+    let mut measured = Vec::new();
     prefer_cubic();
     contestant::pin_this_thread(LOAD_CORE)?;
     let _warm = memory::WarmMemory::touch()?;
@@ -64,8 +74,12 @@ pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
             }
         }
         figures.print();
+        measured.push((scenario, figures));
     }
-    Ok(())
+    match wanted.write {
+        true => page::write(&machine, wanted.rounds.max(1), &measured),
+        false => Ok(()),
+    }
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {

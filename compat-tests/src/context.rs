@@ -4,18 +4,43 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::target::Against;
 
 /// What a row is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     work: PathBuf,
+    against: Option<Against>,
 }
 
 impl Context {
     /// A context whose files all go below `work`.
     #[must_use]
     pub fn new(work: &Path) -> Self {
-        Self { work: work.into() }
+        Self {
+            work: work.into(),
+            against: None,
+        }
+    }
+
+    /// The same for a row whose brokers were chosen.
+    #[must_use]
+    pub fn against_those(mut self, against: Option<Against>) -> Self {
+        self.against = against;
+        self
+    }
+
+    /// The same for a row that asks Apache Kafka only where that is wanted.
+    #[must_use]
+    pub fn reka_unless_chosen(&self) -> Self {
+        self.clone()
+            .against_those(self.against.or(Some(Against::Reka)))
+    }
+
+    /// Which brokers the row is run against.
+    #[must_use]
+    pub fn against(&self) -> Against {
+        self.against.unwrap_or_default()
     }
 
     /// The row's own folder: removed when it passes, kept and named when it does not.

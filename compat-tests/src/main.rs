@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use reka_compat::context::Context;
 use reka_compat::control::java::Java;
 use reka_compat::control::kafka::Kafka;
 use reka_compat::error::{Error, Result};
-use reka_compat::rows::{self, ROWS, Row};
-use reka_compat::{bench, interrupt, kafka_data, runner, wait};
+use reka_compat::rows::{self, ROWS, Row, Tier};
+use reka_compat::target::Against;
+use reka_compat::{bench, fault, interrupt, kafka_data, matrix, runner, wait};
+
+/// Of what a row said, for the report of a proof.
+const SAID_CHARS_MAX: usize = 300;
 
 /// Judges Reka with software nobody here wrote, Apache Kafka as the control.
 #[derive(Parser)]
@@ -23,15 +28,34 @@ struct Arguments {
 enum Command {
     /// What can be run.
     List,
-    /// Runs rows by name, by tier (ci), or all of them.
+    /// Runs rows by name, by tier (ci, nightly, release), or all of them.
     Run {
         /// Row or tier names.
         #[arg(required = true)]
         names: Vec<String>,
+        /// kafka, reka or host:port, instead of Apache Kafka and then Reka.
+        #[arg(long)]
+        against: Option<Against>,
         /// Also writes the outcome of each row here.
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Runs rows against a Reka that is broken on purpose: each must fail, and say what is wrong.
+    ProveRed {
+        /// Row names; all that have a proof when there are none.
+        names: Vec<String>,
+    },
+    /// Kills and pauses the broker and its clients at random under a mixed load, then judges.
+    Chaos {
+        /// For how long; what is left is then caught up with.
+        #[arg(long, default_value_t = rows::chaos::SECONDS)]
+        seconds: u64,
+        /// Repeats the events of a run.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Prints what stock clients have passed on both brokers, as `docs/compatibility.md` has it.
+    Report,
     /// Starts a broker in the foreground and prints its address; Ctrl-C stops it.
     Up {
         /// Which.
@@ -47,6 +71,9 @@ enum Command {
         /// How often each scenario runs against each broker.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
+        /// Writes docs/benchmarks.md.
+        #[arg(long)]
+        write: bool,
     },
     /// Writes the storage engine's test data with Apache Kafka.
     MakeKafkaData {
@@ -83,10 +110,24 @@ fn run(command: Command) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run { names, json } => {
-            let reports = runner::run(&select(&names)?)?;
+        Command::Run {
+            names,
+            against,
+            json,
+        } => {
+            let rows = select(&names)?;
+            if against.is_some() {
+                rows::expect_choice(&rows)?;
+            }
+            let reports = runner::run(&rows, against)?;
             if let Some(file) = json {
                 runner::write_json(&reports, &file)?;
+            }
+            for tier in Tier::ALL
+                .iter()
+                .filter(|tier| names.contains(&tier.name().to_owned()))
+            {
+                println!("{}", runner::time_of(*tier, &reports));
             }
             println!("{}", runner::summary(&reports));
             Ok(if runner::all_good(&reports) {
@@ -95,6 +136,18 @@ fn run(command: Command) -> Result<ExitCode> {
                 ExitCode::FAILURE
             })
         }
+        Command::Chaos { seconds, seed } => {
+            let seed = seed.unwrap_or_else(rows::seed_of_now);
+            in_folder("chaos", |ctx| {
+                println!("{}", rows::chaos::run(ctx, seconds, seed)?);
+                Ok(())
+            })
+        }
+        Command::ProveRed { names } => prove_red(&names),
+        Command::Report => {
+            print!("{}", matrix::table(&matrix::checks()?));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Up {
             broker: Broker::Kafka,
         } => in_folder("up", up_kafka),
@@ -102,6 +155,7 @@ fn run(command: Command) -> Result<ExitCode> {
             scenarios,
             versus,
             rounds,
+            write,
         } => {
             if cfg!(debug_assertions) {
                 return bench_built_for_release();
@@ -110,6 +164,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 scenarios,
                 versus_kafka: matches!(versus, Some(Broker::Kafka)),
                 rounds,
+                write,
             };
             in_folder("bench", |ctx| bench::run(ctx, &wanted))
         }
@@ -131,6 +186,54 @@ fn bench_built_for_release() -> Result<ExitCode> {
     Ok(match status.success() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    })
+}
+
+/// One after the other, each in a process of its own, as a fault is chosen once for all brokers of one.
+fn prove_red(names: &[String]) -> Result<ExitCode> {
+    let proofs = fault::proofs_of(names)?;
+    if let ([name], [proof]) = (names, proofs.as_slice()) {
+        let found = rows::named(proof.row);
+        let row = found
+            .first()
+            .ok_or_else(|| Error::refused(name, "no such row"))?;
+        let folder = runner::folder(row.name)?;
+        let began = Instant::now();
+        return match fault::prove(row, proof, &Context::new(folder.path())) {
+            Ok(said) => {
+                let said: String = said.chars().take(SAID_CHARS_MAX).collect();
+                let (about, seconds) = (proof.fault.about(), began.elapsed().as_secs_f64());
+                println!("red     {} ({seconds:.1} s) on {about}: {said}", row.name);
+                runner::remove(folder)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => {
+                println!(
+                    "GREEN   {}: {error}; files: {}",
+                    row.name,
+                    folder.keep().display()
+                );
+                Ok(ExitCode::FAILURE)
+            }
+        };
+    }
+    let program = std::env::current_exe().map_err(Error::io("find this program"))?;
+    let mut failed = 0;
+    for proof in &proofs {
+        let mut one = std::process::Command::new(&program);
+        let status = one
+            .args(["prove-red", proof.row])
+            .status()
+            .map_err(Error::io(format!("prove {}", proof.row)))?;
+        failed += usize::from(!status.success());
+        if interrupt::requested() {
+            break;
+        }
+    }
+    println!("{} passed, {failed} failed", proofs.len() - failed);
+    Ok(match failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     })
 }
 

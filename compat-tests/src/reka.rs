@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::context::Context;
 use crate::control::probe;
 use crate::error::{Error, Result};
+use crate::fault::{self, proxy::Proxy};
 use crate::files;
 use crate::ports;
 use crate::process::Process;
@@ -22,6 +23,8 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(20);
 pub struct Reka {
     process: Process,
     address: SocketAddr,
+    /// Between it and its clients, where it is broken on purpose.
+    _proxy: Option<Proxy>,
 }
 
 impl Reka {
@@ -75,15 +78,23 @@ impl Reka {
         extra: &[&str],
     ) -> Result<Self> {
         files::make_dir(home)?;
+        let (proxy, listen) = match fault::stand_before(address)? {
+            Some((proxy, broker)) => (Some(proxy), broker),
+            None => (None, address),
+        };
         let log = home.join("reka.log");
         let mut command = Command::new(server);
         command
             .args(["--override", "reka.http.listener=127.0.0.1:0"])
-            .args(["--override", &format!("listeners=PLAINTEXT://{address}")])
+            .args(["--override", &format!("listeners=PLAINTEXT://{listen}")])
             .args([
                 "--override",
                 &format!("log.dirs={}", home.join("data").display()),
             ]);
+        if proxy.is_some() {
+            let told = format!("advertised.listeners=PLAINTEXT://{address}");
+            command.args(["--override", &told]);
+        }
         command.envs(environment.iter().copied());
         for line in extra {
             command.args(["--override", line]);
@@ -94,7 +105,11 @@ impl Reka {
             process.expect_running()?;
             Ok(matches!(probe::brokers(address), Ok(1..)).then_some(()))
         })?;
-        Ok(Self { process, address })
+        Ok(Self {
+            process,
+            address,
+            _proxy: proxy,
+        })
     }
 
     /// Where clients connect.

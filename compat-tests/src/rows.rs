@@ -1,7 +1,9 @@
 //! What can be run: one file and one line in [`ROWS`] per row.
 
+pub mod chaos;
 mod churn;
 mod client;
+mod connect;
 mod control;
 mod differential;
 mod dump_log;
@@ -16,16 +18,21 @@ mod kafka_tools;
 mod kill;
 mod kill_groups;
 mod kill_transactions;
+mod mirror_maker;
 mod node;
 mod python;
 pub(crate) mod raw;
 mod rkctl;
 mod shims;
+mod spark;
 mod streams;
+mod system_tools;
 mod transactions_tool;
 
+pub use raw::seed_of_now;
+
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One thing the runner can run and judge.
 #[derive(Debug)]
@@ -45,14 +52,23 @@ pub struct Row {
 pub enum Tier {
     /// What every commit runs.
     Ci,
+    /// What runs every night beside that: the same in its long form, and what takes minutes.
+    Nightly,
+    /// What runs before a release beside those: hours.
+    Release,
 }
 
 impl Tier {
+    /// All of them.
+    pub const ALL: [Tier; 3] = [Tier::Ci, Tier::Nightly, Tier::Release];
+
     /// As on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Ci => "ci",
+            Self::Nightly => "nightly",
+            Self::Release => "release",
         }
     }
 }
@@ -76,6 +92,7 @@ pub const ROWS: &[Row] = &[
     kafka_serves_ours::AFTER_A_KILL,
     kafka_tools::ROW,
     transactions_tool::ROW,
+    system_tools::ROW,
     differential::ROW,
     client::ROW,
     rkctl::ROW,
@@ -88,15 +105,36 @@ pub const ROWS: &[Row] = &[
     kill::ROW,
     kill_groups::ROW,
     churn::ROW,
+    chaos::ROW,
     kill_transactions::ROW,
     streams::ROW,
     flink::ROW,
+    spark::ROW,
+    spark::LINES_OF_SPARK,
+    connect::ROW,
+    connect::MORE_KILLS,
+    mirror_maker::ROW,
     java_clients::ROW,
     python::ROW,
     go::ROW,
     go::SEGMENTIO,
     node::ROW,
     // a new row: its file, its `mod` line above, one line here
+];
+
+/// The rows that `--against` chooses the broker of; the others need theirs to be what it is.
+pub const AGAINST_ANY: &[&str] = &[
+    "java-clients",
+    "python",
+    "go",
+    "go-segmentio",
+    "node",
+    "system-tools",
+    "flink",
+    "spark",
+    "spark-lines",
+    "connect",
+    "connect-kills",
 ];
 
 /// The rows a name stands for: itself, its tier's, or all of them. Empty for an unknown name.
@@ -106,4 +144,17 @@ pub fn named(name: &str) -> Vec<&'static Row> {
     ROWS.iter()
         .filter(|row| name == "all" || row.name == name || tier(row))
         .collect()
+}
+
+/// An error if one of these rows has a broker of its own.
+pub fn expect_choice(rows: &[&Row]) -> Result<()> {
+    match rows.iter().find(|row| !AGAINST_ANY.contains(&row.name)) {
+        None => Ok(()),
+        Some(row) => {
+            let known = AGAINST_ANY.join(", ");
+            let finding =
+                format!("`--against` does not choose the broker of this row; it does of {known}");
+            Err(Error::refused(row.name, finding))
+        }
+    }
 }

@@ -11,7 +11,8 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt;
-use crate::rows::{Row, Verdict};
+use crate::rows::{ROWS, Row, Tier, Verdict};
+use crate::target::Against;
 
 /// How a run of a row ended, as in the JSON report.
 #[derive(Debug, Serialize)]
@@ -40,11 +41,11 @@ pub enum Outcome {
     Skipped,
 }
 
-/// Runs `rows`, telling about each on standard output as it ends.
-pub fn run(rows: &[&'static Row]) -> Result<Vec<Report>> {
+/// Runs `rows` against the brokers that were chosen, telling about each on standard output as it ends.
+pub fn run(rows: &[&'static Row], against: Option<Against>) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     for row in rows {
-        let report = run_row(row)?;
+        let report = run_row(row, against)?;
         println!("{}", line(&report));
         reports.push(report);
         if interrupt::requested() {
@@ -80,6 +81,20 @@ pub fn summary(reports: &[Report]) -> String {
     }
 }
 
+/// How long the rows of a tier took, those that were skipped apart.
+#[must_use]
+pub fn time_of(tier: Tier, reports: &[Report]) -> String {
+    let of_tier = |report: &&Report| {
+        let mut rows = ROWS.iter().filter(|row| row.name == report.row);
+        rows.any(|row| row.tiers.contains(&tier)) && report.outcome != Outcome::Skipped
+    };
+    let ran: Vec<&Report> = reports.iter().filter(of_tier).collect();
+    // A sum of nothing is -0.
+    let seconds = ran.iter().fold(0.0, |sum, report| sum + report.seconds);
+    let (name, rows) = (tier.name(), ran.len());
+    format!("tier {name}: {rows} rows in {seconds:.0} s")
+}
+
 /// Whether the run as a whole is good.
 #[must_use]
 pub fn all_good(reports: &[Report]) -> bool {
@@ -91,10 +106,12 @@ pub fn write_json(reports: &[Report], file: &Path) -> Result<()> {
     files::write_json(file, &reports)
 }
 
-fn run_row(row: &'static Row) -> Result<Report> {
+fn run_row(row: &'static Row, against: Option<Against>) -> Result<Report> {
     let start = Instant::now();
     let folder = folder(row.name)?;
-    let (outcome, note) = judge((row.run)(&Context::new(folder.path())));
+    let (outcome, note) = judge((row.run)(
+        &Context::new(folder.path()).against_those(against),
+    ));
     let kept = if outcome == Outcome::Failed {
         Some(folder.keep())
     } else {

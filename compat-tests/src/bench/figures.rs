@@ -46,6 +46,14 @@ impl Unit {
         }
     }
 
+    /// How many times as good `ours` is as `theirs`.
+    fn ratio(self, ours: f64, theirs: f64) -> f64 {
+        match self.more_is_better() {
+            true => ours / theirs,
+            false => theirs / ours,
+        }
+    }
+
     fn more_is_better(self) -> bool {
         matches!(
             self,
@@ -82,6 +90,30 @@ impl Figures {
             .push(value);
     }
 
+    /// A line of a table for each figure both contestants have: medians, how far the rounds lie apart, and
+    /// how many times as good the first is.
+    #[must_use]
+    pub fn rows(&self) -> Vec<String> {
+        let row = |(name, unit): &(&'static str, Unit)| {
+            let ours = self.values.get(&("reka", *name))?;
+            let theirs = self.values.get(&("kafka", *name))?;
+            let told = |values: &[f64]| {
+                let (least, most) = (
+                    values.iter().copied().fold(f64::INFINITY, f64::min),
+                    values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                );
+                let median = shown(median(values));
+                format!("{median} ({} to {})", shown(least), shown(most))
+            };
+            let ratio = unit.ratio(median(ours), median(theirs));
+            let (unit, ours, theirs) = (unit.name(), told(ours), told(theirs));
+            Some(format!(
+                "| `{name}` | {unit} | {ours} | {theirs} | {ratio:.2} |"
+            ))
+        };
+        self.names.iter().filter_map(row).collect()
+    }
+
     /// A line for each figure, and one that says how far its rounds lie apart.
     pub fn print(&self) {
         for line in self.lines() {
@@ -100,11 +132,8 @@ impl Figures {
             let unit_name = unit.name();
             let mut line = format!("figure {name} {} {unit_name}", shown(ours_median));
             if let Some(theirs) = theirs {
-                let (better, worse) = match unit.more_is_better() {
-                    true => (ours_median, median(theirs)),
-                    false => (median(theirs), ours_median),
-                };
-                line += &format!(" ratio {:.2}", better / worse);
+                let ratio = unit.ratio(ours_median, median(theirs));
+                line += &format!(" ratio {ratio:.2}");
             }
             lines.push(line);
             lines.push(format!("  rounds of reka: {}", spread(ours)));
@@ -153,6 +182,20 @@ mod tests {
         let lines = figures.lines();
         assert_eq!(lines[0], "figure speed 6.000 GB/s ratio 3.00");
         assert_eq!(lines[3], "figure wait 2.000 ms ratio 4.00");
+    }
+
+    #[test]
+    fn a_row_has_medians_what_is_around_them_and_the_ratio() {
+        let mut figures = Figures::default();
+        for value in [2.0, 9.0, 1.0] {
+            figures.add("reka", "wait", Unit::Milliseconds, value);
+            figures.add("kafka", "wait", Unit::Milliseconds, value * 3.0);
+        }
+        figures.add("reka", "alone", Unit::Milliseconds, 1.0);
+        assert_eq!(
+            figures.rows(),
+            ["| `wait` | ms | 2.000 (1.000 to 9.000) | 6.000 (3.000 to 27.000) | 3.00 |"]
+        );
     }
 
     #[test]

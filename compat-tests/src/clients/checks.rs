@@ -50,8 +50,17 @@ pub fn parse(step: &str, printed: &str) -> Result<Vec<Check>> {
 impl Run {
     /// Against Apache Kafka: everything must hold, or a check is wrong.
     pub fn judge_control(&self) -> Result<()> {
+        self.judge_each("on Apache Kafka, so these checks are wrong")
+    }
+
+    /// Without Apache Kafka to compare with: everything must hold.
+    pub fn judge_alone(&self) -> Result<()> {
+        self.judge_each("without Apache Kafka to compare with, failed")
+    }
+
+    fn judge_each(&self, place: &str) -> Result<()> {
         let finding = if let Some(failed) = self.failed() {
-            format!("on Apache Kafka, so these checks are wrong: {failed}")
+            format!("{place}: {failed}")
         } else if self.checks.is_empty() {
             "printed no check".to_owned()
         } else if !self.success {

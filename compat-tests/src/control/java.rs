@@ -48,12 +48,7 @@ pub struct Output {
 impl Java {
     /// Apache Kafka's jars alone.
     pub fn kafka(ctx: &Context) -> Result<Self> {
-        let jars = jars::fetch(ctx)?;
-        Ok(Self {
-            class_path: format!("{}/*", jars.display()),
-            logging: ctx.kafka_sources().join("log4j2.yaml"),
-            flags: FLAGS,
-        })
+        Ok(Self::of_jars(ctx, &jars::fetch(ctx)?))
     }
 
     /// As it runs where its speed counts.
@@ -94,20 +89,31 @@ impl Java {
 
     /// Other jars, with our sources in `sources` compiled against them into the row's folder.
     pub fn with_classes_of(ctx: &Context, jars: &Path, sources: &Path) -> Result<Self> {
-        let mut java = Self {
-            class_path: format!("{}/*", jars.display()),
-            logging: ctx.kafka_sources().join("log4j2.yaml"),
-            flags: FLAGS,
-        };
+        let mut java = Self::of_jars(ctx, jars);
         java.compile(ctx, sources)?;
         Ok(java)
     }
 
+    /// Other jars alone.
+    #[must_use]
+    pub fn of_jars(ctx: &Context, jars: &Path) -> Self {
+        Self {
+            class_path: format!("{}/*", jars.display()),
+            logging: ctx.kafka_sources().join("log4j2.yaml"),
+            flags: FLAGS,
+        }
+    }
+
     /// Apache Kafka's jars with the classes that were compiled before, against others.
     pub fn with_compiled_classes(ctx: &Context) -> Result<Self> {
-        let mut java = Self::kafka(ctx)?;
-        java.add_classes(ctx);
-        Ok(java)
+        Ok(Self::kafka(ctx)?.and_compiled_classes(ctx))
+    }
+
+    /// The same with the classes that were compiled before, against others.
+    #[must_use]
+    pub fn and_compiled_classes(mut self, ctx: &Context) -> Self {
+        self.add_classes(ctx);
+        self
     }
 
     /// A command that runs `main`, with log lines from `level` up.

@@ -31,13 +31,13 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
 use crate::reka::Reka;
-use crate::rows::{Row, Verdict};
+use crate::rows::{Row, Tier, Verdict};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "churn",
     // Not in the commit tier: a dozen clients for a minute or two.
-    tiers: &[],
+    tiers: &[Tier::Nightly],
     about: "members of eight clients killed, paused, added: all is processed, positions never go back",
     run,
 };

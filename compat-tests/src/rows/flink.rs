@@ -7,8 +7,8 @@
 //! `REKA_KILL_ROUNDS` sets how many rounds, `REKA_KILL_SEED` repeats their moments.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::kill_transactions::{BROKER, PARTITIONS, committed, create_topics, is_settled, send};
@@ -16,13 +16,11 @@ use super::raw::{Random, in_rounds};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
-use crate::control::kafka::Kafka;
 use crate::differential::Side;
 use crate::error::{Error, Result};
-use crate::ports;
 use crate::process::Process;
-use crate::reka::Reka;
 use crate::rows::{Row, Tier, Verdict};
+use crate::target::{self, Target};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
@@ -50,44 +48,23 @@ fn run(ctx: &Context) -> Result<Verdict> {
     in_rounds(ROUNDS, |rounds, seed| {
         let jars = prepare::maven(ctx, "flink", &ctx.client_sources("flink").join("pom.xml"))?;
         let flink = Java::with_classes_of(ctx, &jars, &ctx.client_sources("flink").join("src"))?;
-        let server = Reka::build(ctx)?;
         // Flink writes records with the times of its windows, which begin in 1970 here.
         let settings = [BROKER, &["log.retention.ms=-1"]].concat();
-        let home = ctx.work().join("kafka");
-        let kafka = Kafka::start(&Java::kafka(ctx)?, &home, &settings)?;
-        let mut world = World::new(&flink, &home, kafka.address(), seed);
-        let on_kafka = world.restore_again_and_again(rounds, None)?;
-        drop(world);
-        kafka.stop()?;
-
-        let home = ctx.work().join("reka");
-        let [port] = ports::free().map_err(Error::io("find a free port"))?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let start = || Reka::start_at(address, &server, &home, &[], &settings);
-        let mut reka = Some(start()?);
-        let mut world = World::new(&flink, &home, address, seed);
-        let on_reka = world.restore_again_and_again(
-            rounds,
-            Some(&mut || {
-                if let Some(reka) = reka.take() {
-                    reka.kill()?;
-                }
-                reka = Some(start()?);
-                Ok(())
-            }),
-        )?;
-        drop(world);
-        if let Some(reka) = reka {
-            reka.stop()?;
-        }
-        Ok(format!("{on_reka}; on Apache Kafka {on_kafka}"))
+        let told = target::each(ctx, &settings, |target| {
+            World::new(&flink, target, seed).restore_again_and_again(rounds)
+        })?;
+        let told = told
+            .iter()
+            .map(|(broker, told)| format!("on {broker} {told}"));
+        Ok(told.collect::<Vec<_>>().join("; "))
     })
 }
 
 /// The jobs, what they were given, and the broker they run against.
 struct World<'a> {
     flink: &'a Java,
-    home: &'a Path,
+    target: &'a mut Target,
+    home: PathBuf,
     address: SocketAddr,
     jobs: Option<Process>,
     lives: usize,
@@ -96,11 +73,12 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(flink: &'a Java, home: &'a Path, address: SocketAddr, seed: u64) -> World<'a> {
+    fn new(flink: &'a Java, target: &'a mut Target, seed: u64) -> World<'a> {
         World {
             flink,
-            home,
-            address,
+            home: target.home().to_owned(),
+            address: target.address(),
+            target,
             jobs: None,
             lives: 0,
             records: 0,
@@ -108,11 +86,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn restore_again_and_again(
-        &mut self,
-        rounds: u64,
-        mut restart_broker: Option<&mut dyn FnMut() -> Result<()>>,
-    ) -> Result<String> {
+    fn restore_again_and_again(&mut self, rounds: u64) -> Result<String> {
         let topics = ["in", OUTPUTS[0], OUTPUTS[1]];
         create_topics(self.address, &topics)?;
         // Apache Kafka answers before its partitions have leaders.
@@ -127,14 +101,14 @@ impl<'a> World<'a> {
         for round in 0..rounds {
             // The moment of the kill is what is tried out here, not something that is waited for.
             let moment = Duration::from_millis(self.random.within(MOMENT_MS));
-            match &mut restart_broker {
-                Some(restart) if round % 2 == 1 => {
+            match self.target.can_be_killed() && round % 2 == 1 {
+                true => {
                     self.feed(RECORDS)?;
                     std::thread::sleep(moment / 4);
-                    restart()?;
+                    self.target.kill_and_start_again()?;
                     brokers += 1;
                 }
-                _ => {
+                false => {
                     let (address, records, jobs) =
                         (self.address, &mut self.records, &mut self.jobs);
                     std::thread::scope(|scope| {

@@ -24,7 +24,7 @@ pub(super) const ROW: Row = Row {
 pub(super) const SEGMENTIO: Row = Row {
     name: "go-segmentio",
     // Not in the commit tier: kafka-go has failed under load, on Apache Kafka too.
-    tiers: &[],
+    tiers: &[Tier::Nightly],
     about: "kafka-go: every codec, groups, admin, refusals",
     run: |ctx| run(ctx, &[("kafka-go 0.4.51", "segmentio")]),
 };

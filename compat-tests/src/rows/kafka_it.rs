@@ -15,21 +15,21 @@ pub(super) const ROW: Row = Row {
 
 pub(super) const CORE: Row = Row {
     name: "kafka-it-core",
-    tiers: &[],
+    tiers: &[Tier::Release],
     about: "Apache Kafka's own tests of single requests (suite core), but for what is listed",
     run: |ctx| judge(ctx, "core", &wanted()),
 };
 
 pub(super) const TOOLS: Row = Row {
     name: "kafka-it-tools",
-    tiers: &[],
+    tiers: &[Tier::Release],
     about: "Apache Kafka's own tests of its command line tools (suite tools), but for what is listed",
     run: |ctx| judge(ctx, "tools", &wanted()),
 };
 
 pub(super) const SERVER: Row = Row {
     name: "kafka-it-server",
-    tiers: &[],
+    tiers: &[Tier::Release],
     about: "Apache Kafka's own tests of the server (suite server), but for what is listed",
     run: |ctx| judge(ctx, "server", &wanted()),
 };

@@ -35,7 +35,7 @@ pub(super) const ROW: Row = Row {
 
 const ROUNDS: u64 = 20;
 const PRODUCERS: usize = 3;
-const TOPIC: &str = "killed";
+pub(super) const TOPIC: &str = "killed";
 /// A round lasts between these, in milliseconds.
 const ROUND_MS: std::ops::Range<u64> = 20..300;
 const RECORD_BYTES_MAX: usize = 1 << 20;
@@ -79,7 +79,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<usize> 
 }
 
 /// Every producer's values are there once and in order, at the offsets it was told.
-fn judge(producers: &[Producer], found: &BTreeMap<i64, String>) -> Result<()> {
+pub(super) fn judge(producers: &[Producer], found: &BTreeMap<i64, String>) -> Result<()> {
     for producer in producers {
         let prefix = format!("{}:", producer.id);
         let mut next = 0;
@@ -120,7 +120,7 @@ fn judge(producers: &[Producer], found: &BTreeMap<i64, String>) -> Result<()> {
     Ok(())
 }
 
-struct Producer {
+pub(super) struct Producer {
     id: i64,
     /// Records acknowledged so far: the sequence and the number of the next.
     acked: i32,
@@ -131,7 +131,7 @@ struct Producer {
 }
 
 impl Producer {
-    fn new(side: &mut Side) -> Result<Producer> {
+    pub(super) fn new(side: &mut Side) -> Result<Producer> {
         let request = InitProducerIdRequest::default().with_transactional_id(None);
         let answer = answer(side.ask(4, &request)?, "ask for a producer id")?;
         Ok(Producer {
@@ -143,7 +143,11 @@ impl Producer {
     }
 
     /// Sends batch after batch until the broker is gone.
-    fn produce(&mut self, address: std::net::SocketAddr, stop: &AtomicBool) -> Result<()> {
+    pub(super) fn produce(
+        &mut self,
+        address: std::net::SocketAddr,
+        stop: &AtomicBool,
+    ) -> Result<()> {
         let mut side = Side::new("Reka", address);
         while !stop.load(Ordering::SeqCst) {
             if !self.send_one(&mut side)? {
@@ -154,7 +158,7 @@ impl Producer {
     }
 
     /// Sends what has not been answered.
-    fn finish(&mut self, side: &mut Side) -> Result<()> {
+    pub(super) fn finish(&mut self, side: &mut Side) -> Result<()> {
         if self.unanswered.is_some() && !self.send_one(side)? {
             return Err(Error::refused(
                 "send the last batch",
@@ -210,7 +214,7 @@ impl Producer {
     }
 }
 
-fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
+pub(super) fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
     let mut found = BTreeMap::new();
     let mut scratch = Vec::new();
     let mut next = 0;
@@ -249,8 +253,9 @@ fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
                 let record = record.map_err(|error| spoilt(error.to_string()))?;
                 let value = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
                 found.insert(record.offset, value);
-                next = record.offset + 1;
             }
+            // A batch may have no records.
+            next = batch.header().next_offset();
         }
     }
 }

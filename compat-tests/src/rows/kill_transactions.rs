@@ -26,6 +26,7 @@ use reka_protocol::kafka_protocol::messages::{
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_records::{BatchBuilder, batches};
+use rustix::process::Signal;
 
 use super::raw::{Random, answer, in_rounds, now};
 use crate::clients::prepare;
@@ -47,7 +48,7 @@ pub(super) const ROW: Row = Row {
 };
 
 const ROUNDS: u64 = 6;
-const WORKERS: usize = 4;
+pub(super) const WORKERS: usize = 4;
 pub(super) const PARTITIONS: i32 = 4;
 const TOPICS: [&str; 3] = ["in", "out", "money"];
 /// Records that come in between two kills.
@@ -55,7 +56,7 @@ const RECORDS: u64 = 40;
 /// A round lasts between these, in milliseconds.
 const ROUND_MS: std::ops::Range<u64> = 300..2500;
 /// Longer than a client may be stuck, be noticed to be, and come back into its group.
-const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(300);
+pub(super) const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(300);
 const KILL_TIME_MAX: Duration = Duration::from_secs(20);
 const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Overdue transactions are looked for often, and groups do not wait.
@@ -73,10 +74,10 @@ fn run(ctx: &Context) -> Result<Verdict> {
 }
 
 /// Makes the command line of a program that transforms; its id and the address come behind it.
-type StockClient = Box<dyn Fn() -> Command>;
+pub(super) type StockClient = Box<dyn Fn() -> Command>;
 
 /// Both versions of the protocol are spoken: the older by Java's old client and by librdkafka.
-fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
+pub(super) fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
     let sources = ctx.client_sources("java");
     let old_jars = prepare::maven(ctx, "kafka-clients", &sources.join("pom.xml"))?;
     let old = Java::with_classes_of(ctx, &old_jars, &sources.join("src"))?;
@@ -98,16 +99,83 @@ fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
 }
 
 /// What is killed, and started again.
-struct World<'a> {
+pub(super) struct World<'a> {
     server: &'a Path,
     home: &'a Path,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     clients: &'a [StockClient],
     reka: Option<Reka>,
-    workers: Vec<Process>,
+    pub(super) workers: Vec<Process>,
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    /// A new broker with its topics, and every client.
+    pub(super) fn start(
+        server: &'a Path,
+        home: &'a Path,
+        clients: &'a [StockClient],
+    ) -> Result<World<'a>> {
+        let [port] = ports::free().map_err(Error::io("find a free port"))?;
+        let mut world = World {
+            server,
+            home,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            clients,
+            reka: None,
+            workers: Vec::new(),
+        };
+        world.start_broker()?;
+        create_topics(world.address, &TOPICS)?;
+        for index in 0..WORKERS {
+            let worker = world.start_worker(index)?;
+            world.workers.push(worker);
+        }
+        Ok(world)
+    }
+
+    /// `kill -9`, and a start on what it left.
+    pub(super) fn restart_broker(&mut self) -> Result<()> {
+        if let Some(reka) = self.reka.take() {
+            reka.kill()?;
+        }
+        self.start_broker()
+    }
+
+    /// The broker does nothing for a while, and does not know it.
+    pub(super) fn pause_broker(&mut self, pause: Duration) -> Result<()> {
+        if let Some(reka) = &mut self.reka {
+            reka.process().signal(Signal::STOP)?;
+            std::thread::sleep(pause);
+            reka.process().signal(Signal::CONT)?;
+        }
+        Ok(())
+    }
+
+    /// The next client of a name is there already when this one is killed: it takes over from one that
+    /// still runs.
+    pub(super) fn replace_worker(&mut self, index: usize, limit: Duration) -> Result<()> {
+        let next = self.start_worker(index)?;
+        std::mem::replace(&mut self.workers[index], next).kill(limit)
+    }
+
+    /// Kills every client and waits until what they left open is aborted: nothing is left that hides what
+    /// comes behind it.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        for worker in self.workers.drain(..) {
+            worker.kill(KILL_TIME_MAX)?;
+        }
+        wait::until("wait for the last transactions", CATCH_UP_TIME_MAX, || {
+            let settled = TOPICS.iter().map(|topic| is_settled(self.address, topic));
+            let settled: Vec<bool> = settled.collect::<Result<_>>()?;
+            Ok((!settled.contains(&false)).then_some(()))
+        })
+    }
+
+    /// Ends the broker, which must leave well.
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.reka.take().map_or(Ok(()), Reka::stop)
+    }
+
     fn start_broker(&mut self) -> Result<()> {
         let broker = Reka::start_at(self.address, self.server, self.home, &[], BROKER)?;
         self.reka = Some(broker);
@@ -122,7 +190,7 @@ impl World<'_> {
     }
 
     /// A client that has failed is started again, as its supervisor would.
-    fn revive(&mut self) -> Result<usize> {
+    pub(super) fn revive(&mut self) -> Result<usize> {
         let mut revived = 0;
         for index in 0..self.workers.len() {
             if self.workers[index].expect_running().is_err() {
@@ -138,21 +206,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
     let clients = stock_clients(ctx)?;
     let server = Reka::build(ctx)?;
     let home = ctx.work().join("reka");
-    let [port] = ports::free().map_err(Error::io("find a free port"))?;
-    let mut world = World {
-        server: &server,
-        home: &home,
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        clients: &clients,
-        reka: None,
-        workers: Vec::new(),
-    };
-    world.start_broker()?;
-    create_topics(world.address, &TOPICS)?;
-    for index in 0..WORKERS {
-        let worker = world.start_worker(index)?;
-        world.workers.push(worker);
-    }
+    let mut world = World::start(&server, &home, &clients)?;
     let mut random = Random::new(seed);
     let mut records = 0;
     let (mut brokers, mut killed, mut revived) = (0, 0, 0);
@@ -168,17 +222,11 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
         revived += world.revive()?;
         match random.within(0..2 + WORKERS as u64) {
             0 | 1 => {
-                if let Some(reka) = world.reka.take() {
-                    reka.kill()?;
-                }
-                world.start_broker()?;
+                world.restart_broker()?;
                 brokers += 1;
             }
             victim => {
-                let index = victim as usize - 2;
-                let next = world.start_worker(index)?;
-                // The next one is there already: it takes over from one that still runs.
-                std::mem::replace(&mut world.workers[index], next).kill(KILL_TIME_MAX)?;
+                world.replace_worker(victim as usize - 2, KILL_TIME_MAX)?;
                 killed += 1;
             }
         }
@@ -189,26 +237,16 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
         let out = committed(world.address, "out")?;
         Ok((out.len() >= wanted).then_some(()))
     })?;
-    for worker in world.workers.drain(..) {
-        worker.kill(KILL_TIME_MAX)?;
-    }
-    // What they left open is aborted: nothing is left that hides what comes behind it.
-    wait::until("wait for the last transactions", CATCH_UP_TIME_MAX, || {
-        let settled = TOPICS.iter().map(|topic| is_settled(world.address, topic));
-        let settled: Vec<bool> = settled.collect::<Result<_>>()?;
-        Ok((!settled.contains(&false)).then_some(()))
-    })?;
+    world.settle()?;
     judge(world.address, records)?;
-    if let Some(reka) = world.reka.take() {
-        reka.stop()?;
-    }
+    world.stop()?;
     Ok(format!(
         "{records} records, {brokers} kills of the broker and {killed} of clients, {revived} of which \
          failed and began again"
     ))
 }
 
-fn judge(address: SocketAddr, records: u64) -> Result<()> {
+pub(super) fn judge(address: SocketAddr, records: u64) -> Result<()> {
     let refused = |step: &str, finding: String| Err(Error::refused(step, finding));
     let out = committed(address, "out")?;
     let once: BTreeSet<&String> = out.iter().collect();
@@ -275,7 +313,7 @@ pub(super) fn create_topics(address: SocketAddr, names: &[&str]) -> Result<()> {
 }
 
 /// More numbers to transform.
-fn feed(address: SocketAddr, records: &mut u64) -> Result<()> {
+pub(super) fn feed(address: SocketAddr, records: &mut u64) -> Result<()> {
     let mut side = Side::new("Reka", address);
     for _ in 0..RECORDS {
         let partition = (*records % PARTITIONS as u64) as i32;

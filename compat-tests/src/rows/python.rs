@@ -1,7 +1,7 @@
 //! The Python clients: confluent-kafka (librdkafka), kafka-python and aiokafka, in one environment
 //! whose packages are pinned by hash.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -39,24 +39,32 @@ fn run(ctx: &Context) -> Result<Verdict> {
     clients::run(ctx, &clients)
 }
 
-/// A virtual environment. It belongs to one release of Python, which is part of its key.
+/// The virtual environment of the clients.
 pub(super) fn environment(ctx: &Context) -> Result<PathBuf> {
-    const ASK_TIME_MAX: Duration = Duration::from_secs(30);
     let requirements = ctx.client_sources("python").join("requirements.txt");
+    environment_of(ctx, "python", &requirements)
+}
+
+/// A virtual environment with what a lock file names. It belongs to one release of Python, which is
+/// part of its key.
+pub(super) fn environment_of(ctx: &Context, name: &str, requirements: &Path) -> Result<PathBuf> {
+    const ASK_TIME_MAX: Duration = Duration::from_secs(30);
     let version = ctx.work().join("python-version.txt");
     let mut ask = Command::new("python3");
     ask.arg("--version");
     Process::start("ask Python for its version", &mut ask, &version, &version)?
         .finish(ASK_TIME_MAX)?;
-    let mut key = files::read(&requirements)?;
+    let mut key = files::read(requirements)?;
     key.extend(files::read(&version)?);
-    prepare::once(ctx, "python", &key, "venv", |partial| {
+    prepare::once(ctx, name, &key, "venv", |partial| {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv"]).arg(partial);
-        prepare::tool(ctx, "venv", "make a Python environment", &mut venv)?;
+        let step = format!("make the Python environment {name}");
+        prepare::tool(ctx, &format!("venv-{name}"), &step, &mut venv)?;
         let mut pip = Command::new(partial.join("bin/python"));
         pip.args(["-m", "pip", "install", "-q", "--require-hashes", "-r"])
-            .arg(&requirements);
-        prepare::tool(ctx, "pip", "install the Python clients", &mut pip)
+            .arg(requirements);
+        let step = format!("install the Python packages of {name}");
+        prepare::tool(ctx, &format!("pip-{name}"), &step, &mut pip)
     })
 }

@@ -55,7 +55,8 @@ pub(crate) fn now() -> Duration {
 }
 
 /// A seed nobody chose.
-pub(super) fn seed_of_now() -> u64 {
+#[must_use]
+pub fn seed_of_now() -> u64 {
     now().as_nanos() as u64
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use reka_compat::rows::{ROWS, named};
-use reka_compat::runner::{Outcome, Report, all_good, summary};
+use reka_compat::rows::{ROWS, Tier, named};
+use reka_compat::runner::{Outcome, Report, all_good, summary, time_of};
 
 fn reports(outcomes: &[Outcome]) -> Vec<Report> {
     let report = |outcome: &Outcome| Report {
@@ -38,6 +38,39 @@ fn one_failure_fails_the_run_and_a_skipped_row_does_not() {
 }
 
 #[test]
+fn the_time_of_a_tier_is_that_of_its_rows_that_ran() {
+    let report = |row, outcome, seconds| Report {
+        row,
+        outcome,
+        seconds,
+        note: String::new(),
+        kept: None,
+    };
+    let reports = [
+        report("kill", Outcome::Passed, 10.0),
+        report("python", Outcome::Failed, 20.4),
+        report("node", Outcome::Skipped, 0.1),
+        report("chaos", Outcome::Passed, 300.0),
+    ];
+    assert_eq!(time_of(Tier::Ci, &reports), "tier ci: 2 rows in 30 s");
+    assert_eq!(
+        time_of(Tier::Nightly, &reports),
+        "tier nightly: 1 rows in 300 s"
+    );
+    assert_eq!(
+        time_of(Tier::Release, &reports),
+        "tier release: 0 rows in 0 s"
+    );
+}
+
+#[test]
+fn every_tier_has_rows() {
+    for tier in Tier::ALL {
+        assert!(!named(tier.name()).is_empty(), "{}", tier.name());
+    }
+}
+
+#[test]
 fn names_are_rows_tiers_or_all() {
     assert_eq!(named("all").len(), ROWS.len());
     assert_eq!(named("control").len(), 1);
@@ -45,5 +78,6 @@ fn names_are_rows_tiers_or_all() {
     assert!(named("no-such-row").is_empty());
     let names: BTreeSet<_> = ROWS.iter().map(|row| row.name).collect();
     assert_eq!(names.len(), ROWS.len(), "two rows of one name");
-    assert!(!names.contains("ci") && !names.contains("all"));
+    let taken = Tier::ALL.map(Tier::name);
+    assert!(taken.iter().all(|tier| !names.contains(tier)) && !names.contains("all"));
 }

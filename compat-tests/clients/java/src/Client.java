@@ -21,6 +21,7 @@ import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -28,6 +29,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.FencedInstanceIdException;
 import org.apache.kafka.common.errors.ProducerFencedException;
 import org.apache.kafka.common.errors.RecordTooLargeException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
@@ -91,6 +93,7 @@ public final class Client {
             checkAfter(protocol + " group", protocol + " group resumes", () -> resumes(protocol));
             checkAfter(protocol + " group resumes", "describe " + protocol + " group", () -> describeGroup(protocol));
         }
+        check("static members", this::staticMembers);
         check("transactions", this::transactions);
         check("consume, transform, produce", this::consumeTransformProduce);
         check("a fenced producer", this::fencedProducer);
@@ -344,6 +347,93 @@ public final class Client {
         List<String> seen = new ArrayList<>(member.seen);
         Collections.sort(seen);
         same("records seen after the restart", groupValues(BEFORE, AFTER), seen);
+        return null;
+    }
+
+    /** A member with a name of its own in the group "static", on a thread: it polls until it is told to go. */
+    final class Static extends Thread implements ConsumerRebalanceListener {
+        final String name;
+        final CountDownLatch stopping = new CountDownLatch(1);
+        volatile Set<Integer> assigned = Set.of();
+        volatile int rebalances;
+        volatile Exception error;
+
+        Static(String name) {
+            this.name = name;
+            setDaemon(true);
+            start();
+        }
+
+        @Override
+        public void run() {
+            Map<String, String> settings = Map.of("group.id", prefix + "static", "group.instance.id", name,
+                    "heartbeat.interval.ms", "300", "session.timeout.ms", "60000", "enable.auto.commit", "false");
+            try (var consumer = new KafkaConsumer<>(properties(settings), new StringDeserializer(), new StringDeserializer())) {
+                consumer.subscribe(List.of(prefix + "classic"), this);
+                while (stopping.getCount() > 0) {
+                    consumer.poll(Duration.ofMillis(100));
+                    assigned = consumer.assignment().stream().map(TopicPartition::partition).collect(Collectors.toSet());
+                }
+            } catch (Exception told) {
+                error = told;
+            }
+        }
+
+        @Override
+        public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+        }
+
+        @Override
+        public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+            rebalances++;
+        }
+
+        void go() throws InterruptedException {
+            stopping.countDown();
+            join(DEADLINE_MS);
+        }
+
+        void rethrow() throws Exception {
+            if (error != null) {
+                throw error;
+            }
+        }
+    }
+
+    /** Who comes back under a name has its partitions again, and nobody else notices. */
+    Void staticMembers() throws Exception {
+        Static a = new Static("a");
+        Static b = new Static("b");
+        Static again = null;
+        Static twin = null;
+        try {
+            await("two static members share the partitions", () -> {
+                a.rethrow();
+                b.rethrow();
+                Set<Integer> both = new TreeSet<>(a.assigned);
+                both.addAll(b.assigned);
+                return a.assigned.size() == 2 && b.assigned.size() == 2 && both.equals(Set.of(0, 1, 2, 3));
+            });
+            Set<Integer> before = a.assigned;
+            int rebalances = b.rebalances;
+            a.go();
+            Static back = again = new Static("a");
+            await("it has its partitions again", () -> {
+                back.rethrow();
+                return back.assigned.equals(before);
+            });
+            twin = new Static("a");
+            await("the first of two of a name is fenced", () -> back.error != null);
+            same("its error", FencedInstanceIdException.class, back.error.getClass());
+            b.rethrow();
+            same("rebalances of the other", rebalances, b.rebalances);
+        } finally {
+            for (Static member : new Static[] {a, b, again, twin}) {
+                if (member != null) {
+                    member.go();
+                }
+            }
+        }
         return null;
     }
 

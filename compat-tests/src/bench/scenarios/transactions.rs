@@ -43,7 +43,7 @@ pub(super) const TRANSACTIONS: Scenario = Scenario {
 
 const TOPIC: &str = "bench-0";
 const PRODUCERS: usize = 100;
-const EACH: usize = 60;
+const EACH: usize = 300;
 const SEQUENTIAL: usize = 3000;
 const IDS: usize = 100_000;
 const CREATORS: usize = 16;

@@ -197,6 +197,9 @@ pub enum LogError {
     /// A disk operation failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Whoever asked for a compaction does not want it any more.
+    #[error("the compaction was given up")]
+    GivenUp,
 }
 
 impl From<ReadError> for LogError {
@@ -276,6 +279,7 @@ impl From<LogError> for OpenError {
                 unreachable!("opening changes the log only inside its range")
             }
             LogError::Deleted(_) => unreachable!("a log is deleted after it was opened"),
+            LogError::GivenUp => unreachable!("opening compacts nothing"),
             LogError::Corrupt(corruption) => corruption.into(),
             LogError::Offline(offline) => offline.into(),
             LogError::Disk(disk) => disk.into(),

@@ -12,7 +12,7 @@ pub mod verify;
 pub mod waiters;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use reka_storage::{Log, LogConfig, LogReader};
 use uuid::Uuid;
@@ -33,8 +33,10 @@ pub struct Partition {
     log: Mutex<Log>,
     /// Its files are gone or going. Set with the log's lock held.
     deleted: AtomicBool,
-    /// Held while files are worked on without the log's lock, so that a deletion comes before or after.
-    upkeep: Mutex<()>,
+    /// It is about to be deleted: what takes long is given up.
+    is_leaving: AtomicBool,
+    /// Read while files are worked on without the log's lock, so that a deletion comes before or after.
+    upkeep: RwLock<()>,
     reader: LogReader,
     leader_epoch: AtomicI32,
     high_watermark: AtomicI64,
@@ -70,7 +72,8 @@ impl Partition {
             reader,
             log: Mutex::new(log),
             deleted: AtomicBool::new(false),
-            upkeep: Mutex::new(()),
+            is_leaving: AtomicBool::new(false),
+            upkeep: RwLock::new(()),
             leader_epoch: AtomicI32::new(leader_epoch),
             flushed,
             syncing: Mutex::default(),
@@ -122,15 +125,21 @@ impl Partition {
     }
 
     /// For work on the files without the log's lock: as long as it is held, the partition is not
-    /// deleted. `None` once it is.
-    pub fn upkeep(&self) -> Option<MutexGuard<'_, ()>> {
-        let upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+    /// deleted. `None` once it is. Several may hold it: a flush does not wait for a compaction.
+    pub fn upkeep(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        let upkeep = self.upkeep.read().unwrap_or_else(PoisonError::into_inner);
         (!self.deleted.load(Ordering::Relaxed)).then_some(upkeep)
+    }
+
+    /// Whether it is about to be deleted, and waits for those who hold [`Partition::upkeep`].
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Lets `delete` take the files away. Nothing changes them afterwards.
     pub fn delete<T>(&self, delete: impl FnOnce(&Log) -> T) -> T {
-        let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_leaving.store(true, Ordering::Relaxed);
+        let _upkeep = self.upkeep.write().unwrap_or_else(PoisonError::into_inner);
         let log = self.log();
         self.deleted.store(true, Ordering::Relaxed);
         delete(&log)

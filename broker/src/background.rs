@@ -22,6 +22,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reka_storage::TopicPartition;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,7 +30,7 @@ use tokio::task::JoinHandle;
 use crate::cleaner;
 use crate::metadata::follow::Follower;
 use crate::node::Services;
-use crate::partition::sync;
+use crate::partition::{Partition, sync};
 use crate::txn::late;
 
 /// Between two looks for records that are older than `flush.ms`, unless
@@ -215,7 +216,20 @@ pub fn flush(services: &Services) {
             continue;
         }
         // An error is counted and told of there, and the partition is offline by now.
-        let _ = sync::sync_below(services, &partition, partition.reader().log_end());
+        if sync::sync_below(services, &partition, partition.reader().log_end()).is_ok() {
+            note_flushed(services, &partition);
+        }
+    }
+}
+
+/// Recovery points are not only stored by the clock.
+fn note_flushed(services: &Services, partition: &Partition) {
+    let name = TopicPartition::new(partition.topic.as_str(), partition.index);
+    let Some(dir) = services.log_dirs().of(&name).cloned() else {
+        return;
+    };
+    if let Err(error) = dir.note_flushed(partition.take_grown_bytes()) {
+        tracing::error!("recovery points were not stored: {error}");
     }
 }
 
@@ -230,8 +244,8 @@ fn flush_old(services: &Services) {
         let Some(_upkeep) = partition.upkeep() else {
             continue;
         };
-        if !partition.is_offline() {
-            let _ = sync::sync_below(services, &partition, end);
+        if !partition.is_offline() && sync::sync_below(services, &partition, end).is_ok() {
+            note_flushed(services, &partition);
         }
     }
 }

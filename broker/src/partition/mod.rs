@@ -11,7 +11,7 @@ pub mod table;
 pub mod verify;
 pub mod waiters;
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use reka_storage::{Log, LogConfig, LogReader};
@@ -42,6 +42,8 @@ pub struct Partition {
     high_watermark: AtomicI64,
     /// Records below this are on disk; what the flusher looks at before it takes the lock.
     flushed: AtomicI64,
+    /// Bytes of the log when it was flushed last by the clock.
+    bytes_flushed: AtomicU64,
     /// Held by whoever syncs: all who wait for it meanwhile are served by one sync.
     syncing: Mutex<()>,
     /// `flush.messages` is set.
@@ -64,6 +66,7 @@ impl Partition {
     ) -> Partition {
         let reader = log.reader();
         let flushed = AtomicI64::new(log.recovery_point());
+        let bytes_flushed = AtomicU64::new(reader.size());
         let partition = Partition {
             topic,
             topic_id,
@@ -76,6 +79,7 @@ impl Partition {
             upkeep: RwLock::new(()),
             leader_epoch: AtomicI32::new(leader_epoch),
             flushed,
+            bytes_flushed,
             syncing: Mutex::default(),
             counts_unsynced: AtomicBool::new(settings.counts_unsynced()),
             waiters: Waiters::default(),
@@ -171,6 +175,13 @@ impl Partition {
     /// Records below this are on disk.
     pub fn flushed(&self) -> i64 {
         self.flushed.load(Ordering::Acquire)
+    }
+
+    /// Bytes that the log grew by since this was asked last.
+    pub fn take_grown_bytes(&self) -> u64 {
+        let size = self.reader.size();
+        let before = self.bytes_flushed.swap(size, Ordering::Relaxed);
+        size.saturating_sub(before)
     }
 
     /// Those who wait for this partition to grow.

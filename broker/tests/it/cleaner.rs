@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use reka_broker::Node;
 use reka_broker::partition::Partition;
+use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig,
 };
 use reka_protocol::kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
+use reka_protocol::kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use reka_protocol::kafka_protocol::messages::{
     CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
 };
@@ -101,6 +103,15 @@ fn is_under_way(partition: &Partition) -> bool {
 }
 
 fn set(client: &mut Client, key: &'static str, value: &'static str) {
+    let result = alter(client, key, value);
+    assert_eq!(result.error_code, 0, "{result:?}");
+}
+
+fn alter(
+    client: &mut Client,
+    key: &'static str,
+    value: &'static str,
+) -> AlterConfigsResourceResponse {
     let config = AlterableConfig::default()
         .with_name(StrBytes::from_static_str(key))
         .with_value(Some(StrBytes::from_static_str(value)));
@@ -109,8 +120,7 @@ fn set(client: &mut Client, key: &'static str, value: &'static str) {
         .with_resource_name(StrBytes::from_static_str(""))
         .with_configs(vec![config]);
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-    let answer = client.call(1, &request);
-    assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+    client.call(1, &request).responses.remove(0)
 }
 
 /// A byte a second: a pass does not end in the life of a test.
@@ -158,7 +168,7 @@ fn a_stop_does_not_wait_for_a_pass() {
 }
 
 #[test]
-fn without_threads_nothing_is_compacted_until_there_are_some() {
+fn without_threads_nothing_is_compacted_and_with_more_than_one_all_is() {
     let place = tempfile::tempdir().expect("a folder");
     let node = busy(place.path(), "log.cleaner.threads=0");
     let (mut client, partition) = dirty(&node);
@@ -168,7 +178,36 @@ fn without_threads_nothing_is_compacted_until_there_are_some() {
         produce(&mut client);
         wait_for(|| partition.flushed() == end);
     }
-    set(&mut client, "log.cleaner.threads", "2");
+    node.stop().expect("a clean stop");
+    let node = busy(place.path(), "log.cleaner.threads=3");
     wait_for(|| clean_below(&node) == Some(10));
+    node.stop().expect("a clean stop");
+}
+
+/// As in Apache Kafka: a step down or up at a time, and never to none.
+#[test]
+fn threads_are_not_all_taken_away_at_run_time_and_at_most_doubled() {
+    let place = tempfile::tempdir().expect("a folder");
+    let node = busy(place.path(), "log.cleaner.threads=2");
+    let mut client = Client::connect(&node);
+    let mut say = |value| {
+        let result = alter(&mut client, "log.cleaner.threads", value);
+        let said = result.error_message.map(|said| said.to_string());
+        (result.error_code, said.unwrap_or_default())
+    };
+    let refused = |why: &str| (ErrorCode::InvalidRequest.code(), why.to_owned());
+    let taken = (0, String::new());
+    assert_eq!(
+        say("0"),
+        refused("Log cleaner threads should be at least 1")
+    );
+    let more = "Log cleaner threads cannot be increased to more than double the current value 2";
+    assert_eq!(say("5"), refused(more));
+    assert_eq!(say("4"), taken);
+    let less = "Log cleaner threads cannot be reduced to less than half the current value 4";
+    assert_eq!(say("1"), refused(less));
+    assert_eq!(say("2"), taken);
+    assert_eq!(say("1"), taken);
+    assert_eq!(node.services().config().logs.cleaner.threads, 1);
     node.stop().expect("a clean stop");
 }

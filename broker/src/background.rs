@@ -13,7 +13,7 @@
 //! | `log.retention.check.interval.ms` | retention, unlinking of what was deleted |
 //! | `producer.id.expiration.check.interval.ms` | producers that were silent for too long are forgotten |
 //! | `transaction.abort.timed.out.transaction.cleanup.interval.ms` | transactions that hang are looked for |
-//! | `log.cleaner.backoff.ms` | compaction of logs that are due |
+//! | `log.cleaner.backoff.ms`, and at once while there is something to do | compaction of logs that are due (`cleaner.rs`) |
 //!
 //! All of it blocks, so it runs on the blocking pool. Retention, the forgetting of producers and
 //! compaction begin `log.initial.task.delay.ms` after the start, when clients have come back and caches
@@ -22,18 +22,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reka_storage::compaction::CompactionLimits;
+use reka_storage::TopicPartition;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::cleaner;
 use crate::metadata::follow::Follower;
 use crate::node::Services;
-use crate::partition::sync;
+use crate::partition::{Partition, sync};
 use crate::txn::late;
-
-/// Between two looks for logs to compact, at least.
-const CLEANER_PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// Between two looks for records that are older than `flush.ms`, unless
 /// `log.flush.scheduler.interval.ms` is less. Apache Kafka looks only if that is set.
@@ -109,8 +107,8 @@ impl Background {
             tasks.push(spawn(at_once, period.max(FLUSH_LOOK_PERIOD_MIN), flush_old));
         }
         if logs.cleaner.enabled {
-            let period = logs.cleaner.backoff.max(CLEANER_PAUSE_MIN);
-            tasks.push(spawn(upkeep, period, compact));
+            let cleaner = cleaner::clean(services.clone(), upkeep, stopped.clone());
+            tasks.push(runtime.spawn(cleaner));
         }
         Background { stop, tasks }
     }
@@ -156,7 +154,7 @@ async fn follow(
 }
 
 /// Returns when the tasks are to end.
-async fn told(stopped: &mut watch::Receiver<bool>) {
+pub(crate) async fn told(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
@@ -220,7 +218,20 @@ pub fn flush(services: &Services) {
             continue;
         }
         // An error is counted and told of there, and the partition is offline by now.
-        let _ = sync::sync_below(services, &partition, partition.reader().log_end());
+        if sync::sync_below(services, &partition, partition.reader().log_end()).is_ok() {
+            note_flushed(services, &partition);
+        }
+    }
+}
+
+/// Recovery points are not only stored by the clock.
+fn note_flushed(services: &Services, partition: &Partition) {
+    let name = TopicPartition::new(partition.topic.as_str(), partition.index);
+    let Some(dir) = services.log_dirs().of(&name).cloned() else {
+        return;
+    };
+    if let Err(error) = dir.note_flushed(partition.take_grown_bytes()) {
+        tracing::error!("recovery points were not stored: {error}");
     }
 }
 
@@ -235,8 +246,8 @@ fn flush_old(services: &Services) {
         let Some(_upkeep) = partition.upkeep() else {
             continue;
         };
-        if !partition.is_offline() {
-            let _ = sync::sync_below(services, &partition, end);
+        if !partition.is_offline() && sync::sync_below(services, &partition, end).is_ok() {
+            note_flushed(services, &partition);
         }
     }
 }
@@ -288,37 +299,6 @@ fn forget_producers(services: &Services) {
     for partition in services.partitions.all() {
         if let Some(mut log) = partition.log_to_change() {
             log.expire_producers(now_ms);
-        }
-    }
-}
-
-fn compact(services: &Services) {
-    let map_bytes = services.config().logs.cleaner.map_bytes;
-    let limits = CompactionLimits {
-        map_bytes: usize::try_from(map_bytes).unwrap_or(usize::MAX),
-        ..CompactionLimits::default()
-    };
-    let now_ms = services.clock.now_ms();
-    for partition in services.partitions.all() {
-        let high_watermark = partition.high_watermark();
-        if !partition.settings().compact || partition.is_offline() {
-            continue;
-        }
-        let Some(_upkeep) = partition.upkeep() else {
-            continue;
-        };
-        let log = partition.log();
-        let plan = log.plan_compaction(high_watermark, now_ms);
-        drop(log);
-        let outcome = match plan {
-            Ok(Some(plan)) if plan.is_due(now_ms) => plan
-                .run(&limits, now_ms)
-                .and_then(|compacted| partition.log().finish_compaction(compacted, now_ms)),
-            Ok(_) => continue,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = outcome {
-            tracing::error!("{}: compaction failed: {error}", partition);
         }
     }
 }

@@ -500,6 +500,28 @@ impl Config {
         describe::group(&self.layers, overrides)
     }
 
+    /// Whether compaction may be given these at run time, as Apache Kafka has it: threads are not all
+    /// taken away, and none are added by mistake.
+    pub fn check_cleaner(&self, overrides: &Overrides) -> Result<(), AlterError> {
+        let wanted = overrides.get("log.cleaner.threads");
+        let Some(wanted) = wanted.and_then(|value| value.trim().parse::<usize>().ok()) else {
+            return Ok(());
+        };
+        let current = self.logs.cleaner.threads;
+        let cannot = match wanted {
+            0 => "should be at least 1".to_owned(),
+            wanted if wanted < current / 2 => {
+                format!("cannot be reduced to less than half the current value {current}")
+            }
+            wanted if wanted > current * 2 => {
+                format!("cannot be increased to more than double the current value {current}")
+            }
+            _ => return Ok(()),
+        };
+        let said = format!("Log cleaner threads {cannot}");
+        Err(AlterError::InvalidRequest(said))
+    }
+
     /// Whether a group may have these overrides, which are good one by one: each within what the
     /// broker allows, and all together.
     pub fn check_group(&self, overrides: &Overrides) -> Result<(), AlterError> {

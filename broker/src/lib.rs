@@ -25,6 +25,7 @@
 pub mod api;
 pub mod background;
 mod beginning;
+mod cleaner;
 pub mod clock;
 pub mod config;
 pub mod coordinator;

@@ -1,6 +1,6 @@
 //! What can go wrong, grouped by what was being done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reka_records::BatchError;
 
@@ -16,8 +16,10 @@ use crate::recovery::Damage;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} is damaged at position {position}: expected {expected}, found {found}; \
-     restore the partition from a replica or a backup; without either, let readers begin behind it",
-    .path.display()
+     restore the partition from a replica or a backup; without either, let readers begin behind it: \
+     rkctl topic trim {} --before OFFSET, with the offset that the next .log file in the folder is \
+     named after, or the end of the log if there is none",
+    .path.display(), partition_of(.path)
 )]
 pub struct Corruption {
     /// Which file.
@@ -28,6 +30,16 @@ pub struct Corruption {
     pub expected: String,
     /// What is there.
     pub found: String,
+}
+
+/// As `rkctl` wants it named.
+fn partition_of(file: &Path) -> String {
+    let dir = file.parent().and_then(Path::file_name);
+    let name = dir.unwrap_or_default().to_string_lossy();
+    match TopicPartition::parse_dir(&name) {
+        Some(TopicPartition { topic, partition }) => format!("{topic}:{partition}"),
+        None => "TOPIC:PARTITION".to_owned(),
+    }
 }
 
 /// The partition was deleted; its name may be another's by now.
@@ -197,6 +209,9 @@ pub enum LogError {
     /// A disk operation failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Whoever asked for a compaction does not want it any more.
+    #[error("the compaction was given up")]
+    GivenUp,
 }
 
 impl From<ReadError> for LogError {
@@ -276,6 +291,7 @@ impl From<LogError> for OpenError {
                 unreachable!("opening changes the log only inside its range")
             }
             LogError::Deleted(_) => unreachable!("a log is deleted after it was opened"),
+            LogError::GivenUp => unreachable!("opening compacts nothing"),
             LogError::Corrupt(corruption) => corruption.into(),
             LogError::Offline(offline) => offline.into(),
             LogError::Disk(disk) => disk.into(),

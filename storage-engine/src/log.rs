@@ -409,7 +409,9 @@ impl Log {
                     LogError::Offline(offline) => offline.into(),
                     LogError::Deleted(deleted) => deleted.into(),
                     LogError::Corrupt(corruption) => corruption.into(),
-                    LogError::OutOfRange { .. } => unreachable!("rolling looks for no offset"),
+                    LogError::OutOfRange { .. } | LogError::GivenUp => {
+                        unreachable!("rolling looks for no offset and compacts nothing")
+                    }
                 })?;
         }
 

@@ -18,6 +18,7 @@
 use std::any::Any;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::checkpoint::CheckpointError;
@@ -36,6 +37,10 @@ use crate::recovery::RecoveryReport;
 
 /// `meta.properties` is a few lines.
 const META_BYTES_MAX: usize = 64 << 10;
+
+/// A few hundredths of a second of scanning.
+const UNSTORED_BYTES_MAX: u64 = 128 << 20;
+
 /// What some file systems put into their root.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -149,6 +154,8 @@ pub struct LogDir {
     was_clean: bool,
     /// The mark it left is still there.
     is_marked: Mutex<bool>,
+    /// Bytes that were flushed since the recovery points were stored for their sake.
+    unstored_bytes: AtomicU64,
     /// From before the first write: it is told of all that is not written back.
     handle: Dir,
     _lock: Lock,
@@ -215,6 +222,7 @@ impl LogDir {
             identity,
             was_clean,
             is_marked: Mutex::new(was_clean),
+            unstored_bytes: AtomicU64::new(0),
             handle,
             _lock: Lock(lock),
         };
@@ -510,12 +518,28 @@ impl LogDir {
             .and_then(|()| self.env.log_starts.store(&self.env.disk))
             .and_then(|()| self.env.cleaner_points.store(&self.env.disk))
             .and_then(|()| self.env.high_watermarks.store(&self.env.disk));
-        // On a full disk the old checkpoints stand: the next start scans more.
-        Ok(stored.inspect_err(|error| {
-            if !error.is_full() {
-                self.env.health.fail(error);
-            }
-        })?)
+        Ok(stored.inspect_err(|error| self.fail_unless_full(error))?)
+    }
+
+    /// So many bytes more were flushed. The recovery points are stored when a scan of what was
+    /// flushed since would be felt: how long a start after a crash takes does not depend on how
+    /// much was written between two checkpoints.
+    pub fn note_flushed(&self, bytes: u64) -> Result<(), LogError> {
+        let before = self.unstored_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) < UNSTORED_BYTES_MAX {
+            return Ok(());
+        }
+        self.unstored_bytes.store(0, Ordering::Relaxed);
+        self.env.health.check()?;
+        let stored = self.env.recovery_points.store(&self.env.disk);
+        Ok(stored.inspect_err(|error| self.fail_unless_full(error))?)
+    }
+
+    /// On a full disk the old checkpoints stand: the next start scans more.
+    fn fail_unless_full(&self, error: &DiskError) {
+        if !error.is_full() {
+            self.env.health.fail(error);
+        }
     }
 
     /// A clean stop, after every log was closed: the next start scans nothing. With a
@@ -528,7 +552,7 @@ impl LogDir {
     /// behind it.
     pub fn mark_clean(&self, broker_epoch: i64) -> Result<(), LogError> {
         self.checkpoint()?;
-        if self.env.damaged.load(std::sync::atomic::Ordering::Acquire) {
+        if self.env.damaged.load(Ordering::Acquire) {
             return Ok(());
         }
         let mark = self.path().join(CLEAN_SHUTDOWN);

@@ -48,7 +48,8 @@ impl Owner<'_> {
     fn check_limits(self, config: &Config, after: &Overrides) -> Result<(), Refusal> {
         match self {
             Owner::Group(_) => Ok(config.check_group(after)?),
-            Owner::Topic(_) | Owner::Broker(_) | Owner::AllBrokers => Ok(()),
+            Owner::Broker(_) | Owner::AllBrokers => Ok(config.check_cleaner(after)?),
+            Owner::Topic(_) => Ok(()),
         }
     }
 

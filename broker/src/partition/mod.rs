@@ -11,8 +11,8 @@ pub mod table;
 pub mod verify;
 pub mod waiters;
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use reka_storage::{Log, LogConfig, LogReader};
 use uuid::Uuid;
@@ -33,13 +33,17 @@ pub struct Partition {
     log: Mutex<Log>,
     /// Its files are gone or going. Set with the log's lock held.
     deleted: AtomicBool,
-    /// Held while files are worked on without the log's lock, so that a deletion comes before or after.
-    upkeep: Mutex<()>,
+    /// It is about to be deleted: what takes long is given up.
+    is_leaving: AtomicBool,
+    /// Read while files are worked on without the log's lock, so that a deletion comes before or after.
+    upkeep: RwLock<()>,
     reader: LogReader,
     leader_epoch: AtomicI32,
     high_watermark: AtomicI64,
     /// Records below this are on disk; what the flusher looks at before it takes the lock.
     flushed: AtomicI64,
+    /// Bytes of the log when it was flushed last by the clock.
+    bytes_flushed: AtomicU64,
     /// Held by whoever syncs: all who wait for it meanwhile are served by one sync.
     syncing: Mutex<()>,
     /// `flush.messages` is set.
@@ -62,6 +66,7 @@ impl Partition {
     ) -> Partition {
         let reader = log.reader();
         let flushed = AtomicI64::new(log.recovery_point());
+        let bytes_flushed = AtomicU64::new(reader.size());
         let partition = Partition {
             topic,
             topic_id,
@@ -70,9 +75,11 @@ impl Partition {
             reader,
             log: Mutex::new(log),
             deleted: AtomicBool::new(false),
-            upkeep: Mutex::new(()),
+            is_leaving: AtomicBool::new(false),
+            upkeep: RwLock::new(()),
             leader_epoch: AtomicI32::new(leader_epoch),
             flushed,
+            bytes_flushed,
             syncing: Mutex::default(),
             counts_unsynced: AtomicBool::new(settings.counts_unsynced()),
             waiters: Waiters::default(),
@@ -122,15 +129,21 @@ impl Partition {
     }
 
     /// For work on the files without the log's lock: as long as it is held, the partition is not
-    /// deleted. `None` once it is.
-    pub fn upkeep(&self) -> Option<MutexGuard<'_, ()>> {
-        let upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+    /// deleted. `None` once it is. Several may hold it: a flush does not wait for a compaction.
+    pub fn upkeep(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        let upkeep = self.upkeep.read().unwrap_or_else(PoisonError::into_inner);
         (!self.deleted.load(Ordering::Relaxed)).then_some(upkeep)
+    }
+
+    /// Whether it is about to be deleted, and waits for those who hold [`Partition::upkeep`].
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Lets `delete` take the files away. Nothing changes them afterwards.
     pub fn delete<T>(&self, delete: impl FnOnce(&Log) -> T) -> T {
-        let _upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_leaving.store(true, Ordering::Relaxed);
+        let _upkeep = self.upkeep.write().unwrap_or_else(PoisonError::into_inner);
         let log = self.log();
         self.deleted.store(true, Ordering::Relaxed);
         delete(&log)
@@ -162,6 +175,13 @@ impl Partition {
     /// Records below this are on disk.
     pub fn flushed(&self) -> i64 {
         self.flushed.load(Ordering::Acquire)
+    }
+
+    /// Bytes that the log grew by since this was asked last.
+    pub fn take_grown_bytes(&self) -> u64 {
+        let size = self.reader.size();
+        let before = self.bytes_flushed.swap(size, Ordering::Relaxed);
+        size.saturating_sub(before)
     }
 
     /// Those who wait for this partition to grow.

@@ -174,6 +174,40 @@ fn what_was_written_and_not_synced_is_there_after_a_kill() {
     node.stop().expect("a clean stop");
 }
 
+/// What a start after a kill has to scan is bounded in bytes, however long it is to the next checkpoint.
+#[test]
+fn a_lot_that_was_flushed_is_known_to_be_long_before_checkpoints_are_due() {
+    let place = tempfile::tempdir().expect("a folder");
+    let node = start_with(
+        place.path(),
+        &[
+            "reka.flush.group.ms=1",
+            "log.flush.offset.checkpoint.interval.ms=3600000",
+            "log.flush.start.offset.checkpoint.interval.ms=3600000",
+        ],
+    );
+    let mut client = Client::connect(&node);
+    create(&mut client, &[]);
+    let large = "x".repeat(1_000_000);
+    for _ in 0..140 {
+        produce(&mut client, &large);
+    }
+    wait_until_flushed(&node, 140);
+    let stored = || {
+        let path = place.path().join("recovery-point-offset-checkpoint");
+        let text = std::fs::read_to_string(path).expect("a checkpoint");
+        let line = text.lines().find_map(|line| line.strip_prefix("t 0 "));
+        line.map_or(0, |offset| offset.parse().expect("an offset"))
+    };
+    let deadline = Instant::now() + PATIENCE;
+    // Less than 128 MiB are behind it.
+    while stored() < 140 - 135 {
+        assert!(Instant::now() < deadline, "in vain");
+        std::thread::yield_now();
+    }
+    node.stop().expect("a clean stop");
+}
+
 #[test]
 fn records_older_than_flush_ms_are_synced() {
     let place = tempfile::tempdir().expect("a folder");

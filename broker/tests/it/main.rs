@@ -1,6 +1,7 @@
 //! The broker's tests, one binary: a node in this process, spoken to over TCP as clients do.
 
 mod bad_input;
+mod cleaner;
 mod every_version;
 mod flush;
 mod groups;

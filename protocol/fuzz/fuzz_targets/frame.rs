@@ -1,6 +1,6 @@
 //! Any bytes as a stream, cut at a place the first byte says: the same frames as uncut.
 //!
-//! Run with `cargo +nightly fuzz run frame` in `protocol/`.
+//! How to run it: docs/fuzzing.md.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Any bytes as a frame: a request or an error, and what passes the guard decodes in the codec crate
 //! up to where the guard saw its end. `corpus/request` is replayed by `cargo test`.
 //!
-//! Run with `cargo +nightly fuzz run request` in `protocol/`.
+//! How to run it: docs/fuzzing.md.
 
 #![no_main]
 

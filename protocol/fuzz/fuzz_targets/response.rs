@@ -2,7 +2,7 @@
 //! the codec crate to the last byte but for what it leaves unread. The first two bytes choose the API
 //! and the version. `corpus/response` is replayed by `cargo test`.
 //!
-//! Run with `cargo +nightly fuzz run response` in `protocol/`.
+//! How to run it: docs/fuzzing.md.
 
 #![no_main]
 

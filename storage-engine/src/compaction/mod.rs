@@ -45,6 +45,9 @@ use pass::Pass;
 /// Bytes of batches looked at in one go.
 const READ_BYTES: u64 = 1 << 20;
 
+/// What a pass is held back by; see [`CompactionPlan::run_at`].
+pub type Pace<'a> = &'a dyn Fn(u64) -> Result<(), LogError>;
+
 /// Memory bounds of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactionLimits {
@@ -147,9 +150,20 @@ impl CompactionPlan {
     /// Reads, filters and writes; blocking, without the log's lock. What it wrote before
     /// it failed is removed again.
     pub fn run(self, limits: &CompactionLimits, now_ms: i64) -> Result<Compacted, LogError> {
+        self.run_at(limits, now_ms, &|_| Ok(()))
+    }
+
+    /// The same at a pace: it is called with each megabyte or so that was read or written, and
+    /// waits as it likes, or says [`LogError::GivenUp`].
+    pub fn run_at(
+        self,
+        limits: &CompactionLimits,
+        now_ms: i64,
+        pace: Pace<'_>,
+    ) -> Result<Compacted, LogError> {
         self.env.health.check()?;
         self.pass.by_name(|| Ok(()))?;
-        let map = self.build_map(limits)?;
+        let map = self.build_map(limits, pace)?;
         let cleaned_to = map.end_offset().clamp(self.first_dirty, self.upper);
         let mut filter = Filter {
             map: &map,
@@ -164,7 +178,7 @@ impl CompactionPlan {
         let mut groups: Vec<Group> = Vec::new();
         let (mut bytes_before, mut bytes_after) = (0, 0);
         for group in self.groups(cleaned_to) {
-            let cleaned = self.clean_group(group, &mut filter);
+            let cleaned = self.clean_group(group, &mut filter, pace);
             let sizes = cleaned.inspect_err(|_| {
                 let done = groups.iter().filter_map(|group| group.replaced.first());
                 self.discard(done.chain(group.first()));
@@ -205,13 +219,13 @@ impl CompactionPlan {
         }
     }
 
-    fn build_map(&self, limits: &CompactionLimits) -> Result<OffsetMap, LogError> {
+    fn build_map(&self, limits: &CompactionLimits, pace: Pace<'_>) -> Result<OffsetMap, LogError> {
         let mut map = OffsetMap::new(limits.map_bytes, self.first_dirty);
         let mut transactions = Transactions::new(&self.aborted);
         let mut scratch = Vec::new();
         for (index, segment) in self.segments.iter().enumerate() {
             let dirty = map.end_offset();
-            let complete = for_each_batch(segment, |position, batch| {
+            let complete = for_each_batch(segment, pace, |position, batch| {
                 let header = batch.header();
                 // Clean batches are looked at for the sake of open transactions only.
                 let counts = !header.is_control() && !transactions.is_aborted_data(batch);
@@ -281,23 +295,32 @@ impl CompactionPlan {
         &self,
         group: &[Arc<Segment>],
         filter: &mut Filter<'_>,
+        pace: Pace<'_>,
     ) -> Result<crate::segment::FileSizes, LogError> {
         let Some(first) = group.first() else {
             return Ok(Default::default());
         };
         let interval = self.config.index_interval_bytes;
         let mut writer = CleanedWriter::create(&self.env, &self.pass, first, interval)?;
+        let mut unpaced = 0;
         for segment in group {
-            for_each_batch(segment, |position, batch| {
+            for_each_batch(segment, pace, |position, batch| {
                 let damaged = |error| segment.corruption(position, "a record batch", error);
                 let mut ended = None;
                 match filter.judge(batch, &mut ended).map_err(damaged)? {
                     Keep::Nothing => {}
-                    Keep::AsIs => writer.append(batch.header(), batch.bytes())?,
+                    Keep::AsIs => {
+                        writer.append(batch.header(), batch.bytes())?;
+                        unpaced += batch.bytes().len() as u64;
+                    }
                     Keep::Rebuilt(bytes) => {
                         let header = BatchView::parse(&bytes).map_err(damaged)?;
                         writer.append(header.header(), &bytes)?;
+                        unpaced += bytes.len() as u64;
                     }
+                }
+                if unpaced >= READ_BYTES {
+                    pace(std::mem::take(&mut unpaced))?;
                 }
                 if let Some(aborted) = ended {
                     writer.aborted(aborted);
@@ -305,6 +328,7 @@ impl CompactionPlan {
                 Ok(true)
             })?;
         }
+        pace(unpaced)?;
         let finished = writer.finish(&self.pass);
         self.fail_unless_full(&finished);
         finished
@@ -315,6 +339,7 @@ impl CompactionPlan {
 /// whether it saw them all.
 fn for_each_batch(
     segment: &Segment,
+    pace: Pace<'_>,
     mut visit: impl FnMut(u64, &BatchView<'_>) -> Result<bool, LogError>,
 ) -> Result<bool, LogError> {
     let mut walk = segment.walk_from_start()?;
@@ -330,6 +355,7 @@ fn for_each_batch(
         if run == 0 {
             return Ok(true);
         }
+        pace(run)?;
         let mapping = segment.mapping()?;
         let bytes = segment.bytes_of(mapping.clone(), start, run)?;
         let mut position = start;

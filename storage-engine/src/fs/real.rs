@@ -19,6 +19,24 @@ use crate::mapped::ReadMap;
 #[derive(Debug)]
 pub struct RealDisk;
 
+/// Whether a name is a directory's, and a file's bytes.
+///
+/// The listing itself says what is a directory: of ten thousand partitions none is looked at twice.
+/// What a link leads to counts, as for every open; a link to nothing is itself all there is.
+fn kind_and_len(entry: &fs::DirEntry) -> io::Result<(bool, u64)> {
+    if entry.file_type()?.is_dir() {
+        return Ok((true, 0));
+    }
+    let metadata = match fs::metadata(entry.path()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => entry.metadata()?,
+        followed => followed?,
+    };
+    match metadata.is_dir() {
+        true => Ok((true, 0)),
+        false => Ok((false, metadata.len())),
+    }
+}
+
 impl Backend for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn RawFile>> {
         let mut options = fs::OpenOptions::new();
@@ -47,22 +65,7 @@ impl Backend for RealDisk {
             let entry = entry?;
             // A name that is not UTF-8 is not one of ours; it is left alone.
             if let Ok(name) = entry.file_name().into_string() {
-                // The listing itself says what is a directory: of ten thousand partitions none
-                // is looked at twice. What a link leads to counts, as for every open; a link to
-                // nothing is itself all there is.
-                let (is_dir, len) = match entry.file_type()?.is_dir() {
-                    true => (true, 0),
-                    false => match fs::metadata(entry.path()) {
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                            (false, entry.metadata()?.len())
-                        }
-                        metadata => {
-                            let metadata = metadata?;
-                            let len = if metadata.is_dir() { 0 } else { metadata.len() };
-                            (metadata.is_dir(), len)
-                        }
-                    },
-                };
+                let (is_dir, len) = kind_and_len(&entry)?;
                 entries.push(DirEntry { name, is_dir, len });
             }
         }

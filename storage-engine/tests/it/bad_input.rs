@@ -400,7 +400,8 @@ fn a_damaged_header_is_reported_with_position_expected_and_found() {
     let (start, end) = (
         format!("{path} is damaged at position 0: expected a batch header, found "),
         "; restore the partition from a replica or a backup; without either, let readers begin \
-         behind it",
+         behind it: rkctl topic trim t:0 --before OFFSET, with the offset that the next .log file in \
+         the folder is named after, or the end of the log if there is none",
     );
     assert!(said.starts_with(&start) && said.ends_with(end), "{said}");
     assert_eq!(directory.contents(), before);

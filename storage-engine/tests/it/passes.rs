@@ -327,3 +327,51 @@ fn a_pass_that_is_never_finished_leaves_nothing() {
     assert_eq!(names_with(&sim, ".cleaned"), Vec::<String>::new());
     assert_eq!(values(&log).len(), 7);
 }
+
+/// Wherever it is given up, what it wrote is gone and the next pass does all of it.
+#[test]
+fn a_pass_that_is_given_up_leaves_nothing_behind() {
+    let limits = CompactionLimits::default();
+    let mut asked_in_all = 0;
+    for given_up_at in 0.. {
+        let sim = fresh_disk();
+        let dir = open_dir_on(Disk::new(sim.clone()));
+        let mut log = open(&dir, &config());
+        for round in ["a", "b", "c"] {
+            fill(&mut log, 20, round);
+            make_ready(&mut log);
+        }
+        let (seen, files) = (values(&log), sim.contents(Path::new(ROOT)));
+        let asked = std::cell::Cell::new(0);
+        let pace = |bytes: u64| {
+            assert!(bytes > 0 || asked.get() > 0);
+            asked.set(asked.get() + 1);
+            match asked.get() > given_up_at {
+                true => Err(LogError::GivenUp),
+                false => Ok(()),
+            }
+        };
+        let plan = log.plan_compaction(log.log_end(), 0).expect("a plan");
+        let plan = plan.expect("something dirty");
+        match plan.run_at(&limits, 0, &pace) {
+            Err(LogError::GivenUp) => {
+                assert_eq!(values(&log), seen);
+                assert_eq!(sim.contents(Path::new(ROOT)), files);
+            }
+            done => {
+                log.finish_compaction(done.expect("a pass"), 0)
+                    .expect("a swap");
+                asked_in_all = asked.get();
+            }
+        }
+        if asked_in_all > 0 {
+            break;
+        }
+        let plan = log.plan_compaction(log.log_end(), 0).expect("a plan");
+        let done = plan.expect("still dirty").run(&limits, 0).expect("a pass");
+        log.finish_compaction(done, 0).expect("a swap");
+        assert_eq!(dir.env().cleaner_points.get(&partition()), Some(60));
+    }
+    // Each segment is read twice and written.
+    assert!(asked_in_all >= 7, "{asked_in_all}");
+}

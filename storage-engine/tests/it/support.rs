@@ -181,6 +181,19 @@ pub(crate) fn open(env: &Arc<Env>, config: &LogConfig, clean: bool) -> (Log, Rec
     Log::open(env, partition(), options).expect("a log that opens")
 }
 
+/// Values of few keys, so that compaction has something to do; each is told from the others by its
+/// serial number.
+pub(crate) fn serial_values(serial: &mut u8, records: usize, size: usize) -> Vec<Vec<u8>> {
+    (0..records)
+        .map(|_| {
+            *serial = serial.wrapping_add(1);
+            let mut value = vec![*serial % 4; size.max(2)];
+            value[1] = *serial;
+            value
+        })
+        .collect()
+}
+
 /// Opens it in its directory as the partition of this topic.
 pub(crate) fn open_as(dir: &LogDir, topic_id: uuid::Uuid, config: &LogConfig) -> Opened {
     let wanted = ToOpen {

@@ -127,7 +127,9 @@ fn a_directory_that_is_offline_says_since_what() {
 fn what_is_damaged_says_where_and_where_to_get_it_from() {
     let expected = "/data/orders-3/00000000000000000042.log is damaged at position 4711: expected \
                     a batch, found zeros up to position 5000; restore the partition from a \
-                    replica or a backup; without either, let readers begin behind it";
+                    replica or a backup; without either, let readers begin behind it: rkctl topic \
+                    trim orders:3 --before OFFSET, with the offset that the next .log file in the \
+                    folder is named after, or the end of the log if there is none";
     check(&[
         (AppendError::from(corruption()).to_string(), expected),
         (ReadError::from(corruption()).to_string(), expected),

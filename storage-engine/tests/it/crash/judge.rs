@@ -20,7 +20,10 @@ use crate::support::{ROOT, Seen, open_as, open_dir, partition, read_all};
 pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
     let said = topic_of(found);
     let dir = open_dir(found);
-    let (log, report) = open(&dir, cut).unwrap_or_else(|error| panic!("{}: {error}", what()));
+    let (topic_id, opened) = open(&dir, cut);
+    let (log, report) = opened.unwrap_or_else(|error| panic!("{}: {error}", what()));
+    assert_eq!(said.unwrap_or(topic_id), topic_id, "{}: topic", what());
+    assert_eq!(topic_of(found), Some(topic_id), "{}: topic", what());
     if !cut.damaging {
         assert_eq!(report.damage, None, "{}", what());
     }
@@ -101,7 +104,8 @@ pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
     drop((log, dir));
     let first = lasting(found);
     let dir = open_dir(found);
-    let (log, _) = open(&dir, cut).unwrap_or_else(|error| panic!("{} again: {error}", what()));
+    let (_, opened) = open(&dir, cut);
+    let (log, _) = opened.unwrap_or_else(|error| panic!("{} again: {error}", what()));
     assert_eq!(
         read_all(&log.reader()).as_ref(),
         Ok(&seen),
@@ -122,14 +126,15 @@ pub(super) fn judge(cut: &Cut, found: &SimDisk, what: &dyn Fn() -> String) {
 }
 
 /// As a broker does: whose metadata may know one topic of the name still, or the next one already.
-fn open(dir: &LogDir, cut: &Cut) -> Opened {
-    match open_as(dir, cut.before.topic_id, &cut.config) {
+fn open(dir: &LogDir, cut: &Cut) -> (Uuid, Opened) {
+    let (before, after) = (cut.before.topic_id, cut.after.topic_id);
+    match open_as(dir, before, &cut.config) {
         Err(OpenError::PartitionMetadata(PartitionMetadataError::OtherTopic { found, .. }))
-            if found == cut.after.topic_id =>
+            if found == after =>
         {
-            open_as(dir, found, &cut.config)
+            (after, open_as(dir, after, &cut.config))
         }
-        opened => opened,
+        opened => (before, opened),
     }
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::scripts::Action::{self, *};
 use crate::support::{
     self, Policy, ROOT, Seen, append_in, batch, fresh_disk, open_as, open_dir, partition, produced,
-    read_all,
+    read_all, serial_values,
 };
 
 /// What has been appended and not removed, by offset, and what is promised of it.
@@ -110,18 +110,6 @@ impl Machine {
         self.log.as_mut().expect("the machine runs")
     }
 
-    fn values(&mut self, records: usize, size: usize) -> Vec<Vec<u8>> {
-        (0..records)
-            .map(|_| {
-                self.serial = self.serial.wrapping_add(1);
-                // Few keys, so that compaction has something to do; every value unique.
-                let mut value = vec![self.serial % 4; size.max(2)];
-                value[1] = self.serial;
-                value
-            })
-            .collect()
-    }
-
     fn append(&mut self, bytes: Vec<u8>) {
         let epoch = self.epoch;
         append_in(self.log(), bytes, epoch);
@@ -148,19 +136,22 @@ impl Machine {
     fn run(&mut self, action: Action) {
         match action {
             Append { records, size } => {
-                let values = self.values(records, size);
+                let values = serial_values(&mut self.serial, records, size);
                 let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
                 let codec = [Compression::None, Compression::Lz4][usize::from(self.serial % 2)];
                 self.append(batch(&refs, 100, codec));
             }
             Timed(timestamp) => {
-                let values = self.values(1, 30);
+                let values = serial_values(&mut self.serial, 1, 30);
                 self.append(batch(&[&values[0]], timestamp, Compression::None));
             }
             Replicate { epoch, gap } => {
                 let mut at = self.log().log_end();
                 let mut bytes = Vec::new();
-                for (index, value) in self.values(3, 40).into_iter().enumerate() {
+                for (index, value) in serial_values(&mut self.serial, 3, 40)
+                    .into_iter()
+                    .enumerate()
+                {
                     // The last one continues the one before: it bears the gap out.
                     at += if index == 2 { 0 } else { gap };
                     let mut batch = batch(&[&value], 100, Compression::None);
@@ -182,7 +173,7 @@ impl Machine {
                 self.log().begin_epoch(epoch).expect("an epoch");
             }
             Produce { id, txn } => {
-                let values = self.values(2, 30);
+                let values = serial_values(&mut self.serial, 2, 30);
                 let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
                 let sequence = self.sequences.entry(id).or_insert(0);
                 let bytes = produced(id, 0, *sequence, txn, &refs, 100);

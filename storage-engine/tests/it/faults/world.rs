@@ -16,7 +16,8 @@ use super::scripts::{
     Step::{self, *},
 };
 use crate::support::{
-    Policy, ROOT, Seen, batch, fresh_disk, marker, partition, produced, read_from, take_dir,
+    Policy, ROOT, Seen, batch, fresh_disk, marker, partition, produced, read_from, serial_values,
+    take_dir,
 };
 
 /// What should be there.
@@ -189,17 +190,6 @@ impl World {
         self.log.as_mut().expect("opened before each step")
     }
 
-    fn values(&mut self, records: usize, size: usize) -> Vec<Vec<u8>> {
-        (0..records)
-            .map(|_| {
-                self.serial = self.serial.wrapping_add(1);
-                let mut value = vec![self.serial % 4; size.max(2)];
-                value[1] = self.serial;
-                value
-            })
-            .collect()
-    }
-
     pub(super) fn append(&mut self, mut bytes: Vec<u8>) -> Outcome {
         let epoch = self.epoch;
         let end = self.log().log_end();
@@ -227,7 +217,7 @@ impl World {
     }
 
     fn produce(&mut self) -> Outcome {
-        let values = self.values(2, 30);
+        let values = serial_values(&mut self.serial, 2, 30);
         let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
         let sequence = self
             .log()
@@ -241,7 +231,10 @@ impl World {
     fn replicate(&mut self) -> Outcome {
         let end = self.log().log_end();
         let mut bytes = Vec::new();
-        for (index, value) in self.values(3, 40).into_iter().enumerate() {
+        for (index, value) in serial_values(&mut self.serial, 3, 40)
+            .into_iter()
+            .enumerate()
+        {
             let mut batch = batch(&[&value], 100, Compression::None);
             reka_records::stamp::set_base_offset(&mut batch, end + index as i64);
             self.epoch += i32::from(index == 1);
@@ -367,23 +360,23 @@ impl World {
         match step {
             LookIn => Ok(()),
             Append(records, size) => {
-                let values = self.values(records, size);
+                let values = serial_values(&mut self.serial, records, size);
                 let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
                 let bytes = batch(&refs, 100, Compression::None);
                 self.append(bytes)
             }
             Untimed => {
-                let value = self.values(1, 20);
+                let value = serial_values(&mut self.serial, 1, 20);
                 self.append(batch(&[&value[0]], -1, Compression::None))
             }
             AppendMany(batches) => (0..batches).try_for_each(|_| {
-                let value = self.values(1, 5);
+                let value = serial_values(&mut self.serial, 1, 5);
                 let timestamp = 100 + self.log().log_end();
                 self.append(batch(&[&value[0]], timestamp, Compression::None))
             }),
             NewEpoch => {
                 self.epoch += 1;
-                let value = self.values(1, 20);
+                let value = serial_values(&mut self.serial, 1, 20);
                 self.append(batch(&[&value[0]], 100, Compression::Zstd))
             }
             BeginEpoch => {

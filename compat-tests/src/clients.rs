@@ -39,7 +39,8 @@ const BROKER: [&str; 5] = [
 
 /// Every stock client there is a program for, as it is called in reports: the lines of
 /// `docs/compatibility.md`.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
+    "@platformatic/kafka 1.35.0",
     "aiokafka 0.14.0",
     "confluent-kafka 2.16.1",
     "franz-go 1.22.2",
@@ -138,7 +139,7 @@ fn against(
 
 fn one(broker: &str, address: SocketAddr, logs: &Path, client: &Client) -> Result<Run> {
     let step = format!("run {} against {broker}", client.name);
-    let file = client.name.replace(' ', "-");
+    let file = client.name.replace([' ', '/'], "-");
     let out = logs.join(format!("{file}.out"));
     let log = logs.join(format!("{file}.err"));
     let mut command = (client.command)();

@@ -88,6 +88,13 @@ const COLUMNS: [Column; 9] = [
 
 /// Why a client has no check in a column, or has fewer codecs than five: by the first word of its name.
 const REASONS: &[(&str, &str, &str)] = &[
+    ("@platformatic/kafka", STATIC, HAS),
+    ("@platformatic/kafka", TRANSACTIONS, HAS),
+    (
+        "@platformatic/kafka",
+        "codecs",
+        "its zstd is that of Node from 22 on; 20 is what is run",
+    ),
     ("aiokafka", GROUPS_848, LACKS),
     ("aiokafka", STATIC, HAS),
     ("aiokafka", TRANSACTIONS, HAS),

@@ -26,6 +26,7 @@ mod rkctl;
 mod shims;
 mod spark;
 mod streams;
+mod streams_app;
 mod system_tools;
 mod transactions_tool;
 
@@ -108,6 +109,7 @@ pub const ROWS: &[Row] = &[
     chaos::ROW,
     kill_transactions::ROW,
     streams::ROW,
+    streams_app::ROW,
     flink::ROW,
     spark::ROW,
     spark::LINES_OF_SPARK,
@@ -130,6 +132,7 @@ pub const AGAINST_ANY: &[&str] = &[
     "go-segmentio",
     "node",
     "system-tools",
+    "streams-app",
     "flink",
     "spark",
     "spark-lines",

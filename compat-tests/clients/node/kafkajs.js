@@ -6,6 +6,10 @@ const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require('kafkaj
 const lz4 = require('lz4-napi')
 const snappy = require('kafkajs-snappy')
 const { ZstdCodec } = require('zstd-codec')
+const plan = require('./plan')
+
+const { check, checkAfter, wait, text, record } = plan
+const { CODEC_PARTITIONS, GROUP_PARTITIONS, RECORDS, BEFORE, AFTER } = plan
 
 const address = process.argv[2]
 const prefix = 'kafkajs-'
@@ -16,13 +20,6 @@ const codecs = {
   lz4: CompressionTypes.LZ4,
   zstd: CompressionTypes.ZSTD,
 }
-const CODEC_PARTITIONS = 2
-const GROUP_PARTITIONS = 4
-const RECORDS = 60
-const BEFORE = 200
-const AFTER = 100
-// A machine five times slower than ours still keeps it.
-const DEADLINE = 120000
 // Disconnecting waits for the fetch that is under way, so these are short.
 const MEMBER = { heartbeatInterval: 300, sessionTimeout: 60000, maxWaitTimeInMs: 200 }
 
@@ -36,47 +33,6 @@ const kafka = new Kafka({
   requestTimeout: 60000,
   retry: { initialRetryTime: 50, retries: 8 },
 })
-
-const failed = new Set()
-
-async function check(name, step) {
-  const line = { check: name, ok: true }
-  try {
-    await step()
-  } catch (error) {
-    failed.add(name)
-    line.ok = false
-    line.why = `${error.name}: ${String(error.message).slice(0, 600)}`
-    console.error(error)
-  }
-  console.log(JSON.stringify(line))
-}
-
-// One that looks for the traces of another: without them it would only tell the same finding again.
-async function checkAfter(after, name, step) {
-  await check(name, failed.has(after) ? () => assert.fail(`not tried, as \`${after}\` failed`) : step)
-}
-
-async function wait(what, condition) {
-  const end = Date.now() + DEADLINE
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`not after ${DEADLINE} ms: ${what}`)
-    await new Promise(resolve => setTimeout(resolve, 20))
-  }
-}
-
-// Text of a buffer; null stays null.
-const text = buffer => (buffer === null ? null : buffer.toString())
-
-function record(codec, i) {
-  return {
-    partition: i % CODEC_PARTITIONS,
-    key: i % 7 === 0 ? null : `k${i}`,
-    // Nulls are tombstones; the repetition makes it worth compressing.
-    value: i % 10 === 3 ? null : `${codec} ${i} ${'reka'.repeat(50)}`,
-    headers: { n: String(i), same: ['1', '2'] },
-  }
-}
 
 async function produce(topic, compression, messages) {
   const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
@@ -111,25 +67,10 @@ async function consume(codec) {
   } finally {
     await consumer.disconnect()
   }
-  for (let partition = 0; partition < CODEC_PARTITIONS; partition++) {
-    const expected = []
-    for (let i = partition; i < RECORDS; i += CODEC_PARTITIONS) {
-      expected.push({ offset: String(expected.length), ...record(codec, i) })
-    }
-    assert.deepStrictEqual(found.filter(one => one.partition === partition), expected)
-  }
+  plan.sameRecords(codec, found)
 }
 
-const groupValues = (start, count) =>
-  Array.from({ length: count }, (_, n) => `group ${start + n}`).sort()
-
-function toGroup(topic, start, count) {
-  const messages = []
-  for (let n = start; n < start + count; n++) {
-    messages.push({ partition: n % GROUP_PARTITIONS, value: `group ${n}` })
-  }
-  return produce(topic, CompressionTypes.None, messages)
-}
+const toGroup = topic => messages => produce(topic, CompressionTypes.None, messages)
 
 class Member {
   constructor(topic, groupId) {
@@ -169,46 +110,10 @@ class Member {
     const positions = [...this.offsets].map(([partition, offset]) => ({ topic, partition, offset }))
     await this.consumer.commitOffsets(positions)
   }
-}
 
-async function twoMembers(topic, group) {
-  const members = [new Member(topic, group), new Member(topic, group)]
-  try {
-    await Promise.all(members.map(member => member.start()))
-    await wait('two members share the partitions', () => {
-      members.forEach(member => member.check())
-      const all = members.flatMap(member => member.assigned).sort()
-      return members.every(member => member.assigned.length > 0) && String(all) === '0,1,2,3'
-    })
-    await toGroup(topic, 0, BEFORE)
-    await wait('every record is seen', () => {
-      members.forEach(member => member.check())
-      return members[0].seen.length + members[1].seen.length >= BEFORE
-    })
-    // Both commit before either leaves and its partitions move.
-    for (const member of members) await member.commit()
-  } finally {
-    await Promise.all(members.map(member => member.consumer.disconnect()))
+  leave() {
+    return this.consumer.disconnect()
   }
-  const seen = members.flatMap(member => member.seen).sort()
-  assert.deepStrictEqual(seen, groupValues(0, BEFORE))
-  assert(members.every(member => member.seen.length > 0), 'a member saw nothing')
-}
-
-async function resumes(topic, group) {
-  await toGroup(topic, BEFORE, AFTER)
-  const member = new Member(topic, group)
-  try {
-    await member.start()
-    await wait('the new records are seen', () => {
-      member.check()
-      return member.seen.length >= AFTER
-    })
-    await member.commit()
-  } finally {
-    await member.consumer.disconnect()
-  }
-  assert.deepStrictEqual(member.seen.sort(), groupValues(BEFORE, AFTER))
 }
 
 // The type of a refusal, from under the retries it may be wrapped in.
@@ -265,8 +170,9 @@ async function main() {
     await check(`produce ${codec}`, () => produce(prefix + codec, type, messages))
     await check(`consume ${codec}`, () => consume(codec))
   }
-  await check('classic group', () => twoMembers(topic, group))
-  await checkAfter('classic group', 'classic group resumes', () => resumes(topic, group))
+  const make = () => new Member(topic, group)
+  await check('classic group', () => plan.twoMembers(make, toGroup(topic)))
+  await checkAfter('classic group', 'classic group resumes', () => plan.resumes(make, toGroup(topic)))
   await checkAfter('classic group resumes', 'describe classic group', async () => {
     const { groups: all } = await admin.listGroups()
     assert(all.some(one => one.groupId === group), 'the group is not listed')
@@ -301,10 +207,4 @@ async function main() {
   await admin.disconnect()
 }
 
-main().then(
-  () => process.exit(failed.size ? 1 : 0),
-  error => {
-    console.error(error)
-    process.exit(1)
-  },
-)
+plan.end(main)

@@ -1,4 +1,4 @@
-//! The Node client kafkajs, with the packages it takes its codecs from.
+//! The Node clients kafkajs, with the packages it takes its codecs from, and @platformatic/kafka.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,19 +12,26 @@ use crate::rows::{Row, Tier, Verdict};
 pub(super) const ROW: Row = Row {
     name: "node",
     tiers: &[Tier::Ci],
-    about: "kafkajs: every codec, groups, admin, refusals",
+    about: "kafkajs and @platformatic/kafka: every codec, groups, admin, refusals",
     run,
 };
 
 fn run(ctx: &Context) -> Result<Verdict> {
     let packages = packages(ctx)?.join("node_modules");
-    let program = ctx.client_sources("node").join("kafkajs.js");
-    let kafkajs = Client::new("kafkajs 2.2.4", move || {
-        let mut command = Command::new("node");
-        command.env("NODE_PATH", &packages).arg(&program);
-        command
-    });
-    clients::run(ctx, &[kafkajs])
+    let sources = ctx.client_sources("node");
+    let client = |name, file| {
+        let (packages, program) = (packages.clone(), sources.join(file));
+        Client::new(name, move || {
+            let mut command = Command::new("node");
+            command.env("NODE_PATH", &packages).arg(&program);
+            command
+        })
+    };
+    let clients = [
+        client("kafkajs 2.2.4", "kafkajs.js"),
+        client("@platformatic/kafka 1.35.0", "platformatic.js"),
+    ];
+    clients::run(ctx, &clients)
 }
 
 /// What the lock file pins. Scripts of packages are not run: none of these needs one.

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use reka_storage::LogDir;
 use reka_storage::log_dirs::LogDirs;
 
+use crate::directories::METADATA_DIR;
 use crate::metadata::follow::CLUSTER_METADATA;
-use crate::node::METADATA_DIR;
 
 /// How many partitions are named; these are enough to find the others.
 const SHOWN: usize = 3;

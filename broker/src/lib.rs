@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`config`] | typed configuration |
 //! | [`node`] | the one place where parts are built and joined, and shut down in reverse |
+//! | `directories`, `beginning` | which data directories there are, and whether metadata may begin |
 //! | [`net`] | listeners, shards, connections: frames in, answers out, in order |
 //! | [`dispatch`] | from a frame to its handler |
 //! | [`api`] | one file per API key, one table that lists them |
@@ -15,7 +16,7 @@
 //! | [`group`] | who reads what, and how far they have come |
 //! | [`txn`] | what a producer's transaction has reached, and how it ends |
 //! | [`metadata`] | reading the cluster's metadata, and keeping the partitions here in step with it |
-//! | [`background`] | what happens by the clock: flush, retention, compaction, checkpoints |
+//! | [`background`], `cleaner` | what happens by the clock: flush, retention, checkpoints; compaction |
 //! | [`metrics`], [`http`] | what is told of all this, and where |
 //! | [`loggers`] | how much each part tells, changeable at run time |
 //! | [`seams`], [`clock`] | what a node takes from the world |
@@ -29,6 +30,7 @@ mod cleaner;
 pub mod clock;
 pub mod config;
 pub mod coordinator;
+mod directories;
 pub mod dispatch;
 pub mod fetch_session;
 pub mod group;

@@ -11,15 +11,14 @@ use reka_client::{
 };
 
 use crate::admin_topics::client;
-use crate::server::{Server, eventually};
+use crate::server::{Server, create, eventually};
 
 const STEP: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn prepare(client: &Client, topic: &str, records: i32) {
     let new = [NewTopic::new(topic).partitions(4)];
-    let created = client.create_topics(&new, false).await.expect("answers");
-    created[0].1.as_ref().expect("created");
+    create(client, &new).await;
     produce(client, topic, 0..records).await;
 }
 

@@ -13,7 +13,7 @@ use reka_client::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::server::Server;
+use crate::server::{Server, create};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -106,8 +106,7 @@ async fn behind_proxy(seed: u64) -> (Server, Client, Arc<Faults>) {
     config.backoff.max = Duration::from_millis(50);
     let client = Client::new(config);
     let new = [NewTopic::new("proxied").partitions(2)];
-    let created = client.create_topics(&new, false).await.expect("answers");
-    created[0].1.as_ref().expect("created");
+    create(&client, &new).await;
     (server, client, faults)
 }
 

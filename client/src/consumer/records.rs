@@ -31,6 +31,8 @@ pub struct ConsumerRecord {
 pub(super) struct Read {
     pub(super) records: Vec<ConsumerRecord>,
     pub(super) next_offset: i64,
+    /// The epoch of the leader that wrote the last batch, where it is said.
+    pub(super) leader_epoch: Option<i32>,
 }
 
 /// Reads the records from `offset` on.
@@ -44,6 +46,7 @@ pub(super) fn read(
     let mut found = Read {
         records: Vec::new(),
         next_offset: offset,
+        leader_epoch: None,
     };
     for batch in batches(&bytes) {
         let batch = match batch {
@@ -61,6 +64,7 @@ pub(super) fn read(
             add(&bytes, &batch, offset, config, &mut found.records)?;
         }
         found.next_offset = header.next_offset();
+        found.leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
     }
     Ok(found)
 }

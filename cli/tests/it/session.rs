@@ -47,6 +47,7 @@ fn settle(server: &Server, line: &str, said: &Said) {
     });
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
+        ["topic", "copy", _, to, ..] if said.exit == 0 => wait(server, to, true),
         ["topic", "create", ..] => names.for_each(|name| wait(server, name, true)),
         ["topic", "delete", ..] => names.for_each(|name| wait(server, name, false)),
         ["apply", file, ..] if said.exit == 0 => {
@@ -88,6 +89,7 @@ fn run(server: &Server, line: &str) -> Said {
         .env("KAFKA_BOOTSTRAP_SERVERS", server.address())
         .env("HOME", server.home())
         .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_STATE_HOME")
         .current_dir(server.home())
         .stdin(Stdio::null())
         .output()
@@ -217,6 +219,7 @@ fn is_question(command: &str) -> bool {
         "plan",
         "export",
         "--dry-run",
+        "diff",
     ];
     command
         .split_whitespace()

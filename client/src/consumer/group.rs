@@ -199,6 +199,15 @@ impl GroupConsumer {
         }))
     }
 
+    /// Goes on at this offset, and commits it next: what was handed out behind it was not used.
+    pub fn seek(&mut self, partition: &TopicPartition, offset: i64) {
+        self.consumer.seek(partition, offset);
+        if let Some(polled) = self.polled.get_mut(partition) {
+            polled.offset = offset;
+            polled.leader_epoch = None;
+        }
+    }
+
     async fn commit_by_the_clock(&mut self) -> Result<(), ClientError> {
         let Some(interval) = self.config.auto_commit else {
             return Ok(());

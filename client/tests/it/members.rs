@@ -206,6 +206,13 @@ async fn come_back(name: &str, protocol: GroupProtocol) {
     let had: Vec<TopicPartition> = one.assignment().cloned().collect();
     let member_id = one.member_id();
     one.leave().await.expect("it goes");
+    let described = client.describe_groups(&[name.to_owned()]).await;
+    let described = described.expect("answers").remove(0).1.expect("a group");
+    assert_eq!(
+        described.members.len(),
+        2,
+        "it is expected back: {described:?}"
+    );
     let mut one = join(&client, config("one"));
     while count(&one) != 2 {
         assert!(began.elapsed() < 2 * PATIENCE, "it is back in time");
@@ -294,6 +301,12 @@ async fn a_member_outlives_its_broker() {
         step(&mut only, &mut seen).await;
     }
     only.commit().await.expect("committed");
+    server.kill();
+    // Longer than from one heartbeat to the next: some come to nothing, and fetches as well.
+    let down = std::time::Instant::now();
+    while down.elapsed() < Duration::from_secs(6) {
+        step(&mut only, &mut seen).await;
+    }
     server.kill_and_restart();
     produce(&client, "outlives", 40..80).await;
     while seen.iter().collect::<BTreeSet<_>>().len() < 80 {

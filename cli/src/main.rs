@@ -22,6 +22,7 @@ mod moment;
 mod names;
 mod nearest;
 mod output;
+mod properties;
 mod session;
 mod shims;
 mod table;

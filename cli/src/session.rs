@@ -11,6 +11,7 @@ use crate::command_line::Options;
 use crate::failure::Failure;
 use crate::nearest;
 use crate::output::{self, Format, Report};
+use crate::table::{Page, Table};
 
 const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP_SERVERS";
 const BOOTSTRAP_DEFAULT: &str = "localhost:9092";
@@ -129,6 +130,43 @@ impl Session {
             Some(question) => failure.hint(question),
             None => failure.hint("rkctl group list shows which there are"),
         }
+    }
+}
+
+/// Where this user's files of ours are kept from one command to the next.
+pub(crate) fn state_dir() -> Result<std::path::PathBuf, Failure> {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let state = named("XDG_STATE_HOME").map(std::path::PathBuf::from);
+    let home = || named("HOME").map(|home| std::path::Path::new(&home).join(".local/state"));
+    match state.or_else(home) {
+        Some(state) => Ok(state.join("reka")),
+        None => Err(Failure::other(
+            "there is no place to remember anything: neither XDG_STATE_HOME nor HOME is set",
+        )),
+    }
+}
+
+/// What became of a partition.
+#[derive(Debug, Serialize)]
+pub(crate) struct PartitionRow {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) status: &'static str,
+    pub(crate) error: Option<ErrorField>,
+}
+
+impl Report for Vec<PartitionRow> {
+    fn page(&self) -> Page {
+        let mut table = Table::new(["TOPIC", "PARTITION", "STATUS", "ERROR"]);
+        for row in self {
+            table.row([
+                row.topic.clone(),
+                row.partition.to_string(),
+                row.status.to_owned(),
+                ErrorField::name(&row.error),
+            ]);
+        }
+        table.into()
     }
 }
 

@@ -17,6 +17,7 @@ use reka_protocol::kafka_protocol::messages::{
 };
 use reka_protocol::kafka_protocol::protocol::{Request, StrBytes};
 use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
 
 use crate::config::{Address, ClientConfig};
 use crate::connection::{Connection, api};
@@ -196,9 +197,8 @@ impl Client {
         &self,
         topics: Topics<'_>,
     ) -> Result<MetadataResponse, ClientError> {
-        // Version 4 can say that a question must not create the topic it is about.
         let connection = self.any(Lane::Control).await?;
-        let version = agree::<MetadataRequest>(&connection, &(4..=i16::MAX))?;
+        let version = agree::<MetadataRequest>(&connection, &topics.versions())?;
         let answer = connection.call(version, &topics.request()).await?;
         let subject = || "the cluster".to_owned();
         if let Err(refusal) = judge("Metadata", subject, answer.error_code, None) {
@@ -491,9 +491,18 @@ pub(crate) enum Topics<'a> {
     None,
     All,
     Named(&'a [&'a str]),
+    Ids(&'a [Uuid]),
 }
 
 impl Topics<'_> {
+    /// The versions that can ask so, without creating what is asked for.
+    fn versions(self) -> RangeInclusive<i16> {
+        match self {
+            Topics::Ids(_) => 12..=i16::MAX,
+            _ => 4..=i16::MAX,
+        }
+    }
+
     fn request(self) -> MetadataRequest {
         let topics = match self {
             Topics::None => Some(Vec::new()),
@@ -504,6 +513,14 @@ impl Topics<'_> {
                     .map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))))
                     .collect(),
             ),
+            Topics::Ids(ids) => {
+                let topic = |id: &Uuid| {
+                    MetadataRequestTopic::default()
+                        .with_topic_id(*id)
+                        .with_name(None)
+                };
+                Some(ids.iter().map(topic).collect())
+            }
         };
         MetadataRequest::default()
             .with_topics(topics)

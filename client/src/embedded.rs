@@ -73,6 +73,21 @@ impl<'a> Bytes<'a> {
     }
 }
 
+impl Bytes<'_> {
+    fn partitions(&mut self) -> Result<Vec<TopicPartition>, EmbeddedError> {
+        // A name takes its length, a list its count.
+        let topics = self.count("topics", 6)?;
+        let mut partitions = Vec::new();
+        for _ in 0..topics {
+            let topic = self.string("topic")?;
+            for _ in 0..self.count("partitions", 4)? {
+                partitions.push(TopicPartition::new(topic.clone(), self.i32("partition")?));
+            }
+        }
+        Ok(partitions)
+    }
+}
+
 /// The partitions of an assignment, in order. No bytes at all are none.
 pub fn read_assignment(bytes: &[u8]) -> Result<Vec<TopicPartition>, EmbeddedError> {
     if bytes.is_empty() {
@@ -80,15 +95,7 @@ pub fn read_assignment(bytes: &[u8]) -> Result<Vec<TopicPartition>, EmbeddedErro
     }
     let mut bytes = Bytes { bytes, at: 0 };
     bytes.i16("version")?;
-    // A name takes its length, a list its count.
-    let topics = bytes.count("topics", 6)?;
-    let mut partitions = Vec::new();
-    for _ in 0..topics {
-        let topic = bytes.string("topic")?;
-        for _ in 0..bytes.count("partitions", 4)? {
-            partitions.push(TopicPartition::new(topic.clone(), bytes.i32("partition")?));
-        }
-    }
+    let mut partitions = bytes.partitions()?;
     partitions.sort();
     Ok(partitions)
 }
@@ -96,26 +103,24 @@ pub fn read_assignment(bytes: &[u8]) -> Result<Vec<TopicPartition>, EmbeddedErro
 /// An assignment of these partitions, in version 1, which every reader knows.
 #[must_use]
 pub fn write_assignment(partitions: &[TopicPartition]) -> Vec<u8> {
-    let mut topics: Vec<(&str, Vec<i32>)> = Vec::new();
-    for at in partitions {
-        match topics.last_mut().filter(|(topic, _)| *topic == at.topic) {
-            Some((_, indexes)) => indexes.push(at.partition),
-            None => topics.push((&at.topic, vec![at.partition])),
-        }
-    }
     let mut out = Vec::new();
     put_i16(&mut out, 1);
-    put_count(&mut out, topics.len());
-    for (topic, indexes) in topics {
-        put_string(&mut out, topic);
-        put_count(&mut out, indexes.len());
-        for index in indexes {
-            out.extend(index.to_be_bytes());
-        }
-    }
+    put_partitions(&mut out, partitions);
     // No user data.
     out.extend((-1_i32).to_be_bytes());
     out
+}
+
+/// What a member says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subscription {
+    /// The topics it wants.
+    pub topics: Vec<String>,
+    /// What it has from an earlier generation and keeps until it is told otherwise; nothing with an
+    /// eager assignor.
+    pub owned: Vec<TopicPartition>,
+    /// The generation that is from; -1 where it is not known.
+    pub generation: i32,
 }
 
 /// A subscription to these topics, in version 0: what members of the eager protocol say.
@@ -131,12 +136,64 @@ pub fn write_subscription(topics: &[String]) -> Vec<u8> {
     out
 }
 
-/// The topics of a subscription.
-pub fn read_subscription(bytes: &[u8]) -> Result<Vec<String>, EmbeddedError> {
+/// A subscription of a member that keeps what it has, in version 2. The generation is said twice: older
+/// Java clients look for it in the user data.
+#[must_use]
+pub fn write_cooperative(subscription: &Subscription) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_i16(&mut out, 2);
+    put_count(&mut out, subscription.topics.len());
+    for topic in &subscription.topics {
+        put_string(&mut out, topic);
+    }
+    put_count(&mut out, 4);
+    out.extend(subscription.generation.to_be_bytes());
+    put_partitions(&mut out, &subscription.owned);
+    out.extend(subscription.generation.to_be_bytes());
+    out
+}
+
+/// A subscription in any version.
+pub fn read_subscription(bytes: &[u8]) -> Result<Subscription, EmbeddedError> {
     let mut bytes = Bytes { bytes, at: 0 };
-    bytes.i16("version")?;
+    let version = bytes.i16("version")?;
     let topics = bytes.count("topics", 2)?;
-    (0..topics).map(|_| bytes.string("topic")).collect()
+    let topics = (0..topics).map(|_| bytes.string("topic"));
+    let mut subscription = Subscription {
+        topics: topics.collect::<Result<_, _>>()?,
+        owned: Vec::new(),
+        generation: -1,
+    };
+    let length = usize::try_from(bytes.i32("user data")?).unwrap_or(0);
+    let user_data = bytes.take("user data", length)?;
+    if let [a, b, c, d] = *user_data {
+        subscription.generation = i32::from_be_bytes([a, b, c, d]);
+    }
+    if version >= 1 {
+        subscription.owned = bytes.partitions()?;
+    }
+    if version >= 2 {
+        subscription.generation = bytes.i32("generation")?;
+    }
+    Ok(subscription)
+}
+
+fn put_partitions(out: &mut Vec<u8>, partitions: &[TopicPartition]) {
+    let mut topics: Vec<(&str, Vec<i32>)> = Vec::new();
+    for at in partitions {
+        match topics.last_mut().filter(|(topic, _)| *topic == at.topic) {
+            Some((_, indexes)) => indexes.push(at.partition),
+            None => topics.push((&at.topic, vec![at.partition])),
+        }
+    }
+    put_count(out, topics.len());
+    for (topic, indexes) in topics {
+        put_string(out, topic);
+        put_count(out, indexes.len());
+        for index in indexes {
+            out.extend(index.to_be_bytes());
+        }
+    }
 }
 
 fn put_i16(out: &mut Vec<u8>, number: i16) {
@@ -176,10 +233,24 @@ mod tests {
         let read = read_assignment(&write_assignment(&partitions));
         assert_eq!(read, Ok(partitions.to_vec()));
         let topics = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(
-            read_subscription(&write_subscription(&topics)),
-            Ok(topics.to_vec())
-        );
+        let mut subscription = Subscription {
+            topics: topics.to_vec(),
+            owned: Vec::new(),
+            generation: -1,
+        };
+        let read = read_subscription(&write_subscription(&topics));
+        assert_eq!(read.as_ref(), Ok(&subscription));
+        subscription.owned = partitions.to_vec();
+        subscription.generation = 7;
+        let written = write_cooperative(&subscription);
+        assert_eq!(read_subscription(&written).as_ref(), Ok(&subscription));
+        for end in 0..written.len() {
+            assert!(read_subscription(&written[..end]).is_err(), "cut at {end}");
+        }
+        // Version 1 has the generation in the user data alone.
+        let mut older = written[..written.len() - 4].to_vec();
+        older[1] = 1;
+        assert_eq!(read_subscription(&older), Ok(subscription));
         assert!(read_subscription(&[0, 0, 127, 255, 255, 255]).is_err());
     }
 

@@ -85,6 +85,19 @@ pub enum ClientError {
         /// What is wrong.
         reason: String,
     },
+    /// Records that were read are gone: an election has lost them.
+    #[error(
+        "partition {partition}: records before offset {offset} were read and are gone{}",
+        Ends(*.end)
+    )]
+    Truncated {
+        /// The partition.
+        partition: String,
+        /// Where reading was to go on.
+        offset: i64,
+        /// Where the loss begins, if the leader knows.
+        end: Option<i64>,
+    },
     /// There is no broker with this id.
     #[error("broker {id} is not in the cluster; it has {}", Listed(.known))]
     UnknownBroker {
@@ -292,6 +305,17 @@ impl ClientError {
 impl From<Refusal> for ClientError {
     fn from(refusal: Refusal) -> Self {
         ClientError::Refused(refusal)
+    }
+}
+
+struct Ends(Option<i64>);
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(end) => write!(f, " from offset {end} on"),
+            None => Ok(()),
+        }
     }
 }
 

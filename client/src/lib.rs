@@ -46,7 +46,7 @@ pub mod pool;
 pub use client::{Client, Coordinator, Target};
 pub use config::{Address, Bootstrap, ClientConfig};
 pub use consumer::{
-    Consumer, ConsumerConfig, ConsumerRecord, Event, Fetched, GroupConfig, GroupConsumer,
+    Assignor, Consumer, ConsumerConfig, ConsumerRecord, Event, Fetched, GroupConfig, GroupConsumer,
     GroupProtocol, OffsetReset,
 };
 pub use error::{ClientError, Outcome, Refusal};

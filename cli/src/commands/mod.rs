@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 mod declared;
 pub(crate) mod dev;
+mod generate;
 pub(crate) mod group;
 mod shims;
 pub(crate) mod topic;
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     Apply(declared::apply::Apply),
     /// Write the file for a cluster as it is
     Export(declared::export::Export),
+    /// Write settings for programs that use the cluster
+    #[command(subcommand)]
+    Generate(generate::Command),
     /// A broker on this machine, to try things on
     #[command(subcommand)]
     Dev(dev::Command),
@@ -51,6 +55,7 @@ impl Command {
             Command::Plan(command) => command.run(session).await,
             Command::Apply(command) => command.run(session).await,
             Command::Export(command) => command.run(session).await,
+            Command::Generate(command) => command.run(session).await,
             Command::Dev(command) => command.run(session).await,
             Command::Shims(command) => command.run(session),
         }

@@ -6,37 +6,58 @@ use super::Wrong;
 /// An option.
 pub(super) struct Known {
     pub(super) name: &'static str,
-    pub(super) takes_value: bool,
+    value: Value,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    Never,
+    Always,
+    /// What follows is its value unless it is an option.
+    Perhaps,
 }
 
 pub(super) const fn flag(name: &'static str) -> Known {
-    Known {
-        name,
-        takes_value: false,
-    }
+    let value = Value::Never;
+    Known { name, value }
 }
 
 pub(super) const fn option(name: &'static str) -> Known {
-    Known {
-        name,
-        takes_value: true,
-    }
+    let value = Value::Always;
+    Known { name, value }
+}
+
+/// An option that may stand alone.
+pub(super) const fn perhaps(name: &'static str) -> Known {
+    let value = Value::Perhaps;
+    Known { name, value }
 }
 
 /// What was given, in order.
 #[derive(Debug)]
 pub(super) struct Arguments {
     given: Vec<(&'static str, Option<String>)>,
+    /// What is no option, where the tool has commands.
+    word: Option<String>,
+    /// Everything, as it was given.
+    all: Vec<String>,
 }
 
 impl Arguments {
     pub(super) fn parse(
         args: impl Iterator<Item = String>,
         known: &'static [Known],
+        commands: &[&str],
     ) -> Result<Self, Wrong> {
-        let mut args = args;
+        let all: Vec<String> = args.collect();
+        let mut args = all.iter().cloned().peekable();
         let mut given = Vec::new();
+        let mut word = None;
         while let Some(arg) = args.next() {
+            if word.is_none() && commands.contains(&arg.as_str()) {
+                word = Some(arg);
+                continue;
+            }
             let Some(name) = arg.strip_prefix("--") else {
                 return Err(Wrong::Usage(format!("{arg} is not a recognized option")));
             };
@@ -51,10 +72,11 @@ impl Arguments {
                 (None, Some(only), None) => only,
                 _ => return Err(Wrong::Usage(format!("{name} is not a recognized option"))),
             };
-            let value = match (found.takes_value, value) {
-                (false, _) => None,
-                (true, Some(value)) => Some(value),
-                (true, None) => match args.next() {
+            let value = match (found.value, value) {
+                (Value::Never, _) => None,
+                (_, Some(value)) => Some(value),
+                (Value::Perhaps, None) => args.next_if(|next| !next.starts_with("--")),
+                (Value::Always, None) => match args.next() {
                     Some(value) => Some(value),
                     None => {
                         let text = format!("Option {} requires an argument", found.name);
@@ -64,7 +86,40 @@ impl Arguments {
             };
             given.push((found.name, value));
         }
-        Ok(Arguments { given })
+        Ok(Arguments { given, word, all })
+    }
+
+    /// The tool's command, if it has been named.
+    pub(super) fn word(&self) -> Option<&str> {
+        self.word.as_deref()
+    }
+
+    /// The whole command line.
+    pub(super) fn line(&self) -> String {
+        self.all.join(" ")
+    }
+
+    /// The value of an option the tool cannot do without.
+    pub(super) fn required(&self, name: &str) -> Result<&str, Wrong> {
+        let missing = || Wrong::Usage(format!("Missing required argument \"[{name}]\""));
+        self.value(name).ok_or_else(missing)
+    }
+
+    /// Those of these options that were given.
+    pub(super) fn those<'a>(&self, names: &[&'a str]) -> Vec<&'a str> {
+        let given = |name: &&&str| self.has(name);
+        names.iter().filter(given).copied().collect()
+    }
+
+    /// `key=value` pairs of an option that may be given again.
+    pub(super) fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, Wrong> {
+        let pair = |text: &str| match text.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(Wrong::Usage(format!(
+                "Invalid command line properties: {text}"
+            ))),
+        };
+        self.values(name).map(pair).collect()
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -96,10 +151,15 @@ impl Arguments {
 mod tests {
     use super::*;
 
-    const KNOWN: &[Known] = &[flag("list"), option("topic"), option("topic-partitions")];
+    const KNOWN: &[Known] = &[
+        flag("list"),
+        perhaps("state"),
+        option("topic"),
+        option("topic-partitions"),
+    ];
 
     fn parse(line: &str) -> Result<Arguments, Wrong> {
-        Arguments::parse(line.split(' ').map(str::to_owned), KNOWN)
+        Arguments::parse(line.split(' ').map(str::to_owned), KNOWN, &[])
     }
 
     #[test]
@@ -110,6 +170,11 @@ mod tests {
         assert!(read.has("list"));
         assert_eq!(read.values("topic").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(read.value("topic-partitions"), Some("c"));
+        let Ok(read) = parse("--state --list --state stable") else {
+            panic!("all of it is known");
+        };
+        assert!(read.has("list"));
+        assert_eq!(read.values("state").collect::<Vec<_>>(), ["stable"]);
         for line in ["--nonsense", "list", "--topic", "--to x"] {
             assert!(matches!(parse(line), Err(Wrong::Usage(_))), "{line}");
         }

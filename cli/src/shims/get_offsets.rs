@@ -10,6 +10,7 @@ use super::{Wrong, pattern};
 
 pub(super) const OPTIONS: &[Known] = &[
     option("bootstrap-server"),
+    option("command-config"),
     flag("exclude-internal-topics"),
     option("partitions"),
     option("time"),

@@ -1,12 +1,26 @@
 //! Apache Kafka's shell tools by their own names: called as `kafka-topics.sh`, this takes the same
 //! options and prints the same, without a JVM. `rkctl shims DIR` makes the links.
 //!
-//! What differs: there are no stack traces behind error messages and no list of all options behind a
-//! wrong one; what brokers say about an error is told without Kafka's final stop.
+//! What differs: there are no stack traces and log lines of Java behind error messages and no list of
+//! all options behind a wrong one; what brokers say about an error is told without Kafka's final stop;
+//! where the tools print in the order of a hash map, this sorts. An option that is not known here is
+//! refused as one that does not exist.
 
+mod api_versions;
 mod arguments;
+mod configs;
+mod console_consumer;
+mod console_producer;
+mod consumer_groups;
+mod delete_records;
 mod get_offsets;
+mod json;
+mod leader_election;
+mod log_dirs;
+mod metadata_quorum;
+mod reassign_partitions;
 mod topics;
+mod transactions;
 
 use std::io::Write;
 use std::path::Path;
@@ -15,29 +29,141 @@ use std::time::Duration;
 
 use arguments::Arguments;
 use reka_client::{Client, ClientConfig, ClientError};
+use reka_protocol::ErrorCode;
+
+use crate::properties;
 
 /// A tool: its name without `.sh`, and what it does.
 struct Shim {
     name: &'static str,
     options: &'static [arguments::Known],
+    commands: &'static [&'static str],
+    /// Where it tells what went wrong, and what it says before that.
+    failure: Told,
     run: Run,
 }
 
+enum Told {
+    Out(&'static str),
+    Err(&'static str),
+    /// What went wrong is behind the command line, among what only Java tells.
+    CommandLine,
+    /// On standard output, and the tool ends as if nothing had gone wrong.
+    OutAndDone(&'static str),
+}
+
+#[derive(Clone, Copy)]
 enum Run {
-    Topics,
+    ApiVersions,
+    Configs,
+    ConsoleConsumer,
+    ConsoleProducer,
+    ConsumerGroups,
+    DeleteRecords,
     GetOffsets,
+    LeaderElection,
+    LogDirs,
+    MetadataQuorum,
+    ReassignPartitions,
+    Topics,
+    Transactions,
+}
+
+const fn shim(
+    name: &'static str,
+    options: &'static [arguments::Known],
+    failure: Told,
+    run: Run,
+) -> Shim {
+    Shim {
+        name,
+        options,
+        commands: &[],
+        failure,
+        run,
+    }
 }
 
 const SHIMS: &[Shim] = &[
+    shim(
+        "kafka-broker-api-versions",
+        api_versions::OPTIONS,
+        Told::Err(""),
+        Run::ApiVersions,
+    ),
+    shim(
+        "kafka-configs",
+        configs::OPTIONS,
+        Told::CommandLine,
+        Run::Configs,
+    ),
+    shim(
+        "kafka-console-consumer",
+        console_consumer::OPTIONS,
+        Told::Err(""),
+        Run::ConsoleConsumer,
+    ),
+    shim(
+        "kafka-console-producer",
+        console_producer::OPTIONS,
+        Told::Err(""),
+        Run::ConsoleProducer,
+    ),
+    shim(
+        "kafka-consumer-groups",
+        consumer_groups::OPTIONS,
+        Told::OutAndDone("\nError: Executing consumer group command failed due to "),
+        Run::ConsumerGroups,
+    ),
+    shim(
+        "kafka-delete-records",
+        delete_records::OPTIONS,
+        Told::Err(""),
+        Run::DeleteRecords,
+    ),
+    shim(
+        "kafka-get-offsets",
+        get_offsets::OPTIONS,
+        Told::Err("Error occurred: "),
+        Run::GetOffsets,
+    ),
+    shim(
+        "kafka-leader-election",
+        leader_election::OPTIONS,
+        Told::Err(""),
+        Run::LeaderElection,
+    ),
+    shim(
+        "kafka-log-dirs",
+        log_dirs::OPTIONS,
+        Told::Err(""),
+        Run::LogDirs,
+    ),
     Shim {
-        name: "kafka-topics",
-        options: topics::OPTIONS,
-        run: Run::Topics,
+        name: "kafka-metadata-quorum",
+        options: metadata_quorum::OPTIONS,
+        commands: metadata_quorum::COMMANDS,
+        failure: Told::Err(""),
+        run: Run::MetadataQuorum,
     },
+    shim(
+        "kafka-reassign-partitions",
+        reassign_partitions::OPTIONS,
+        Told::Err("Error: "),
+        Run::ReassignPartitions,
+    ),
+    shim(
+        "kafka-topics",
+        topics::OPTIONS,
+        Told::Out("Error while executing topic command : "),
+        Run::Topics,
+    ),
     Shim {
-        name: "kafka-get-offsets",
-        options: get_offsets::OPTIONS,
-        run: Run::GetOffsets,
+        name: "kafka-transactions",
+        options: transactions::OPTIONS,
+        commands: transactions::COMMANDS,
+        failure: Told::Err(""),
+        run: Run::Transactions,
     },
 ];
 
@@ -50,7 +176,7 @@ pub(crate) fn names() -> impl Iterator<Item = String> {
 pub(crate) enum Wrong {
     /// With the options: told on standard error.
     Usage(String),
-    /// Told on standard output, as the tools do.
+    /// Told where the tool tells it.
     Failed(String),
     /// Whoever reads has seen enough.
     Quiet,
@@ -91,7 +217,11 @@ pub(crate) fn run() -> Option<ExitCode> {
     let called = Path::new(&called).file_name()?.to_str()?;
     let name = called.strip_suffix(".sh").unwrap_or(called);
     let shim = SHIMS.iter().find(|shim| shim.name == name)?;
-    let ran = Arguments::parse(args, shim.options).and_then(|arguments| start(shim, &arguments));
+    let arguments = Arguments::parse(args, shim.options, shim.commands);
+    let (ran, line) = match arguments {
+        Ok(arguments) => (start(shim, &arguments), arguments.line()),
+        Err(wrong) => (Err(wrong), String::new()),
+    };
     Some(match ran {
         Ok(()) | Err(Wrong::Quiet) => ExitCode::SUCCESS,
         Err(Wrong::Usage(text)) => {
@@ -99,31 +229,36 @@ pub(crate) fn run() -> Option<ExitCode> {
             ExitCode::FAILURE
         }
         Err(Wrong::Failed(text)) => {
-            let prefix = match shim.run {
-                Run::Topics => "Error while executing topic command : ",
-                Run::GetOffsets => "Error occurred: ",
+            let (out, err) = (std::io::stdout(), std::io::stderr());
+            let _ = match shim.failure {
+                Told::Out(before) | Told::OutAndDone(before) => {
+                    writeln!(&out, "{before}{text}")
+                }
+                Told::Err(before) => writeln!(&err, "{before}{text}"),
+                Told::CommandLine => writeln!(
+                    &err,
+                    "Error while executing config command with args '{line}'\n{text}"
+                ),
             };
-            let mut out: Box<dyn Write> = match shim.run {
-                Run::Topics => Box::new(std::io::stdout()),
-                Run::GetOffsets => Box::new(std::io::stderr()),
-            };
-            let _ = writeln!(out, "{prefix}{text}");
-            ExitCode::FAILURE
+            match shim.failure {
+                Told::OutAndDone(_) => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            }
         }
     })
 }
 
 fn start(shim: &Shim, arguments: &Arguments) -> Result<(), Wrong> {
-    let Some(server) = arguments.value("bootstrap-server") else {
-        return Err(Wrong::Usage(
-            "Missing required argument \"[bootstrap-server]\"".to_owned(),
-        ));
-    };
+    let server = arguments.required("bootstrap-server")?;
     let bootstrap = server.parse();
     let bootstrap = bootstrap.map_err(|error: ClientError| Wrong::Usage(error.to_string()))?;
     let mut config = ClientConfig::new(bootstrap);
     config.client_id = "rkctl".to_owned();
     config.deadline = Duration::from_secs(60);
+    if let Some(path) = arguments.value("command-config") {
+        let settings = properties::read(Path::new(path)).map_err(Wrong::Failed)?;
+        properties::apply(&settings, &mut config).map_err(Wrong::Failed)?;
+    }
     let client = Client::new(config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -131,10 +266,67 @@ fn start(shim: &Shim, arguments: &Arguments) -> Result<(), Wrong> {
     runtime.block_on(async {
         client.reach().await?;
         match shim.run {
-            Run::Topics => topics::run(&client, arguments).await,
+            Run::ApiVersions => api_versions::run(&client).await,
+            Run::Configs => configs::run(&client, arguments).await,
+            Run::ConsoleConsumer => console_consumer::run(&client, arguments).await,
+            Run::ConsoleProducer => console_producer::run(&client, arguments).await,
+            Run::ConsumerGroups => consumer_groups::run(&client, arguments).await,
+            Run::DeleteRecords => delete_records::run(&client, arguments).await,
             Run::GetOffsets => get_offsets::run(&client, arguments).await,
+            Run::LeaderElection => leader_election::run(&client, arguments).await,
+            Run::LogDirs => log_dirs::run(&client, arguments).await,
+            Run::MetadataQuorum => metadata_quorum::run(&client, arguments).await,
+            Run::ReassignPartitions => reassign_partitions::run(&client, arguments).await,
+            Run::Topics => topics::run(&client, arguments).await,
+            Run::Transactions => transactions::run(&client, arguments).await,
         }
     })
+}
+
+/// A refusal as Java's exceptions say it: the class, and what the broker said.
+pub(crate) fn exception(refusal: &reka_client::Refusal) -> String {
+    let text = match &refusal.message {
+        Some(message) => message.clone(),
+        None => java_message(refusal),
+    };
+    format!("{}: {text}", exception_class(refusal))
+}
+
+/// What Java's clients say where the broker has said nothing.
+pub(crate) fn java_message(refusal: &reka_client::Refusal) -> String {
+    match refusal.error() {
+        Some(ErrorCode::GroupIdNotFound) => "The group id does not exist.".to_owned(),
+        Some(ErrorCode::UnknownTopicOrPartition) => {
+            "This server does not host this topic-partition.".to_owned()
+        }
+        Some(ErrorCode::OffsetOutOfRange) => {
+            "The requested offset is not within the range of offsets maintained by the server."
+                .to_owned()
+        }
+        Some(ErrorCode::NonEmptyGroup) => "The group is not empty.".to_owned(),
+        _ => refusal.to_string(),
+    }
+}
+
+/// The class of Java's clients for an error: `UNKNOWN_TOPIC_ID` is `UnknownTopicIdException`.
+pub(crate) fn exception_class(refusal: &reka_client::Refusal) -> String {
+    let name = match refusal.error() {
+        Some(ErrorCode::NonEmptyGroup) => "GroupNotEmpty".to_owned(),
+        Some(error) => error
+            .name()
+            .split('_')
+            .filter(|word| *word != "EXCEPTION")
+            .map(|word| word[..1].to_owned() + &word[1..].to_lowercase())
+            .collect(),
+        None => "UnknownServer".to_owned(),
+    };
+    format!("org.apache.kafka.common.errors.{name}Exception")
+}
+
+/// Text in a column: filled up with spaces, and longer where it has to be.
+pub(crate) fn column(text: impl ToString, width: usize) -> String {
+    let text = text.to_string();
+    format!("{text:width$}")
 }
 
 /// A list of patterns as the tools take it: commas stand for "or", and the whole name has to match.

@@ -15,6 +15,7 @@ use super::{Wrong, pattern};
 
 pub(super) const OPTIONS: &[Known] = &[
     option("bootstrap-server"),
+    option("command-config"),
     flag("alter"),
     flag("at-min-isr-partitions"),
     option("config"),

@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, is_foreign};
+use reka_client::{Client, ClientConfig};
+use reka_protocol::ErrorCode;
+
+use crate::server::{Server, eventually, is_foreign, usable};
 
 /// What a command said.
 pub(crate) struct Said {
@@ -26,11 +29,67 @@ pub(crate) struct Said {
 
 /// Runs `rkctl` with arguments as a shell would take them; quotes keep spaces together.
 pub(crate) fn rkctl(server: &Server, line: &str) -> Said {
+    let said = run(server, line);
+    // Apache Kafka's brokers learn of a change a moment after it is acknowledged.
+    if is_foreign() && !line.contains("--dry-run") {
+        settle(server, line, &said);
+    }
+    said
+}
+
+/// Waits until every broker shows what a command has changed.
+fn settle(server: &Server, line: &str, said: &Said) {
+    let words = words(line);
+    let names = words.iter().skip(2).filter(|name| {
+        let quoted = format!("\"{name}\"");
+        let named = |row: &str| row.contains(&quoted) || row.split(' ').next() == Some(name);
+        said.out.lines().any(named)
+    });
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["topic", "copy", _, to, ..] if said.exit == 0 => wait(server, to, true),
+        ["topic", "create", ..] => names.for_each(|name| wait(server, name, true)),
+        ["topic", "delete", ..] => names.for_each(|name| wait(server, name, false)),
+        ["apply", file, ..] if said.exit == 0 => {
+            let began = Instant::now();
+            while run(server, &format!("plan {file} -o json")).out.trim() != "[]" {
+                assert!(began.elapsed().as_secs() < 60, "{file} is never applied");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Waits until a topic can be used, or is gone.
+fn wait(server: &Server, name: &str, usable_then: bool) {
+    let config = ClientConfig::new(server.address().parse().expect("an address"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let client = Client::new(config);
+        let asked = [name.to_owned()];
+        let is_there = async || {
+            let described = client.describe_topics(&asked).await.expect("answers");
+            let gone = ErrorCode::UnknownTopicOrPartition;
+            !matches!(&described[0].1, Err(refusal) if refusal.is(gone))
+        };
+        match usable_then {
+            true => usable(&client, name).await,
+            false => eventually("the topic is gone", async || !is_there().await).await,
+        }
+    });
+}
+
+fn run(server: &Server, line: &str) -> Said {
     let output = Command::new(env!("CARGO_BIN_EXE_rkctl"))
         .args(words(line))
         .env("KAFKA_BOOTSTRAP_SERVERS", server.address())
         .env("HOME", server.home())
         .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_STATE_HOME")
         .current_dir(server.home())
         .stdin(Stdio::null())
         .output()
@@ -160,6 +219,7 @@ fn is_question(command: &str) -> bool {
         "plan",
         "export",
         "--dry-run",
+        "diff",
     ];
     command
         .split_whitespace()

@@ -10,7 +10,20 @@ fn topics_are_made_shown_changed_and_deleted() {
 
 #[test]
 fn groups_are_moved_shown_and_deleted() {
-    hold(&Server::start(), "groups");
+    let server = Server::start();
+    let write = |name: &str, text: &str| {
+        std::fs::write(server.home().join(name), text).expect("written");
+    };
+    write("g-offsets.csv", "g-orders,0,0\ng-orders,1,0\n");
+    write("g-broken.csv", "g-orders,0,0\ng-orders,one,0\n");
+    hold(&server, "groups");
+}
+
+#[test]
+fn topics_are_copied_and_compared_and_partitions_moved() {
+    let server = Server::start();
+    std::fs::write(server.home().join("k-lines.txt"), "a:1\nb:2\na:3\n").expect("written");
+    hold(&server, "copies");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use reka_protocol::kafka_protocol::messages::add_raft_voter_request::Listener;
 use reka_protocol::kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
-use reka_protocol::kafka_protocol::messages::describe_quorum_response::ReplicaState;
+use reka_protocol::kafka_protocol::messages::describe_quorum_response::{Node, ReplicaState};
 use reka_protocol::kafka_protocol::messages::update_features_request::FeatureUpdateKey;
 use reka_protocol::kafka_protocol::messages::{
     AddRaftVoterRequest, DescribeClusterRequest, DescribeQuorumRequest, RemoveRaftVoterRequest,
@@ -70,6 +70,8 @@ pub struct QuorumReplica {
     pub last_fetch: Option<i64>,
     /// When it was last at the log's end, in milliseconds.
     pub last_caught_up: Option<i64>,
+    /// Where it listens for the others, by listener, as far as it is told.
+    pub listeners: Vec<(String, Address)>,
 }
 
 /// A change of a feature's level.
@@ -231,12 +233,14 @@ impl Client {
                 };
                 let message = partition.error_message.as_deref();
                 judge(API, subject, partition.error_code, message)?;
-                Ok(partition.clone())
+                Ok((partition.clone(), answer.nodes))
             };
             if let Some(answer) = tries.run(attempt).await? {
                 break answer;
             }
         };
+        let (answer, nodes) = answer;
+        let replica = |state: &ReplicaState| replica(state, &nodes);
         Ok(Quorum {
             leader: Some(answer.leader_id.0).filter(|id| *id >= 0),
             leader_epoch: answer.leader_epoch,
@@ -300,13 +304,22 @@ impl Client {
     }
 }
 
-fn replica(state: &ReplicaState) -> QuorumReplica {
+fn replica(state: &ReplicaState, nodes: &[Node]) -> QuorumReplica {
     let known = |number: i64| Some(number).filter(|number| *number >= 0);
+    let node = nodes.iter().find(|node| node.node_id == state.replica_id);
+    let listeners = node.iter().flat_map(|node| &node.listeners);
     QuorumReplica {
         id: state.replica_id.0,
         directory: state.replica_directory_id,
         log_end_offset: known(state.log_end_offset),
         last_fetch: known(state.last_fetch_timestamp),
         last_caught_up: known(state.last_caught_up_timestamp),
+        listeners: listeners
+            .map(|listener| {
+                let host = listener.host.to_string();
+                let port = listener.port;
+                (listener.name.to_string(), Address { host, port })
+            })
+            .collect(),
     }
 }

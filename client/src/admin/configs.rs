@@ -121,6 +121,19 @@ pub struct ConfigEntry {
     pub kind: ConfigType,
     /// What it is for, where the broker says so and was asked to.
     pub documentation: Option<String>,
+    /// Every value there is for it, the one in force first, by the name it has there.
+    pub synonyms: Vec<ConfigSynonym>,
+}
+
+/// A value that counts where those before it are not set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigSynonym {
+    /// The key it was set by.
+    pub name: String,
+    /// The value; `None` for secrets.
+    pub value: Option<String>,
+    /// Where it was set.
+    pub source: ConfigSource,
 }
 
 /// Where a value is from.
@@ -262,9 +275,10 @@ impl Client {
             .with_resource_name(text(&resource.name))
             .with_configuration_keys(None);
         let answer = self
-            .call(resource.is_for(), versions, |_| {
+            .call(resource.is_for(), versions, |version| {
                 DescribeConfigsRequest::default()
                     .with_resources(vec![asked.clone()])
+                    .with_include_synonyms(version >= 1)
                     .with_include_documentation(with_documentation)
             })
             .await?;
@@ -342,6 +356,15 @@ fn entry(result: &DescribeConfigsResourceResult) -> ConfigEntry {
         sensitive: result.is_sensitive,
         kind: ConfigType::from_code(result.config_type),
         documentation: result.documentation.as_ref().map(ToString::to_string),
+        synonyms: result
+            .synonyms
+            .iter()
+            .map(|synonym| ConfigSynonym {
+                name: synonym.name.to_string(),
+                value: synonym.value.as_ref().map(ToString::to_string),
+                source: ConfigSource::from_code(synonym.source),
+            })
+            .collect(),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct GroupDescription {
     pub assignor: String,
     /// Rises with every change of members or topics; only with KIP-848's protocol.
     pub epoch: Option<i32>,
+    /// The epoch members are to reach; only with KIP-848's protocol.
+    pub assignment_epoch: Option<i32>,
     /// The broker that coordinates it.
     pub coordinator: i32,
     /// Its members, by id.
@@ -225,6 +227,7 @@ impl Client {
                 protocol_type: "consumer".to_owned(),
                 assignor: group.assignor_name.to_string(),
                 epoch: Some(group.group_epoch),
+                assignment_epoch: Some(group.assignment_epoch),
                 coordinator: broker,
                 members: by_id(group.members.iter().map(consumer_member).collect()),
             });
@@ -261,6 +264,7 @@ impl Client {
                 protocol_type: group.protocol_type.to_string(),
                 assignor: group.protocol_data.to_string(),
                 epoch: None,
+                assignment_epoch: None,
                 coordinator: broker,
                 members: by_id(members.collect()),
             });

@@ -14,7 +14,9 @@ mod topics;
 mod transactions;
 
 pub use cluster::{ClusterDescription, FeatureChange, NodeDescription, Quorum, QuorumReplica};
-pub use configs::{ConfigChange, ConfigEntry, ConfigSource, ConfigType, Resource, ResourceKind};
+pub use configs::{
+    ConfigChange, ConfigEntry, ConfigSource, ConfigSynonym, ConfigType, Resource, ResourceKind,
+};
 pub use groups::{
     CommittedOffset, GroupDescription, GroupListing, GroupMember, MemberAssignment, OffsetToCommit,
 };

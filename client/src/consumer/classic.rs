@@ -1,5 +1,10 @@
-//! Membership by the classic protocol, eager: whenever the group changes, everybody gives up
-//! everything, joins, and is told by the leader among them what to have.
+//! Membership by the classic protocol: whenever the group changes, everybody joins again and is told by
+//! the leader among them what to have.
+//!
+//! | Assignor | Before joining | After it |
+//! |---|---|---|
+//! | `range` | everybody gives up everything | everybody takes what it is told |
+//! | `cooperative-sticky` | everybody keeps what it has and says so | who is to give something up does, and joins again, so that another gets it |
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +20,10 @@ use reka_protocol::kafka_protocol::messages::{
 };
 use reka_protocol::kafka_protocol::protocol::Request;
 
-use super::member::{Leave, Membership};
-use super::range;
+use super::member::{Assignor, Leave, Membership};
+use super::{cooperative, range};
 use crate::client::{ANY, Target, agree, chance, text};
-use crate::embedded;
+use crate::embedded::{self, Subscription};
 use crate::error::{ClientError, Refusal, judge};
 use crate::metadata::TopicPartition;
 
@@ -56,12 +61,22 @@ pub(super) async fn run(membership: &Membership, leaving: &mut Leave) {
             Ok(Next::Stay) => {
                 failures = 0;
                 joined = true;
-                interval
+                // What is given up is free for another in the next generation.
+                match gives_up(membership) {
+                    true => {
+                        joined = false;
+                        Duration::ZERO
+                    }
+                    false => interval,
+                }
             }
             Ok(Next::Join { anew }) => {
                 joined = false;
+                let keeps = membership.config.assignor == Assignor::CooperativeSticky && !anew;
                 membership.shared.give(|state| {
-                    state.target = Some(Vec::new());
+                    if !keeps {
+                        state.target = Some(Vec::new());
+                    }
                     if anew {
                         state.lost = !state.owned.is_empty();
                         state.member_id.clear();
@@ -97,9 +112,21 @@ pub(super) async fn run(membership: &Membership, leaving: &mut Leave) {
     }
 }
 
+/// Whether the member has something that it is not to have any more and another may have.
+fn gives_up(membership: &Membership) -> bool {
+    if membership.config.assignor != Assignor::CooperativeSticky {
+        return false;
+    }
+    let state = membership.shared.lock();
+    let target = state.target.as_deref().unwrap_or_default();
+    state.owned.iter().any(|at| !target.contains(at))
+}
+
+/// Asks the coordinator. Members with names are known since version `named`.
 async fn ask<R: Request + 'static>(
     membership: &Membership,
     longer: Duration,
+    named: i16,
     build: impl FnOnce(i16) -> R,
 ) -> Result<R::Response, ClientError> {
     let broker = membership.coordinator().await?;
@@ -108,7 +135,11 @@ async fn ask<R: Request + 'static>(
         .client
         .connection(target, membership.lane)
         .await?;
-    let version = agree::<R>(&connection, &ANY)?;
+    let versions = match membership.config.instance_id {
+        Some(_) => named..=i16::MAX,
+        None => ANY,
+    };
+    let version = agree::<R>(&connection, &versions)?;
     connection
         .call_within(version, &build(version), longer)
         .await
@@ -136,17 +167,32 @@ fn next(judged: Result<(), Refusal>) -> Result<Next, ClientError> {
 async fn join(membership: &Membership) -> Result<Next, ClientError> {
     let config = &membership.config;
     let subject = || format!("group {}", config.group);
-    let mut member_id = membership.shared.lock().member_id.clone();
+    let (mut member_id, owned, generation) = {
+        let state = membership.shared.lock();
+        (state.member_id.clone(), state.owned.clone(), state.epoch)
+    };
+    let name = match config.assignor {
+        Assignor::Range => range::NAME,
+        Assignor::CooperativeSticky => cooperative::NAME,
+    };
+    let subscription = match config.assignor {
+        Assignor::Range => embedded::write_subscription(&config.topics),
+        Assignor::CooperativeSticky => embedded::write_cooperative(&Subscription {
+            topics: config.topics.clone(),
+            generation: if owned.is_empty() { -1 } else { generation },
+            owned,
+        }),
+    };
     let answer: JoinGroupResponse = loop {
-        let answer = ask(membership, config.rebalance_timeout, |version| {
-            let subscription = embedded::write_subscription(&config.topics);
+        let answer = ask(membership, config.rebalance_timeout, 5, |version| {
             let protocol = JoinGroupRequestProtocol::default()
-                .with_name(text(range::NAME))
-                .with_metadata(subscription.into());
+                .with_name(text(name))
+                .with_metadata(subscription.clone().into());
             let request = JoinGroupRequest::default()
                 .with_group_id(GroupId(text(&config.group)))
                 .with_session_timeout_ms(millis(config.session_timeout))
                 .with_member_id(text(&member_id))
+                .with_group_instance_id(membership.instance_id())
                 .with_protocol_type(text(PROTOCOL_TYPE))
                 .with_protocols(vec![protocol]);
             match version {
@@ -170,21 +216,23 @@ async fn join(membership: &Membership) -> Result<Next, ClientError> {
         state.member_id = answer.member_id.to_string();
         state.epoch = generation;
     });
-    let assignments = match answer.leader == answer.member_id {
+    // A static leader that comes back to a group that has not changed decides nothing.
+    let assignments = match answer.leader == answer.member_id && !answer.skip_assignment {
         true => lead(membership, &answer).await?,
         false => Vec::new(),
     };
-    let synced = ask(membership, config.rebalance_timeout, |version| {
+    let synced = ask(membership, config.rebalance_timeout, 3, |version| {
         let request = SyncGroupRequest::default()
             .with_group_id(GroupId(text(&config.group)))
             .with_generation_id(generation)
             .with_member_id(answer.member_id.clone())
+            .with_group_instance_id(membership.instance_id())
             .with_assignments(assignments);
         match version {
             ..5 => request,
             _ => request
                 .with_protocol_type(Some(text(PROTOCOL_TYPE)))
-                .with_protocol_name(Some(text(range::NAME))),
+                .with_protocol_name(Some(text(name))),
         }
     })
     .await?;
@@ -211,13 +259,14 @@ async fn lead(
     membership: &Membership,
     answer: &JoinGroupResponse,
 ) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
-    let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut members: BTreeMap<String, Subscription> = BTreeMap::new();
     for member in &answer.members {
         // A member nobody understands gets nothing.
-        let topics = embedded::read_subscription(&member.metadata).unwrap_or_default();
-        wanted.insert(member.member_id.to_string(), topics);
+        let subscription = embedded::read_subscription(&member.metadata).unwrap_or_default();
+        members.insert(member.member_id.to_string(), subscription);
     }
-    let mut names: Vec<String> = wanted.values().flatten().cloned().collect();
+    let topics = members.values().flat_map(|member| &member.topics);
+    let mut names: Vec<String> = topics.cloned().collect();
     names.sort();
     names.dedup();
     let mut partitions = BTreeMap::new();
@@ -227,7 +276,15 @@ async fn lead(
             partitions.insert(name, count);
         }
     }
-    let assigned = range::assign(&wanted, &partitions);
+    let assigned = match membership.config.assignor {
+        Assignor::CooperativeSticky => cooperative::assign(&members, &partitions),
+        Assignor::Range => {
+            let wanted = members
+                .into_iter()
+                .map(|(member, subscription)| (member, subscription.topics));
+            range::assign(&wanted.collect(), &partitions)
+        }
+    };
     let assignment = |(member, partitions): (String, Vec<TopicPartition>)| {
         let bytes: Bytes = embedded::write_assignment(&partitions).into();
         SyncGroupRequestAssignment::default()
@@ -242,8 +299,9 @@ async fn beat(membership: &Membership) -> Result<Next, ClientError> {
         let state = membership.shared.lock();
         (state.member_id.clone(), state.epoch)
     };
-    let answer = ask(membership, Duration::ZERO, |_| {
+    let answer = ask(membership, Duration::ZERO, 3, |_| {
         HeartbeatRequest::default()
+            .with_group_instance_id(membership.instance_id())
             .with_group_id(GroupId(text(&membership.config.group)))
             .with_generation_id(generation)
             .with_member_id(text(&member_id))
@@ -255,10 +313,11 @@ async fn beat(membership: &Membership) -> Result<Next, ClientError> {
 
 async fn leave(membership: &Membership) {
     let member_id = membership.shared.lock().member_id.clone();
-    if member_id.is_empty() {
+    // A static member is expected back.
+    if member_id.is_empty() || membership.config.instance_id.is_some() {
         return;
     }
-    let sent = ask(membership, Duration::ZERO, |version| {
+    let sent = ask(membership, Duration::ZERO, 0, |version| {
         let request =
             LeaveGroupRequest::default().with_group_id(GroupId(text(&membership.config.group)));
         match version {

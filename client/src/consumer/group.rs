@@ -35,6 +35,13 @@ pub enum Event {
     },
 }
 
+/// Where the records end that were handed out.
+#[derive(Debug, Clone, Copy)]
+struct Polled {
+    offset: i64,
+    leader_epoch: Option<i32>,
+}
+
 /// A member of a group. Drop it and the group learns of it from the silence; [`leave`](Self::leave)
 /// tells it at once.
 #[derive(Debug)]
@@ -46,7 +53,7 @@ pub struct GroupConsumer {
     leave: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     /// What was handed out and is to be committed.
-    polled: BTreeMap<TopicPartition, i64>,
+    polled: BTreeMap<TopicPartition, Polled>,
     committed_at: Instant,
 }
 
@@ -77,6 +84,16 @@ impl GroupConsumer {
                         return;
                     }
                 }
+            }
+            if let Some(pattern) = &membership.config.topic_pattern {
+                membership.fail(ClientError::Unsupported {
+                    api: "ConsumerGroupHeartbeat",
+                    broker: "the coordinator".to_owned(),
+                    reason: format!(
+                        "only KIP-848's protocol with expressions reads the topics of {pattern}"
+                    ),
+                });
+                return;
             }
             membership.shared.lock().member_id.clear();
             classic::run(&membership, &mut leaving).await;
@@ -110,8 +127,11 @@ impl GroupConsumer {
             };
             match polled {
                 Some(fetched) => {
-                    self.polled
-                        .insert(fetched.partition.clone(), fetched.next_offset);
+                    let polled = Polled {
+                        offset: fetched.next_offset,
+                        leader_epoch: fetched.leader_epoch,
+                    };
+                    self.polled.insert(fetched.partition.clone(), polled);
                     return Ok(Some(Event::Records(fetched)));
                 }
                 None if left.is_zero() || Instant::now() >= end => return Ok(None),
@@ -160,7 +180,7 @@ impl GroupConsumer {
         self.consumer.assign(target.iter().cloned());
         for at in &fresh {
             if let Some(committed) = committed.get(at) {
-                self.consumer.seek(at, committed.offset);
+                self.consumer.seek_committed(at, committed);
             }
         }
         {
@@ -179,6 +199,15 @@ impl GroupConsumer {
         }))
     }
 
+    /// Goes on at this offset, and commits it next: what was handed out behind it was not used.
+    pub fn seek(&mut self, partition: &TopicPartition, offset: i64) {
+        self.consumer.seek(partition, offset);
+        if let Some(polled) = self.polled.get_mut(partition) {
+            polled.offset = offset;
+            polled.leader_epoch = None;
+        }
+    }
+
     async fn commit_by_the_clock(&mut self) -> Result<(), ClientError> {
         let Some(interval) = self.config.auto_commit else {
             return Ok(());
@@ -192,10 +221,10 @@ impl GroupConsumer {
     /// Commits where the records end that were polled before this.
     pub async fn commit(&mut self) -> Result<(), ClientError> {
         self.committed_at = Instant::now();
-        let offsets: Vec<(TopicPartition, i64)> = self
+        let offsets: Vec<(TopicPartition, Polled)> = self
             .polled
             .iter()
-            .map(|(at, offset)| (at.clone(), *offset))
+            .map(|(at, polled)| (at.clone(), *polled))
             .collect();
         if offsets.is_empty() {
             return Ok(());
@@ -222,7 +251,7 @@ impl GroupConsumer {
         Ok(())
     }
 
-    async fn commit_once(&self, offsets: &[(TopicPartition, i64)]) -> Result<(), ClientError> {
+    async fn commit_once(&self, offsets: &[(TopicPartition, Polled)]) -> Result<(), ClientError> {
         const API: &str = "OffsetCommit";
         let group = &self.config.group;
         let broker = self
@@ -233,11 +262,13 @@ impl GroupConsumer {
             let state = self.shared.lock();
             (state.member_id.clone(), state.epoch)
         };
+        let instance_id = self.config.instance_id.as_deref().map(text);
         let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
-        for (at, offset) in offsets {
+        for (at, polled) in offsets {
             let partition = OffsetCommitRequestPartition::default()
                 .with_partition_index(at.partition)
-                .with_committed_offset(*offset)
+                .with_committed_offset(polled.offset)
+                .with_committed_leader_epoch(polled.leader_epoch.unwrap_or(-1))
                 .with_committed_metadata(Some(text("")));
             match topics.last_mut().filter(|topic| *topic.name.0 == *at.topic) {
                 Some(topic) => topic.partitions.push(partition),
@@ -250,11 +281,17 @@ impl GroupConsumer {
         }
         let answer = self
             .client
-            .ask(Target::Broker(broker.id), 2..=9, |_| {
+            .ask(Target::Broker(broker.id), 2..=9, |version| {
+                // Earlier versions know neither the epochs of leaders nor members with names.
+                if version < 6 {
+                    let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                    partitions.for_each(|partition| partition.committed_leader_epoch = -1);
+                }
                 OffsetCommitRequest::default()
                     .with_group_id(GroupId(text(group)))
                     .with_generation_id_or_member_epoch(epoch)
                     .with_member_id(text(&member_id))
+                    .with_group_instance_id(instance_id.filter(|_| version >= 7))
                     .with_topics(topics)
             })
             .await?;

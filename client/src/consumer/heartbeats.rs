@@ -1,7 +1,7 @@
 //! Membership by KIP-848: a heartbeat says what the member has, its answer what it is to have.
 //!
-//! The member names itself. It joins with epoch 0 and nothing, and leaves with epoch -1. When the
-//! group has given it up it lets go of everything and joins again.
+//! The member names itself. It joins with epoch 0 and nothing, and leaves with epoch -1, or -2 where it
+//! is static and expected back. When the group has given it up it lets go of everything and joins again.
 
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
@@ -19,6 +19,8 @@ use crate::metadata::TopicPartition;
 
 const API: &str = "ConsumerGroupHeartbeat";
 const LEAVE_EPOCH: i32 = -1;
+/// A static member that is expected back.
+const STATIC_LEAVE_EPOCH: i32 = -2;
 /// Before the broker has said how often it wants to hear of its members.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(3);
 
@@ -113,6 +115,7 @@ async fn beat(
         .with_group_id(GroupId(text(&membership.config.group)))
         .with_member_id(text(&member_id))
         .with_member_epoch(epoch)
+        .with_instance_id(membership.instance_id())
         .with_rebalance_timeout_ms(-1)
         .with_subscribed_topic_names(None)
         .with_topic_partitions(None);
@@ -121,6 +124,7 @@ async fn beat(
         let rebalance = membership.config.rebalance_timeout.as_millis();
         request = request
             .with_subscribed_topic_names(Some(topics.map(|topic| topic_name(topic)).collect()))
+            .with_subscribed_topic_regex(membership.config.topic_pattern.as_deref().map(text))
             .with_rebalance_timeout_ms(i32::try_from(rebalance).unwrap_or(i32::MAX))
             .with_topic_partitions(Some(Vec::new()));
     }
@@ -179,7 +183,12 @@ async fn send(
         .client
         .connection(target, membership.lane)
         .await?;
-    let version = agree::<ConsumerGroupHeartbeatRequest>(&connection, &ANY)?;
+    // Version 0 knows no expressions.
+    let versions = match request.subscribed_topic_regex {
+        Some(_) => 1..=i16::MAX,
+        None => ANY,
+    };
+    let version = agree::<ConsumerGroupHeartbeatRequest>(&connection, &versions)?;
     connection.call(version, request).await
 }
 
@@ -189,10 +198,15 @@ async fn leave(membership: &Membership, coordinator: Option<i32>) {
         return;
     };
     let member_id = membership.shared.lock().member_id.clone();
+    let epoch = match membership.config.instance_id {
+        Some(_) => STATIC_LEAVE_EPOCH,
+        None => LEAVE_EPOCH,
+    };
     let request = ConsumerGroupHeartbeatRequest::default()
         .with_group_id(GroupId(text(&membership.config.group)))
         .with_member_id(text(&member_id))
-        .with_member_epoch(LEAVE_EPOCH)
+        .with_member_epoch(epoch)
+        .with_instance_id(membership.instance_id())
         .with_rebalance_timeout_ms(-1)
         .with_subscribed_topic_names(None)
         .with_topic_partitions(None);
@@ -227,15 +241,13 @@ async fn by_name(
     assignment: &Assignment,
 ) -> Result<Vec<TopicPartition>, ClientError> {
     let client = &membership.client;
-    let unknown = |id: Uuid| client.view().name(id).is_none();
-    if assignment
+    let ids = assignment
         .topic_partitions
         .iter()
-        .any(|topic| unknown(topic.topic_id))
-    {
-        let names = membership.config.topics.iter();
-        let names: Vec<&str> = names.map(String::as_str).collect();
-        client.refresh(Topics::Named(&names)).await?;
+        .map(|topic| topic.topic_id);
+    let unknown: Vec<Uuid> = ids.filter(|id| client.view().name(*id).is_none()).collect();
+    if !unknown.is_empty() {
+        client.refresh(Topics::Ids(&unknown)).await?;
     }
     let mut partitions = Vec::new();
     for topic in &assignment.topic_partitions {

@@ -7,9 +7,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reka_protocol::kafka_protocol::protocol::StrBytes;
 use tokio::sync::{Notify, oneshot};
 
-use crate::client::{Client, Coordinator};
+use crate::client::{Client, Coordinator, text};
 use crate::error::ClientError;
 use crate::metadata::{Broker, TopicPartition};
 use crate::pool::Lane;
@@ -21,6 +22,15 @@ pub struct GroupConfig {
     pub group: String,
     /// What it wants to read.
     pub topics: Vec<String>,
+    /// Also every topic whose name matches this, now and later, as the broker reads expressions
+    /// (RE2); only with KIP-848's protocol.
+    pub topic_pattern: Option<String>,
+    /// The name of a static member: whoever comes back under it within the session time-out has what
+    /// it had, and nobody else's partitions move meanwhile. Such a member does not tell the group when
+    /// it leaves.
+    pub instance_id: Option<String>,
+    /// Who gives partitions to members, in the classic protocol.
+    pub assignor: Assignor,
     /// Which protocol to speak.
     pub protocol: GroupProtocol,
     /// How long the group waits for a member that is silent; with KIP-848's protocol the broker
@@ -39,12 +49,25 @@ impl GroupConfig {
         GroupConfig {
             group: group.into(),
             topics,
+            topic_pattern: None,
+            instance_id: None,
+            assignor: Assignor::Range,
             protocol: GroupProtocol::Newest,
             session_timeout: Duration::from_secs(45),
             rebalance_timeout: Duration::from_secs(300),
             auto_commit: Some(Duration::from_secs(5)),
         }
     }
+}
+
+/// Who gives partitions to members of a group of the classic protocol. All members need the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Assignor {
+    /// Runs of each topic's partitions. Everybody gives up everything at every rebalance.
+    #[default]
+    Range,
+    /// As even as possible with as few moves as possible; only what moves is given up (KIP-429).
+    CooperativeSticky,
 }
 
 /// Which protocol to speak.
@@ -142,6 +165,11 @@ impl Membership {
                 return Ok(broker);
             }
         }
+    }
+
+    /// The name of a static member, as messages have it.
+    pub(super) fn instance_id(&self) -> Option<StrBytes> {
+        self.config.instance_id.as_deref().map(text)
     }
 
     pub(super) fn fail(&self, error: ClientError) {

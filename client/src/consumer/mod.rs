@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `records` | what is in an answer to a fetch: checked, uncompressed, committed or not; pure |
 //! | `session` | what of a fetch the broker remembers from the one before; pure |
+//! | `truncation` | whether what was read is still there under a new leader; pure |
 //! | `group` | a consumer that reads what its group gives it |
-//! | `member`, `heartbeats`, `classic`, `range` | being a member, by KIP-848's protocol and by the one before |
+//! | `member`, `heartbeats`, `classic` | being a member, by KIP-848's protocol and by the one before |
+//! | `range`, `cooperative` | who gets what, in the one before; pure |
 //! | this | positions, fetches on their way, offsets |
 //!
 //! A consumer has no task of its own. While the caller looks at records, the next fetch is on its
@@ -13,14 +15,17 @@
 //! that is being read, each of `fetch_bytes_max`.
 
 mod classic;
+mod cooperative;
 mod group;
 mod heartbeats;
 mod member;
 mod range;
 mod records;
 mod session;
+mod truncation;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -28,23 +33,35 @@ use std::time::Duration;
 use bytes::Bytes;
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::fetch_response::PartitionData;
-use reka_protocol::kafka_protocol::messages::{FetchRequest, FetchResponse};
+use reka_protocol::kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use reka_protocol::kafka_protocol::messages::offset_for_leader_epoch_response::EpochEndOffset;
+use reka_protocol::kafka_protocol::messages::{
+    BrokerId, FetchRequest, FetchResponse, OffsetForLeaderEpochRequest,
+};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use uuid::Uuid;
 
 pub use self::group::{Event, GroupConsumer};
-pub use self::member::{GroupConfig, GroupProtocol};
+pub use self::member::{Assignor, GroupConfig, GroupProtocol};
 pub use self::records::ConsumerRecord;
 use self::records::{Read, read};
-use self::session::FetchSession;
-use crate::admin::{Isolation, OffsetSpec, OffsetToCommit};
-use crate::client::{Client, Target, agree, chance};
+use self::session::{Ask, Asks, FetchSession};
+use self::truncation::{Verdict, judge_end};
+use crate::admin::{CommittedOffset, Isolation, OffsetSpec, OffsetToCommit};
+use crate::client::{ANY, Client, Target, agree, chance, no_answer, topic_name};
 use crate::error::{ClientError, Outcome, Refusal, judge};
 use crate::metadata::TopicPartition;
 use crate::pool::Lane;
 
 const API: &str = "Fetch";
+const EPOCH_API: &str = "OffsetForLeaderEpoch";
+/// Who is no replica.
+const CONSUMER: i32 = -1;
 
-/// Where to go on when there is nowhere else to.
+/// Where to go on when there is nowhere else to: without a committed offset, out of range, or where
+/// records that were read are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OffsetReset {
     /// At the first record there is.
@@ -103,6 +120,8 @@ pub struct Fetched {
     pub next_offset: i64,
     /// The end of what can be read, as the broker told with them.
     pub end_offset: i64,
+    /// The epoch of the leader that wrote the last of them, to be committed with the offset.
+    pub leader_epoch: Option<i32>,
 }
 
 /// A consumer of partitions it is told.
@@ -132,6 +151,43 @@ struct Position {
     busy: bool,
     /// Another broker that may be asked instead of the leader.
     replica: Option<i32>,
+    /// Which topic of the name.
+    topic_id: Option<Uuid>,
+    /// The epoch of the leader that wrote the last record that was read.
+    epoch: Option<i32>,
+    /// The leader, by its epoch, under which what was read is known to be there still.
+    checked: Option<i32>,
+}
+
+impl Position {
+    fn unknown() -> Self {
+        Position {
+            offset: None,
+            spec: None,
+            paused: false,
+            busy: false,
+            replica: None,
+            topic_id: None,
+            epoch: None,
+            checked: None,
+        }
+    }
+
+    /// Goes on somewhere else.
+    fn move_to(&mut self, offset: Option<i64>, spec: Option<OffsetSpec>, epoch: Option<i32>) {
+        self.offset = offset;
+        self.spec = spec;
+        self.epoch = epoch;
+        self.checked = None;
+    }
+}
+
+/// Who leads a partition.
+#[derive(Debug, Clone, Copy)]
+struct Leader {
+    broker: i32,
+    epoch: i32,
+    topic_id: Uuid,
 }
 
 type Answer = Result<FetchResponse, ClientError>;
@@ -141,7 +197,7 @@ type Answer = Result<FetchResponse, ClientError>;
 struct Source {
     session: FetchSession,
     /// What was asked, with the offsets it was asked at.
-    asked: BTreeMap<TopicPartition, i64>,
+    asked: Asks,
     answer: Option<Pin<Box<dyn Future<Output = Answer> + Send>>>,
 }
 
@@ -183,13 +239,8 @@ impl Consumer {
     pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
         let mut before = std::mem::take(&mut self.positions);
         for partition in partitions {
-            let position = before.remove(&partition).unwrap_or(Position {
-                offset: None,
-                spec: None,
-                paused: false,
-                busy: false,
-                replica: None,
-            });
+            let position = before.remove(&partition);
+            let position = position.unwrap_or_else(Position::unknown);
             self.positions.insert(partition, position);
         }
     }
@@ -204,6 +255,14 @@ impl Consumer {
         self.place(partition, Some(offset), None);
     }
 
+    /// Goes on where a group has come. What it had read before that is looked for with the leader: if
+    /// an unclean election has lost it, reading goes on where the loss begins.
+    pub fn seek_committed(&mut self, partition: &TopicPartition, committed: &CommittedOffset) {
+        if let Some(position) = self.positions.get_mut(partition) {
+            position.move_to(Some(committed.offset), None, committed.leader_epoch);
+        }
+    }
+
     /// Goes on at the first record, at the end, or at a time.
     pub fn seek_to(&mut self, partition: &TopicPartition, spec: OffsetSpec) {
         self.place(partition, None, Some(spec));
@@ -211,8 +270,7 @@ impl Consumer {
 
     fn place(&mut self, partition: &TopicPartition, offset: Option<i64>, spec: Option<OffsetSpec>) {
         if let Some(position) = self.positions.get_mut(partition) {
-            position.offset = offset;
-            position.spec = spec;
+            position.move_to(offset, spec, None);
         }
     }
 
@@ -266,6 +324,13 @@ impl Consumer {
                 Err(_) => return Ok(None),
             }
             self.fetch(end).await?;
+            // A position that turned out to be of no use is looked up anew.
+            let lost = |position: &Position| position.offset.is_none();
+            let idle = self.brokers.values().all(|source| source.answer.is_none());
+            let again = self.positions.values().any(lost) || (idle && self.not_before.is_some());
+            if again && Instant::now() < end {
+                continue;
+            }
             let Some((broker, answer)) = self.next_answer(end).await else {
                 return Ok(None);
             };
@@ -333,27 +398,44 @@ impl Consumer {
             }
             self.not_before = None;
         }
-        let mut wanted: BTreeMap<i32, BTreeMap<TopicPartition, i64>> = BTreeMap::new();
+        let mut leaders: Vec<(TopicPartition, Leader)> = Vec::new();
         for (at, position) in &self.positions {
-            let (Some(offset), false, false) = (position.offset, position.paused, position.busy)
+            if position.offset.is_none() || position.paused || position.busy {
+                continue;
+            }
+            match timeout_at(end, self.leader(at)).await {
+                Ok(leader) => leaders.push((at.clone(), leader?)),
+                Err(_) => return Ok(()),
+            }
+        }
+        match timeout_at(end, self.check(&leaders)).await {
+            Ok(checked) => checked?,
+            Err(_) => return Ok(()),
+        }
+        let mut wanted: BTreeMap<i32, Asks> = BTreeMap::new();
+        for (at, leader) in leaders {
+            let Some(position) = self.positions.get(&at) else {
+                continue;
+            };
+            // What could not be checked is not read.
+            let (Some(offset), true) = (position.offset, position.checked == Some(leader.epoch))
             else {
                 continue;
             };
-            let broker = match position.replica {
-                Some(replica) => replica,
-                None => match timeout_at(end, self.leader(at)).await {
-                    Ok(leader) => leader?,
-                    Err(_) => return Ok(()),
-                },
+            let broker = position.replica.unwrap_or(leader.broker);
+            let ask = Ask {
+                offset,
+                leader_epoch: leader.epoch,
+                topic_id: leader.topic_id,
             };
-            wanted.entry(broker).or_default().insert(at.clone(), offset);
+            wanted.entry(broker).or_default().insert(at, ask);
         }
         for (broker, partitions) in wanted {
             let source = self.brokers.entry(broker).or_default();
             if source.answer.is_some() {
                 continue;
             }
-            let request = source.session.next(&partitions, &self.config);
+            let (request, versions) = source.session.next(&partitions, &self.config);
             for at in partitions.keys() {
                 if let Some(position) = self.positions.get_mut(at) {
                     position.busy = true;
@@ -364,6 +446,7 @@ impl Consumer {
                 self.client.clone(),
                 broker,
                 request,
+                versions,
                 self.config.fetch_wait_max,
             );
             let mut answer: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(ask);
@@ -377,7 +460,107 @@ impl Consumer {
         Ok(())
     }
 
-    async fn leader(&self, at: &TopicPartition) -> Result<i32, ClientError> {
+    /// Looks whether what was read is there still, for partitions that have another leader than when
+    /// that was last known, or belong to another topic.
+    async fn check(&mut self, leaders: &[(TopicPartition, Leader)]) -> Result<(), ClientError> {
+        let mut doubtful: BTreeMap<i32, Vec<(TopicPartition, i32, i32)>> = BTreeMap::new();
+        for (at, leader) in leaders {
+            let fail = self.config.offset_reset == OffsetReset::Fail;
+            let Some(position) = self.positions.get_mut(at) else {
+                continue;
+            };
+            let before = position.topic_id.replace(leader.topic_id);
+            if before.is_some_and(|before| before != leader.topic_id) {
+                if fail {
+                    let message = "the topic was deleted and created anew".to_owned();
+                    let mut refusal = refused(at, ErrorCode::UnknownTopicId.code());
+                    refusal.message = Some(message);
+                    return Err(refusal.into());
+                }
+                // All of its records are new.
+                position.replica = None;
+                position.move_to(None, Some(OffsetSpec::Earliest), None);
+                continue;
+            }
+            if position.checked == Some(leader.epoch) {
+                continue;
+            }
+            match position.epoch {
+                Some(epoch) if leader.epoch >= 0 => doubtful
+                    .entry(leader.broker)
+                    .or_default()
+                    .push((at.clone(), leader.epoch, epoch)),
+                _ => position.checked = Some(leader.epoch),
+            }
+        }
+        for (broker, partitions) in doubtful {
+            match epoch_ends(&self.client, broker, &partitions).await {
+                Ok(ends) => self.take_ends(&partitions, &ends)?,
+                Err(ClientError::Unsupported { .. }) => {
+                    for (at, leader_epoch, _) in &partitions {
+                        if let Some(position) = self.positions.get_mut(at) {
+                            position.checked = Some(*leader_epoch);
+                        }
+                    }
+                }
+                Err(error) if error.is_transient() => {
+                    for (at, ..) in &partitions {
+                        self.client.forget_topic(&at.topic);
+                    }
+                    self.back_off();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_ends(
+        &mut self,
+        partitions: &[(TopicPartition, i32, i32)],
+        ends: &BTreeMap<TopicPartition, EpochEndOffset>,
+    ) -> Result<(), ClientError> {
+        for (at, leader_epoch, _) in partitions {
+            let Some(offset) = self.position(at) else {
+                continue;
+            };
+            let Some(end) = ends.get(at) else {
+                return Err(no_answer(EPOCH_API, format!("partition {at}")).into());
+            };
+            let subject = || format!("partition {at}");
+            if let Err(refusal) = judge(EPOCH_API, subject, end.error_code, None) {
+                let gone = refusal.is(ErrorCode::UnknownTopicOrPartition);
+                if !refusal.is_transient() && !gone {
+                    return Err(refusal.into());
+                }
+                self.client.forget_topic(&at.topic);
+                self.back_off();
+                continue;
+            }
+            let verdict = judge_end(offset, end.leader_epoch, end.end_offset);
+            if verdict != Verdict::Whole && self.config.offset_reset == OffsetReset::Fail {
+                return Err(ClientError::Truncated {
+                    partition: at.to_string(),
+                    offset,
+                    end: (verdict != Verdict::Unknown).then_some(end.end_offset),
+                });
+            }
+            let Some(position) = self.positions.get_mut(at) else {
+                continue;
+            };
+            match verdict {
+                Verdict::Whole => {}
+                Verdict::Truncated { offset, epoch } => {
+                    position.move_to(Some(offset), None, Some(epoch));
+                }
+                Verdict::Unknown => position.move_to(None, None, None),
+            }
+            position.checked = Some(*leader_epoch);
+        }
+        Ok(())
+    }
+
+    async fn leader(&self, at: &TopicPartition) -> Result<Leader, ClientError> {
         let mut tries = self
             .client
             .tries(format!("find the leader of partition {at}"));
@@ -392,7 +575,12 @@ impl Consumer {
                     let code = ErrorCode::UnknownTopicOrPartition;
                     return Err(refused(at, code.code()).into());
                 };
-                info.leader.ok_or_else(|| {
+                let leader = info.leader.map(|broker| Leader {
+                    broker,
+                    epoch: info.leader_epoch,
+                    topic_id: topic.id,
+                });
+                leader.ok_or_else(|| {
                     self.client.forget_topic(&at.topic);
                     refused(at, ErrorCode::LeaderNotAvailable.code()).into()
                 })
@@ -463,11 +651,19 @@ impl Consumer {
         };
         source.session.answered(answer.session_id, &asked);
         self.failures = 0;
+        let mut names: HashMap<Uuid, &str> = HashMap::new();
+        for (at, ask) in &asked {
+            names.insert(ask.topic_id, &at.topic);
+        }
         for topic in answer.responses {
-            let name = topic.topic.0;
+            // From version 13 on topics are called by ids.
+            let name = match topic.topic_id.is_nil() {
+                true => topic.topic.as_str(),
+                false => names.get(&topic.topic_id).copied().unwrap_or_default(),
+            };
             for data in topic.partitions {
-                let partition = TopicPartition::new(name.to_string(), data.partition_index);
-                let Some(offset) = asked.get(&partition).copied() else {
+                let partition = TopicPartition::new(name, data.partition_index);
+                let Some(offset) = asked.get(&partition).map(|ask| ask.offset) else {
                     continue;
                 };
                 if let Some(position) = self.positions.get_mut(&partition) {
@@ -515,12 +711,15 @@ impl Consumer {
         let Read {
             records,
             next_offset,
+            leader_epoch,
         } = read(&data, offset, &self.config).map_err(|reason| ClientError::Corrupt {
             partition: partition.to_string(),
             offset,
             reason,
         })?;
         position.offset = Some(next_offset);
+        position.epoch = leader_epoch.or(position.epoch);
+        let leader_epoch = position.epoch;
         if records.is_empty() {
             return Ok(None);
         }
@@ -528,6 +727,7 @@ impl Consumer {
             partition,
             records,
             next_offset,
+            leader_epoch,
             end_offset: match self.config.isolation {
                 Isolation::ReadUncommitted => data.high_watermark,
                 Isolation::ReadCommitted => data.last_stable_offset,
@@ -545,7 +745,7 @@ impl Consumer {
                 // From a replica that lags this is no reason to go elsewhere.
                 match position.replica.take() {
                     Some(_) => {}
-                    None => position.offset = None,
+                    None => position.move_to(None, None, None),
                 }
             }
             return Ok(());
@@ -581,13 +781,61 @@ fn refused(partition: &TopicPartition, code: i16) -> Refusal {
     }
 }
 
-async fn ask(client: Client, broker: i32, request: FetchRequest, wait: Duration) -> Answer {
+async fn ask(
+    client: Client,
+    broker: i32,
+    request: FetchRequest,
+    versions: RangeInclusive<i16>,
+    wait: Duration,
+) -> Answer {
     let target = Target::Broker(broker);
     let connection = client.connection(target, Lane::Fetch).await?;
-    // Version 13 calls topics by ids.
-    let version = agree::<FetchRequest>(&connection, &(4..=12))?;
+    let version = agree::<FetchRequest>(&connection, &versions)?;
     let request = session::in_version(request, version);
     connection.call_within(version, &request, wait).await
+}
+
+/// Asks a leader where epochs ended: partitions with the leader's epoch and the epoch in question.
+async fn epoch_ends(
+    client: &Client,
+    broker: i32,
+    partitions: &[(TopicPartition, i32, i32)],
+) -> Result<BTreeMap<TopicPartition, EpochEndOffset>, ClientError> {
+    let mut topics: Vec<OffsetForLeaderTopic> = Vec::new();
+    for (at, current, epoch) in partitions {
+        let partition = OffsetForLeaderPartition::default()
+            .with_partition(at.partition)
+            .with_current_leader_epoch(*current)
+            .with_leader_epoch(*epoch);
+        match topics
+            .last_mut()
+            .filter(|topic| *topic.topic.0 == *at.topic)
+        {
+            Some(topic) => topic.partitions.push(partition),
+            None => topics.push(
+                OffsetForLeaderTopic::default()
+                    .with_topic(topic_name(&at.topic))
+                    .with_partitions(vec![partition]),
+            ),
+        }
+    }
+    let request = OffsetForLeaderEpochRequest::default()
+        .with_replica_id(BrokerId(CONSUMER))
+        .with_topics(topics);
+    let answer = client
+        .ask(Target::Broker(broker), ANY, |version| match version {
+            3.. => request,
+            _ => request.with_replica_id(BrokerId::default()),
+        })
+        .await?;
+    let mut ends = BTreeMap::new();
+    for topic in answer.topics {
+        let name = topic.topic.0.to_string();
+        for end in topic.partitions {
+            ends.insert(TopicPartition::new(name.clone(), end.partition), end);
+        }
+    }
+    Ok(ends)
 }
 
 /// Bytes that are kept as they came.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use reka_protocol::kafka_protocol::messages::fetch_response::PartitionData;
 use reka_records::control::end_txn_marker;
-use reka_records::{BatchError, BatchView, Compression, Records, batches};
+use reka_records::{BatchError, BatchView, Compression, Records, TimestampType, batches};
 
 use super::{ConsumerConfig, Payload};
 use crate::admin::Isolation;
@@ -18,6 +18,8 @@ pub struct ConsumerRecord {
     pub offset: i64,
     /// Milliseconds since 1970; -1 where it has no time.
     pub timestamp: i64,
+    /// Whether that is when the broker appended it, and not when it was made.
+    pub is_append_time: bool,
     /// What it is about.
     pub key: Option<Bytes>,
     /// What it says.
@@ -31,6 +33,8 @@ pub struct ConsumerRecord {
 pub(super) struct Read {
     pub(super) records: Vec<ConsumerRecord>,
     pub(super) next_offset: i64,
+    /// The epoch of the leader that wrote the last batch, where it is said.
+    pub(super) leader_epoch: Option<i32>,
 }
 
 /// Reads the records from `offset` on.
@@ -44,6 +48,7 @@ pub(super) fn read(
     let mut found = Read {
         records: Vec::new(),
         next_offset: offset,
+        leader_epoch: None,
     };
     for batch in batches(&bytes) {
         let batch = match batch {
@@ -61,6 +66,7 @@ pub(super) fn read(
             add(&bytes, &batch, offset, config, &mut found.records)?;
         }
         found.next_offset = header.next_offset();
+        found.leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
     }
     Ok(found)
 }
@@ -86,6 +92,7 @@ fn add(
     };
     // A count is believed as far as there are bytes for it.
     let count = usize::try_from(header.record_count).unwrap_or(0);
+    let is_append_time = header.timestamp_type() == TimestampType::LogAppendTime;
     out.reserve(count.min(body.len() / RECORD_BYTES_MIN));
     for record in Records::new(header, &body).map_err(text)? {
         let record = record.map_err(text)?;
@@ -96,6 +103,7 @@ fn add(
         out.push(ConsumerRecord {
             offset: record.offset,
             timestamp: record.timestamp,
+            is_append_time,
             key: kept(record.key),
             value: kept(record.value),
             headers: record

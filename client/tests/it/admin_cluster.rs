@@ -5,7 +5,7 @@ use reka_client::{Target, TopicPartition};
 use reka_protocol::{ErrorCode, versions};
 
 use crate::admin_topics::client;
-use crate::server::{Server, eventually};
+use crate::server::{Server, create, eventually};
 
 #[tokio::test]
 async fn the_cluster_tells_its_brokers_its_quorum_and_its_features() {
@@ -45,11 +45,7 @@ async fn directories_name_the_partitions_in_them() {
     let server = Server::start();
     let client = client(&server);
     let new = [NewTopic::new("stored").partitions(2)];
-    assert!(
-        client.create_topics(&new, false).await.expect("answers")[0]
-            .1
-            .is_ok()
-    );
+    create(&client, &new).await;
     let broker = client.brokers().await.expect("brokers")[0].id;
     let at = |partition| TopicPartition::new("stored", partition);
     eventually("both partitions are in the directory", async || {
@@ -117,11 +113,7 @@ async fn transactions_and_moves_that_are_not_there_are_told_as_none() {
     let server = Server::start();
     let client = client(&server);
     let new = [NewTopic::new("moved")];
-    assert!(
-        client.create_topics(&new, false).await.expect("answers")[0]
-            .1
-            .is_ok()
-    );
+    create(&client, &new).await;
     client.list_transactions().await.expect("a list");
     let ids = ["txn-none".to_owned()];
     let described = client.describe_transactions(&ids).await.expect("answers");

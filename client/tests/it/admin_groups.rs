@@ -5,18 +5,14 @@ use reka_client::admin::{NewTopic, OffsetToCommit};
 use reka_protocol::ErrorCode;
 
 use crate::admin_topics::client;
-use crate::server::Server;
+use crate::server::{Server, create};
 
 #[tokio::test]
 async fn offsets_are_committed_read_and_deleted_and_the_group_goes_with_the_last() {
     let server = Server::start();
     let client = client(&server);
     let new = [NewTopic::new("grouped").partitions(2)];
-    assert!(
-        client.create_topics(&new, false).await.expect("answers")[0]
-            .1
-            .is_ok()
-    );
+    create(&client, &new).await;
     let at = |partition| TopicPartition::new("grouped", partition);
     let mut second = OffsetToCommit::new(8);
     second.metadata = "half".to_owned();

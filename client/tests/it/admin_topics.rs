@@ -6,7 +6,7 @@ use reka_client::admin::{
 use reka_client::{Client, ClientConfig, TopicPartition};
 use reka_protocol::ErrorCode;
 
-use crate::server::{Server, eventually};
+use crate::server::{Server, create, eventually};
 
 pub(crate) fn client(server: &Server) -> Client {
     Client::new(ClientConfig::new(
@@ -108,13 +108,8 @@ async fn a_topics_configuration_is_read_set_and_unset() {
     let client = client(&server);
     let mut new = NewTopic::new("configured");
     new.configs = vec![("retention.ms".to_owned(), "60000".to_owned())];
-    let created = client.create_topics(&[new], false).await.expect("answers");
-    assert!(created[0].1.is_ok(), "{created:?}");
+    create(&client, &[new]).await;
     let topic = Resource::topic("configured");
-    eventually("the topic is known", async || {
-        client.describe_config(&topic, false).await.is_ok()
-    })
-    .await;
     let value = async |key: &str| {
         let entries = client
             .describe_config(&topic, false)
@@ -183,8 +178,7 @@ async fn offsets_of_an_empty_topic_are_zero_and_unknown_partitions_are_refused_e
     let server = Server::start();
     let client = client(&server);
     let new = [NewTopic::new("offsets").partitions(2)];
-    let created = client.create_topics(&new, false).await.expect("answers");
-    assert!(created[0].1.is_ok());
+    create(&client, &new).await;
     let at = |partition| TopicPartition::new("offsets", partition);
     let wanted = [
         (at(0), OffsetSpec::Latest),

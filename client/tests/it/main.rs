@@ -3,10 +3,12 @@
 mod admin_cluster;
 mod admin_groups;
 mod admin_topics;
+mod changed;
 mod connections;
 mod hostile;
 mod members;
 mod proxy;
 mod records;
+mod scripted;
 mod server;
 mod transactions;

@@ -13,15 +13,14 @@ use reka_protocol::ErrorCode;
 use reka_records::Compression;
 
 use crate::admin_topics::client;
-use crate::server::Server;
+use crate::server::{Server, create};
 
 /// Longer than anything here takes; a hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn topic(client: &Client, name: &str, partitions: i32) {
     let new = [NewTopic::new(name).partitions(partitions)];
-    let created = client.create_topics(&new, false).await.expect("answers");
-    created[0].1.as_ref().expect("created");
+    create(client, &new).await;
 }
 
 fn consumer(client: &Client, partitions: &[TopicPartition]) -> Consumer {
@@ -135,7 +134,7 @@ async fn what_cannot_be_delivered_is_told_with_the_reason() {
     let client = client(&server);
     let mut new = NewTopic::new("small");
     new.configs = vec![("max.message.bytes".to_owned(), "1000".to_owned())];
-    client.create_topics(&[new], false).await.expect("answers");
+    create(&client, &[new]).await;
     let producer = Producer::new(client.clone(), ProducerConfig::default()).expect("a producer");
     let large = ProducerRecord::new("small").value(vec![b'x'; 5000]);
     let refused = producer.send(large).await.expect("taken").wait().await;
@@ -185,6 +184,46 @@ async fn what_cannot_be_delivered_is_told_with_the_reason() {
     };
     let refused = Producer::new(client, config).expect_err("idempotence needs all");
     assert!(matches!(refused, ClientError::Config { .. }));
+}
+
+/// A topic may take less than the producer's batches: they are divided until it does, in order and
+/// each record once, and what is behind them on its way follows.
+#[tokio::test]
+async fn batches_that_are_too_large_for_their_topic_are_divided() {
+    let server = Server::start();
+    let client = client(&server);
+    let mut new = NewTopic::new("narrow").partitions(1);
+    new.configs = vec![("max.message.bytes".to_owned(), "1000".to_owned())];
+    create(&client, &[new]).await;
+    let config = ProducerConfig {
+        batch_bytes_max: 16_000,
+        linger: Duration::from_millis(20),
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(client.clone(), config).expect("a producer");
+    let mut deliveries = Vec::new();
+    let value = |number: i64| format!("{number:0100}");
+    for number in 0..600 {
+        let record = ProducerRecord::new("narrow").value(value(number));
+        deliveries.push(producer.send(record).await.expect("taken"));
+        if number == 300 {
+            // By now the topic is known to be narrow, and batches that fit are on their way.
+            let large = ProducerRecord::new("narrow").value(vec![b'x'; 2000]);
+            let refused = producer.send(large).await.expect("taken").wait().await;
+            let refused = refused.expect_err("no topic that narrow takes it");
+            let refusal = refused.refusal().expect("a refusal");
+            assert!(refusal.is(ErrorCode::MessageTooLarge), "{refused}");
+        }
+    }
+    for (number, delivery) in (0..).zip(deliveries) {
+        let delivered = delivery.wait().await.expect("divided until it fits");
+        assert_eq!(delivered.offset, Some(number));
+    }
+    let at = TopicPartition::new("narrow", 0);
+    let found = read(&mut consumer(&client, std::slice::from_ref(&at)), 600).await;
+    for (number, record) in (0..).zip(&found[&at]) {
+        assert_eq!((record.offset, text(record)), (number, value(number)));
+    }
 }
 
 /// A broker that is killed in the middle comes back: nothing is lost, nothing is there twice, and
@@ -251,11 +290,12 @@ async fn a_consumer_goes_where_it_is_told() {
     assert_eq!(read(&mut consumer, 5).await[&at][0].offset, 5);
     // Nothing is that late: it waits for what comes.
     consumer.seek_to(&at, OffsetSpec::At(1_800_000_000_000));
-    let none = consumer
-        .poll(Duration::from_millis(50))
-        .await
-        .expect("no error");
-    assert!(none.is_none());
+    let began = std::time::Instant::now();
+    while consumer.position(&at).is_none() {
+        assert!(began.elapsed() < PATIENCE, "it is never looked up");
+        let none = consumer.poll(Duration::from_millis(50)).await;
+        assert!(none.expect("no error").is_none());
+    }
     assert_eq!(consumer.position(&at), Some(10));
     // An offset that is not there goes where the settings say.
     consumer.seek(&at, 99);

@@ -10,6 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use reka_client::admin::{Isolation, NewTopic, OffsetSpec};
+use reka_client::{Client, ClientError, Target, TopicPartition};
+use reka_protocol::kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use reka_protocol::kafka_protocol::messages::{MetadataRequest, TopicName};
+
 /// A running broker, stopped when it is dropped.
 pub(crate) struct Server {
     address: String,
@@ -98,6 +103,54 @@ pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
         assert!(began.elapsed().as_secs() < 60, "not within 60 s: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+}
+
+/// Creates topics and waits until they can be used: every broker shows them with all their partitions,
+/// and every leader answers about its own. Apache Kafka acknowledges before that.
+pub(crate) async fn create(client: &Client, new: &[NewTopic]) {
+    for (name, created) in client.create_topics(new, false).await.expect("answers") {
+        created.unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+    }
+    for topic in new {
+        usable(client, &topic.name).await;
+    }
+}
+
+/// Waits until every broker shows a topic, the same way, and every leader answers about its partitions.
+pub(crate) async fn usable(client: &Client, name: &str) {
+    eventually(&format!("topic {name} can be used"), async || {
+        is_usable(client, name).await.unwrap_or(false)
+    })
+    .await;
+}
+
+async fn is_usable(client: &Client, name: &str) -> Result<bool, ClientError> {
+    let topic = MetadataRequestTopic::default().with_name(Some(TopicName(name.to_owned().into())));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![topic]))
+        .with_allow_auto_topic_creation(false);
+    let mut shown = Vec::new();
+    for broker in client.brokers().await? {
+        let to = Target::Broker(broker.id);
+        let answer = client.ask(to, 4..=i16::MAX, |_| request.clone()).await?;
+        shown.push(answer.topics);
+    }
+    let Some([topic]) = shown.first().map(Vec::as_slice) else {
+        return Ok(false);
+    };
+    if topic.error_code != 0 || shown.iter().any(|other| *other != shown[0]) {
+        return Ok(false);
+    }
+    client.forget_topic(name);
+    let partitions = topic.partitions.iter();
+    let ends: Vec<(TopicPartition, OffsetSpec)> = partitions
+        .map(|p| {
+            let at = TopicPartition::new(name, p.partition_index);
+            (at, OffsetSpec::Latest)
+        })
+        .collect();
+    let ends = client.list_offsets(&ends, Isolation::default()).await?;
+    Ok(!ends.is_empty() && ends.iter().all(|(_, end)| end.is_ok()))
 }
 
 /// Starts the server and reads from its banner where it listens.

@@ -10,7 +10,7 @@ use reka_client::{
 use reka_protocol::ErrorCode;
 
 use crate::admin_topics::client;
-use crate::server::Server;
+use crate::server::{Server, create};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,7 +63,7 @@ async fn read(client: &Client, topic: &str, isolation: Isolation, count: usize) 
 
 async fn commit_and_abort(client: &Client, topic: &str) {
     let new = [NewTopic::new(topic).partitions(2)];
-    client.create_topics(&new, false).await.expect("answers");
+    create(client, &new).await;
     let producer = producer(client, topic);
     let refused = producer.send(ProducerRecord::new(topic)).await;
     assert!(refused.is_err(), "no transaction has begun");
@@ -141,7 +141,7 @@ async fn a_producer_that_was_replaced_can_do_nothing_any_more() {
     let server = Server::start();
     let client = client(&server);
     let new = [NewTopic::new("replaced").partitions(2)];
-    client.create_topics(&new, false).await.expect("answers");
+    create(&client, &new).await;
     let first = producer(&client, "replaced");
     first.begin().await.expect("begun");
     send(&first, "replaced", 0, "of the first").await;

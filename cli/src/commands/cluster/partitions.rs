@@ -6,10 +6,11 @@ use reka_client::{PartitionInfo, TopicPartition};
 use reka_protocol::ErrorCode;
 use serde::Serialize;
 
+use crate::command_line::Change;
 use crate::failure::Failure;
 use crate::names::{matches_any, partition};
 use crate::output::Report;
-use crate::session::{ErrorField, Session};
+use crate::session::{ErrorField, PartitionRow, Session};
 use crate::table::{Page, Table, list, or_none};
 
 #[derive(Debug, Subcommand)]
@@ -18,8 +19,12 @@ pub(crate) enum Command {
     List(List),
     /// Make the first replica of partitions their leader
     Elect(Elect),
+    /// Move partitions to other brokers
+    Move(MoveTo),
     /// Show moves between brokers that are under way
     Status(Status),
+    /// Give up moves that are under way
+    Cancel(Cancel),
 }
 
 #[derive(Debug, Args)]
@@ -45,8 +50,45 @@ pub(crate) struct Elect {
     all: bool,
 }
 
+/// The first broker of a list is to lead. Moves go on after the command has ended: status shows them.
+#[derive(Debug, Args)]
+pub(crate) struct MoveTo {
+    /// Partitions with the brokers that are to hold them, such as orders:3=1,2
+    #[arg(required = true, value_name = "TOPIC:PARTITION=BROKER,...", value_parser = placement)]
+    moves: Vec<(TopicPartition, Vec<i32>)>,
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// Partitions such as orders:3
+    #[arg(required_unless_present = "all", value_name = "TOPIC:PARTITION", value_parser = partition)]
+    partitions: Vec<TopicPartition>,
+    /// All moves there are
+    #[arg(long, conflicts_with = "partitions")]
+    all: bool,
+    #[command(flatten)]
+    change: Change,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Status {}
+
+/// Reads `orders:3=1,2`.
+fn placement(text: &str) -> Result<(TopicPartition, Vec<i32>), String> {
+    let wrong = || format!("expected TOPIC:PARTITION=BROKER,..., found {text:?}");
+    let (at, brokers) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let brokers = brokers.split(',').map(|id| id.trim().parse());
+    let brokers: Vec<i32> = brokers.collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let mut distinct = brokers.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    match distinct.len() == brokers.len() {
+        true => Ok((partition(at)?, brokers)),
+        false => Err(format!("{text:?} names a broker twice")),
+    }
+}
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -86,29 +128,6 @@ impl Report for Vec<Row> {
 }
 
 #[derive(Debug, Serialize)]
-struct Elected {
-    topic: String,
-    partition: i32,
-    status: &'static str,
-    error: Option<ErrorField>,
-}
-
-impl Report for Vec<Elected> {
-    fn page(&self) -> Page {
-        let mut table = Table::new(["TOPIC", "PARTITION", "STATUS", "ERROR"]);
-        for row in self {
-            table.row([
-                row.topic.clone(),
-                row.partition.to_string(),
-                row.status.to_owned(),
-                ErrorField::name(&row.error),
-            ]);
-        }
-        table.into()
-    }
-}
-
-#[derive(Debug, Serialize)]
 struct Move {
     topic: String,
     partition: i32,
@@ -138,7 +157,9 @@ impl Command {
         match self {
             Command::List(list) => list.run(session).await,
             Command::Elect(elect) => elect.run(session).await,
+            Command::Move(moves) => moves.run(session).await,
             Command::Status(status) => status.run(session).await,
+            Command::Cancel(cancel) => cancel.run(session).await,
         }
     }
 }
@@ -188,7 +209,7 @@ impl Elect {
                 Err(refusal) if leads(refusal) => ("leads already", None),
                 Err(refusal) => ("failed", Some(Failure::from(refusal.clone()))),
             };
-            rows.push(Elected {
+            rows.push(PartitionRow {
                 topic: at.topic,
                 partition: at.partition,
                 status,
@@ -201,6 +222,77 @@ impl Elect {
             failures.push(failure);
         }
         session.show_outcomes(&rows, &failures)
+    }
+}
+
+/// Shows what became of changes of partitions; a dry run has changed nothing.
+fn show(
+    session: &Session,
+    outcomes: Vec<(TopicPartition, reka_client::Outcome<()>)>,
+    done: &'static str,
+) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    let mut failures = Vec::new();
+    for (at, outcome) in outcomes {
+        rows.push(PartitionRow {
+            topic: at.topic,
+            partition: at.partition,
+            status: if outcome.is_ok() { done } else { "failed" },
+            error: ErrorField::of(&outcome),
+        });
+        failures.push(outcome.err().map(Failure::from));
+    }
+    session.show_outcomes(&rows, &failures)
+}
+
+impl MoveTo {
+    async fn run(&self, session: &Session) -> Result<(), Failure> {
+        let client = session.client().await?;
+        let mut names: Vec<String> = self.moves.iter().map(|(at, _)| at.topic.clone()).collect();
+        names.dedup();
+        let topics = session.topics(&names).await?;
+        let known: Vec<i32> = client.brokers().await?.iter().map(|b| b.id).collect();
+        for (at, brokers) in &self.moves {
+            let topic = topics.iter().find(|topic| topic.name == at.topic);
+            let is_there = |topic: &&reka_client::TopicInfo| {
+                topic
+                    .partitions
+                    .iter()
+                    .any(|info| info.index == at.partition)
+            };
+            if topic.filter(is_there).is_none() {
+                return Err(Failure::not_found(format!("there is no partition {at}")));
+            }
+            if let Some(unknown) = brokers.iter().find(|id| !known.contains(id)) {
+                let text = format!("broker {unknown} is not in the cluster; it has {known:?}");
+                return Err(Failure::not_found(text));
+            }
+        }
+        let moves = self.moves.iter().cloned();
+        if self.change.dry_run {
+            let would = moves.map(|(at, _)| (at, Ok(()))).collect();
+            return show(session, would, "would begin");
+        }
+        let moves: Vec<_> = moves.map(|(at, brokers)| (at, Some(brokers))).collect();
+        let outcomes = client.alter_reassignments(&moves).await?;
+        show(session, outcomes, "began")
+    }
+}
+
+impl Cancel {
+    async fn run(&self, session: &Session) -> Result<(), Failure> {
+        let client = session.client().await?;
+        let partitions: Vec<TopicPartition> = match self.all {
+            true => client.list_reassignments().await?.into_keys().collect(),
+            false => self.partitions.clone(),
+        };
+        if self.change.dry_run {
+            let would = partitions.into_iter().map(|at| (at, Ok(()))).collect();
+            return show(session, would, "would be cancelled");
+        }
+        let wanted: Vec<_> = partitions.into_iter().map(|at| (at, None)).collect();
+        let outcomes = client.alter_reassignments(&wanted).await?;
+        show(session, outcomes, "cancelled")
     }
 }
 

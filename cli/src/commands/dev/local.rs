@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::failure::Failure;
 use crate::output::Report;
+use crate::session::state_dir;
 use crate::table::{Page, or_none, yes_no};
 
 /// Names another server than the one beside this command.
@@ -67,15 +68,8 @@ impl Report for Shown {
 
 impl Local {
     pub(super) fn find() -> Result<Self, Failure> {
-        let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let state = named("XDG_STATE_HOME").map(PathBuf::from);
-        let home = || named("HOME").map(|home| Path::new(&home).join(".local/state"));
-        let Some(state) = state.or_else(home) else {
-            let text = "there is no place for its data: neither XDG_STATE_HOME nor HOME is set";
-            return Err(Failure::usage(text));
-        };
         Ok(Local {
-            dir: state.join("reka/dev"),
+            dir: state_dir()?.join("dev"),
         })
     }
 
@@ -201,7 +195,7 @@ impl Local {
             Failure::other(format!("cannot stop process {}: {errno}", note.pid))
         })?;
         let began = Instant::now();
-        while self.is_running(note) {
+        while !has_ended(note.pid) {
             if began.elapsed() > STOP_TIME_MAX {
                 let text = format!("process {} does not end within {STOP_TIME_MAX:?}", note.pid);
                 return Err(Failure::other(text).hint("rkctl dev kill ends it without warning"));
@@ -220,6 +214,20 @@ impl Local {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether nothing of a process is left, or only what its parent has not asked for. Its command line
+/// goes before its files are closed, and its first thread may go before the others.
+fn has_ended(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    // The name in brackets may hold anything.
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    matches!(state, Some('Z' | 'X')) && threads <= 1
 }
 
 fn unusable(verb: &str, path: &Path, error: &std::io::Error) -> Failure {

@@ -6,6 +6,7 @@ mod list;
 mod members;
 mod offset_delete;
 mod seek;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Describe(describe::Describe),
     /// Show the members of groups with what they have
     Members(members::Members),
+    /// Show how far a group is behind, again and again
+    Watch(watch::Watch),
     /// Let a group go on from somewhere else
     Seek(seek::Seek),
     /// Delete groups that have no members
@@ -41,6 +44,7 @@ impl Command {
             Command::List(command) => command.run(session).await,
             Command::Describe(command) => command.run(session).await,
             Command::Members(command) => command.run(session).await,
+            Command::Watch(command) => command.run(session).await,
             Command::Seek(command) => command.run(session).await,
             Command::Delete(command) => command.run(session).await,
             Command::OffsetDelete(command) => command.run(session).await,

@@ -1,15 +1,12 @@
 //! `rkctl group offset-delete`.
 
 use clap::Args;
-use serde::Serialize;
 
 use crate::command_line::Destruction;
 use crate::commands::topic::partitions;
 use crate::failure::Failure;
 use crate::names::{TopicSelection, selection};
-use crate::output::Report;
-use crate::session::{ErrorField, Session};
-use crate::table::{Page, Table};
+use crate::session::{ErrorField, PartitionRow, Session};
 
 #[derive(Debug, Args)]
 pub(crate) struct OffsetDelete {
@@ -20,29 +17,6 @@ pub(crate) struct OffsetDelete {
     topics: Vec<TopicSelection>,
     #[command(flatten)]
     destruction: Destruction,
-}
-
-#[derive(Debug, Serialize)]
-struct Row {
-    topic: String,
-    partition: i32,
-    status: &'static str,
-    error: Option<ErrorField>,
-}
-
-impl Report for Vec<Row> {
-    fn page(&self) -> Page {
-        let mut table = Table::new(["TOPIC", "PARTITION", "STATUS", "ERROR"]);
-        for row in self {
-            table.row([
-                row.topic.clone(),
-                row.partition.to_string(),
-                row.status.to_owned(),
-                ErrorField::name(&row.error),
-            ]);
-        }
-        table.into()
-    }
 }
 
 impl OffsetDelete {
@@ -67,7 +41,7 @@ impl OffsetDelete {
         let mut rows = Vec::new();
         let mut failures = Vec::new();
         for (at, outcome) in outcomes {
-            rows.push(Row {
+            rows.push(PartitionRow {
                 topic: at.topic,
                 partition: at.partition,
                 status: match (&outcome, self.destruction.dry_run) {

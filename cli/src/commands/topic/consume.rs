@@ -417,6 +417,7 @@ mod tests {
         let record = ConsumerRecord {
             offset: 0,
             timestamp: 0,
+            is_append_time: false,
             key: Some("k1".into()),
             value: Some(r#"{"user":{"name":"ada","ids":[1,22]},"ok":true}"#.into()),
             headers: vec![

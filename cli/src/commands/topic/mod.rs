@@ -3,12 +3,15 @@
 mod add_partitions;
 mod config;
 mod consume;
+mod copy;
 mod create;
 mod delete;
 mod describe;
+mod diff;
+mod du;
 mod list;
 mod offsets;
-mod produce;
+pub(crate) mod produce;
 mod trim;
 
 use clap::Subcommand;
@@ -42,6 +45,12 @@ pub(crate) enum Command {
     Produce(produce::Produce),
     /// Show records of topics
     Consume(consume::Consume),
+    /// Copy a topic with its records and its configuration
+    Copy(copy::Copy),
+    /// Show in what two topics differ
+    Diff(diff::Diff),
+    /// Show how much room topics take
+    Du(du::Du),
 }
 
 impl Command {
@@ -57,6 +66,9 @@ impl Command {
             Command::Offsets(command) => command.run(session).await,
             Command::Produce(command) => command.run(session).await,
             Command::Consume(command) => command.run(session).await,
+            Command::Copy(command) => command.run(session).await,
+            Command::Diff(command) => command.run(session).await,
+            Command::Du(command) => command.run(session).await,
         }
     }
 }

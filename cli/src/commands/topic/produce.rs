@@ -103,7 +103,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 const CHUNKS_MAX: usize = 8;
 
 /// The lines of a chunk, without their ends.
-fn lines(chunk: &Bytes) -> impl Iterator<Item = Bytes> {
+pub(crate) fn lines(chunk: &Bytes) -> impl Iterator<Item = Bytes> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = chunk.get(at..).filter(|rest| !rest.is_empty())?;
@@ -113,6 +113,45 @@ fn lines(chunk: &Bytes) -> impl Iterator<Item = Bytes> {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         Some(chunk.slice_ref(text))
     })
+}
+
+/// Reads whole lines on a thread of its own: a terminal may make it wait for ever, and what was typed
+/// before is to be sent meanwhile.
+pub(crate) fn chunks(mut input: Box<dyn Read + Send>) -> mpsc::Receiver<std::io::Result<Bytes>> {
+    let (chunks, read) = mpsc::channel(CHUNKS_MAX);
+    std::thread::spawn(move || {
+        let mut held: Vec<u8> = Vec::new();
+        loop {
+            let before = held.len();
+            held.resize(before + CHUNK_BYTES, 0);
+            let length = match input.read(&mut held[before..]) {
+                Ok(length) => length,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+                Err(error) => {
+                    let _ = chunks.blocking_send(Err(error));
+                    return;
+                }
+            };
+            held.truncate(before + length);
+            let whole = held
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map(|at| at + 1);
+            let (whole, over) = match (whole, length) {
+                // The last line may have no end.
+                (_, 0) => (held.len(), true),
+                (Some(whole), _) => (whole, false),
+                (None, _) => continue,
+            };
+            let rest = held.split_off(whole);
+            let chunk = std::mem::replace(&mut held, rest);
+            let gone = !chunk.is_empty() && chunks.blocking_send(Ok(chunk.into())).is_err();
+            if over || gone {
+                return;
+            }
+        }
+    });
+    read
 }
 
 impl Produce {
@@ -185,10 +224,8 @@ impl Produce {
         Ok(())
     }
 
-    /// Reads on a thread of its own: a terminal may make it wait for ever, and what was typed before
-    /// is to be sent meanwhile.
     fn read(&self) -> Result<mpsc::Receiver<std::io::Result<Bytes>>, Failure> {
-        let mut input: Box<dyn Read + Send> = match &self.file {
+        let input: Box<dyn Read + Send> = match &self.file {
             Some(path) => {
                 let file = std::fs::File::open(path).map_err(|error| {
                     Failure::usage(format!("cannot read {}: {error}", path.display()))
@@ -197,40 +234,7 @@ impl Produce {
             }
             None => Box::new(std::io::stdin()),
         };
-        let (chunks, read) = mpsc::channel(CHUNKS_MAX);
-        std::thread::spawn(move || {
-            let mut held: Vec<u8> = Vec::new();
-            loop {
-                let before = held.len();
-                held.resize(before + CHUNK_BYTES, 0);
-                let length = match input.read(&mut held[before..]) {
-                    Ok(length) => length,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
-                    Err(error) => {
-                        let _ = chunks.blocking_send(Err(error));
-                        return;
-                    }
-                };
-                held.truncate(before + length);
-                let whole = held
-                    .iter()
-                    .rposition(|byte| *byte == b'\n')
-                    .map(|at| at + 1);
-                let (whole, over) = match (whole, length) {
-                    // The last line may have no end.
-                    (_, 0) => (held.len(), true),
-                    (Some(whole), _) => (whole, false),
-                    (None, _) => continue,
-                };
-                let rest = held.split_off(whole);
-                let chunk = std::mem::replace(&mut held, rest);
-                let gone = !chunk.is_empty() && chunks.blocking_send(Ok(chunk.into())).is_err();
-                if over || gone {
-                    return;
-                }
-            }
-        });
-        Ok(read)
+        Ok(chunks(input))
     }
 
     /// Waits until no more than `left` records are under way.

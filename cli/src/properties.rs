@@ -1,0 +1,142 @@
+//! Files of settings as Java's clients read them: `key=value`, `key: value`, comments with `#` or `!`,
+//! lines that go on behind a `\`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use reka_client::ClientConfig;
+
+/// Settings by key. An error names file and line.
+pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("read {shown}: {error}"))?;
+    Ok(parse(&text))
+}
+
+/// Settings of a text. Every text is a file of settings.
+pub(crate) fn parse(text: &str) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let mut line = line.trim_start().to_owned();
+        if line.is_empty() || line.starts_with(['#', '!']) {
+            continue;
+        }
+        while goes_on(&line) {
+            line.pop();
+            match lines.next() {
+                Some(next) => line.push_str(next.trim_start()),
+                None => break,
+            }
+        }
+        let end = line
+            .find(|c: char| c == '=' || c == ':' || c.is_whitespace())
+            .unwrap_or(line.len());
+        let (key, rest) = line.split_at(end);
+        let rest = rest.trim_start();
+        let value = rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start();
+        settings.insert(key.to_owned(), unescaped(value));
+    }
+    settings
+}
+
+/// Whether a line ends with a backslash that is not itself behind one.
+fn goes_on(line: &str) -> bool {
+    let slashes = line.bytes().rev().take_while(|byte| *byte == b'\\').count();
+    slashes % 2 == 1
+}
+
+fn unescaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('t') => out.push('\t'),
+                Some('n') => out.push('\n'),
+                Some('r') => out.push('\r'),
+                Some(other) => out.push(other),
+                None => {}
+            },
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Puts settings into a client's configuration. What cannot be done is refused; what is for other parts
+/// of Java's clients is told by name.
+pub(crate) fn apply(
+    settings: &BTreeMap<String, String>,
+    config: &mut ClientConfig,
+) -> Result<(), String> {
+    for (key, value) in settings {
+        let time = || {
+            let ms: u64 = value
+                .parse()
+                .map_err(|_| format!("{key}: expected milliseconds, found {value:?}"))?;
+            Ok::<Duration, String>(Duration::from_millis(ms))
+        };
+        match key.as_str() {
+            // The command line names the cluster.
+            "bootstrap.servers" => {}
+            "client.id" => config.client_id.clone_from(value),
+            "request.timeout.ms" => config.request_timeout = time()?,
+            "default.api.timeout.ms" => config.deadline = time()?,
+            "socket.connection.setup.timeout.ms" => config.connect_timeout = time()?,
+            "metadata.max.age.ms" => config.metadata_age_max = time()?,
+            "retry.backoff.ms" => config.backoff.first = time()?,
+            "retry.backoff.max.ms" => config.backoff.max = time()?,
+            "security.protocol" if value == "PLAINTEXT" => {}
+            "security.protocol" => {
+                return Err(format!(
+                    "security.protocol={value} is not to be had: only PLAINTEXT is"
+                ));
+            }
+            _ => return Err(format!("the setting {key} is not known here")),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_as_java_does() {
+        let text =
+            "# a comment\n! another\n\na=1\n b : two words \nc\\\n  d=3\ne\tx\ng=a\\\\\nh=\n";
+        let read = parse(text);
+        let expected = [
+            ("a", "1"),
+            ("b", "two words "),
+            ("cd", "3"),
+            ("e", "x"),
+            ("g", "a\\"),
+            ("h", ""),
+        ];
+        let expected: BTreeMap<String, String> = expected
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn settings_take_effect_or_are_refused_by_name() {
+        let mut config = ClientConfig::new("a:1".parse().expect("an address"));
+        let settings = parse("client.id=me\nrequest.timeout.ms=1500\nsecurity.protocol=PLAINTEXT");
+        apply(&settings, &mut config).expect("known");
+        assert_eq!(config.client_id, "me");
+        assert_eq!(config.request_timeout, Duration::from_millis(1500));
+        for (line, named) in [
+            ("security.protocol=SSL", "SSL"),
+            ("sasl.mechanism=PLAIN", "sasl.mechanism"),
+            ("request.timeout.ms=soon", "soon"),
+        ] {
+            let refused = apply(&parse(line), &mut config).expect_err(line);
+            assert!(refused.contains(named), "{refused}");
+        }
+    }
+}

@@ -655,7 +655,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).output();
+        // Lazily: a node that a failed test leaves behind has files open in it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
     }
 }
 

@@ -135,6 +135,7 @@ pub const AGAINST_ANY: &[&str] = &[
     "node",
     "rdkafka",
     "system-tools",
+    "churn",
     "streams-app",
     "flink",
     "spark",

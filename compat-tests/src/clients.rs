@@ -39,7 +39,7 @@ const BROKER: [&str; 5] = [
 
 /// Every stock client there is a program for, as it is called in reports: the lines of
 /// `docs/compatibility.md`.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "@platformatic/kafka 1.35.0",
     "aiokafka 0.14.0",
     "confluent-kafka 2.16.1",
@@ -50,6 +50,7 @@ pub const NAMES: [&str; 11] = [
     "kafka-go 0.4.51",
     "kafka-python 3.0.12",
     "kafkajs 2.2.4",
+    "rdkafka 0.39.0",
     "sarama 1.61.1",
 ];
 

@@ -113,6 +113,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("kafkajs", GROUPS_848, LACKS),
     ("kafkajs", STATIC, LACKS),
     ("kafkajs", TRANSACTIONS, HAS),
+    ("rdkafka", STATIC, HAS),
     ("sarama", GROUPS_848, LACKS),
     ("sarama", STATIC, HAS),
     ("sarama", TRANSACTIONS, HAS),
@@ -238,7 +239,7 @@ pub fn page(checks: &Checks) -> String {
          edits it.\n\n\
          ## Stock clients\n\n\
          Each cell counts named checks that a client's own program made and that held on this commit, on Apache \
-         Kafka 4.3.1 and on Reka alike: `cargo compat run java-clients python go go-segmentio node` makes them all, and fails \
+         Kafka 4.3.1 and on Reka alike: `cargo compat run java-clients python go go-segmentio node rdkafka` makes them all, and fails \
          if one is missing, new or of another version than here. Where a cell is empty (*), the line below says why.\n\n",
     );
     text += &table(checks);

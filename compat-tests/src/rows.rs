@@ -22,6 +22,7 @@ mod mirror_maker;
 mod node;
 mod python;
 pub(crate) mod raw;
+mod rdkafka;
 mod rkctl;
 mod shims;
 mod spark;
@@ -121,6 +122,7 @@ pub const ROWS: &[Row] = &[
     go::ROW,
     go::SEGMENTIO,
     node::ROW,
+    rdkafka::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
 
@@ -131,7 +133,9 @@ pub const AGAINST_ANY: &[&str] = &[
     "go",
     "go-segmentio",
     "node",
+    "rdkafka",
     "system-tools",
+    "churn",
     "streams-app",
     "flink",
     "spark",

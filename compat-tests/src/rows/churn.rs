@@ -4,7 +4,7 @@
 //! Three groups read one topic: classic members of six clients that agree on `range`, members of
 //! KIP-848 of three, and kafkajs, whose assignors are its own. A member prints what it has processed
 //! before it commits. `REKA_CHURN_SECONDS` sets for how long (120 on demand), `REKA_CHURN_SEED`
-//! repeats what was done to whom, `REKA_CHURN_AGAINST=kafka` asks Apache Kafka instead.
+//! repeats what was done to whom, `--against kafka` asks Apache Kafka instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -25,13 +25,12 @@ use super::{go, node, python};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
-use crate::control::kafka::Kafka;
 use crate::differential::Side;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
-use crate::reka::Reka;
 use crate::rows::{Row, Tier, Verdict};
+use crate::target::{self, Target};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
@@ -98,23 +97,16 @@ fn run(ctx: &Context) -> Result<Verdict> {
     let seconds = number("REKA_CHURN_SECONDS")?.unwrap_or(SECONDS);
     let seed = number("REKA_CHURN_SEED")?.unwrap_or_else(seed_of_now);
     let clients = Clients::prepare(ctx)?;
-    let against_kafka = std::env::var("REKA_CHURN_AGAINST").is_ok_and(|name| name == "kafka");
-    let story = if against_kafka {
-        let broker = Kafka::start(&Java::kafka(ctx)?, &ctx.work().join("kafka"), &SETTINGS)?;
-        let story = churn(ctx, &clients, broker.address(), seconds, seed);
-        broker.stop()?;
-        story
-    } else {
-        let server = Reka::build(ctx)?;
-        let home = ctx.work().join("reka");
-        let broker = Reka::start_with(&server, &home, &[], &SETTINGS)?;
-        let story = churn(ctx, &clients, broker.address(), seconds, seed);
-        broker.stop()?;
-        story
-    };
-    let story = story
-        .map_err(|error| Error::refused(format!("REKA_CHURN_SEED={seed}"), error.to_string()))?;
-    Ok(Verdict::Passed(format!("{story}, seed {seed}")))
+    let told = target::each(&ctx.reka_unless_chosen(), &SETTINGS, |target| {
+        churn(target, &clients, seconds, seed)
+    });
+    let told =
+        told.map_err(|error| Error::refused(format!("REKA_CHURN_SEED={seed}"), error.to_string()))?;
+    let told = told
+        .iter()
+        .map(|(broker, told)| format!("on {broker} {told}"));
+    let told: Vec<String> = told.collect();
+    Ok(Verdict::Passed(format!("{}, seed {seed}", told.join("; "))))
 }
 
 /// How each kind of client is started.
@@ -197,14 +189,9 @@ struct Churn<'a> {
     paused: usize,
 }
 
-fn churn(
-    ctx: &Context,
-    clients: &Clients,
-    address: SocketAddr,
-    seconds: u64,
-    seed: u64,
-) -> Result<String> {
-    let work = ctx.work().join("members");
+fn churn(target: &Target, clients: &Clients, seconds: u64, seed: u64) -> Result<String> {
+    let address = target.address();
+    let work = target.home().join("members");
     files::make_dir(&work)?;
     create_topic(&mut Side::new("the broker", address), TOPIC, PARTITIONS)?;
     let mut churn = Churn {

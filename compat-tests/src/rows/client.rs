@@ -14,8 +14,7 @@ use crate::rows::{Row, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "client",
-    // Not in the commit tier: a test that asks before Apache Kafka shows what it has just made has failed
-    // once, under load.
+    // Not in the commit tier: beside other work on the machine it takes minutes.
     tiers: &[],
     about: "the tests of our own client, against Apache Kafka",
     run,

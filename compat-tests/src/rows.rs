@@ -99,6 +99,7 @@ pub const ROWS: &[Row] = &[
     client::ROW,
     rkctl::ROW,
     shims::ROW,
+    shims::ALL,
     shims::AGAINST_KAFKA,
     kafka_it::ROW,
     kafka_it::CORE,

@@ -7,7 +7,7 @@
 //! time on a machine that others use too.
 //!
 //! [`contestant`] starts, stops and measures a broker, [`load`] drives it over raw sockets,
-//! [`memory`] is touched before anything is measured, [`frames`] makes what is sent, [`figures`] collects
+//! memory (`memory.rs`) is touched before anything is measured, [`frames`] makes what is sent, [`figures`] collects
 //! and prints, [`page`] writes; a file in [`scenarios`] is one scenario.
 
 pub mod contestant;

@@ -191,6 +191,12 @@ impl MetadataImage {
                 Ok(())
             }
             Record::RegisterBroker(record) => {
+                let before = self.brokers.get(record.broker_id);
+                if before
+                    .is_some_and(|before| before.registration.incarnation != record.incarnation)
+                {
+                    self.topics.lead_anew(record.broker_id);
+                }
                 self.brokers.register(offset, record);
                 Ok(())
             }

@@ -4,9 +4,14 @@ use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest};
 
 use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
-use reka_protocol::kafka_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest};
+use reka_protocol::kafka_protocol::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
+};
 
-use crate::support::{Client, batch, config, loggers, start, start_with, topic_name, values};
+use crate::support::{
+    Client, batch, config, fetch_request, loggers, start, start_with, topic_name, values,
+};
+use crate::topics_and_records::create;
 
 #[test]
 fn topics_records_producers_and_ids_survive_a_clean_stop() {
@@ -87,5 +92,35 @@ fn topics_come_and_go_under_the_flusher_and_the_disk_stays_good() {
         let delete = DeleteTopicsRequest::default().with_topic_names(vec![topic_name(&name)]);
         assert_eq!(client.call(5, &delete).responses[0].error_code, 0, "{name}");
     }
+    node.stop().expect("a clean stop");
+}
+
+/// A broker that comes back may lack what it had not synced, and others write in that place.
+#[test]
+fn whoever_read_what_is_gone_after_a_restart_is_told_where_its_epoch_ended() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = start(dir.path());
+    let mut client = Client::connect(&node);
+    assert_eq!(create(&mut client, "t", 1), 0);
+    client.produce(9, "t", batch(&["a", "b", "c"], None));
+    node.stop().expect("a clean stop");
+
+    let node = start(dir.path());
+    let mut client = Client::connect(&node);
+    client.produce(9, "t", batch(&["d", "e", "f"], None));
+    let mut fetch = |last_fetched_epoch: i32| {
+        let mut request = fetch_request("t", 5, 0);
+        request.topics[0].partitions[0].last_fetched_epoch = last_fetched_epoch;
+        let correlation_id = client.send(12, &request);
+        let mut answer = client.receive::<FetchRequest>(12, correlation_id);
+        answer.responses.remove(0).partitions.remove(0)
+    };
+    // Five offsets of the first epoch were read, of which there are three now.
+    let diverges = fetch(0).diverging_epoch;
+    assert_eq!((diverges.epoch, diverges.end_offset), (0, 3));
+    let goes_on = fetch(1);
+    assert_eq!(goes_on.diverging_epoch.epoch, -1);
+    // The whole batch, as always.
+    assert_eq!(values(&goes_on).last(), Some(&(5, "f".to_owned())));
     node.stop().expect("a clean stop");
 }

@@ -204,6 +204,30 @@ impl Topics {
         Ok(())
     }
 
+    /// What a broker leads it leads in a new epoch from here on: it has come back, maybe without
+    /// records that it had not synced, and whoever has read those has to notice that others stand in
+    /// their place.
+    pub(super) fn lead_anew(&mut self, broker_id: i32) {
+        let is_led = |partition: &Arc<Partition>| partition.leader == broker_id;
+        let led = self.by_name.iter();
+        let led: Vec<Arc<str>> = led
+            .filter(|(_, topic)| topic.partitions.iter().any(is_led))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in led {
+            let Some(topic) = self.by_name.get_mut::<str>(&name) else {
+                continue;
+            };
+            for partition in &mut Arc::make_mut(topic).partitions {
+                if is_led(partition) {
+                    let led = Arc::make_mut(partition);
+                    led.leader_epoch = led.leader_epoch.saturating_add(1);
+                    led.partition_epoch = led.partition_epoch.saturating_add(1);
+                }
+            }
+        }
+    }
+
     pub(super) fn records(&self) -> impl Iterator<Item = Record> + '_ {
         self.iter().flat_map(|topic| {
             let created = Record::Topic(Topic {

@@ -421,6 +421,56 @@ fn applied(records: Vec<Record>) -> (Vec<Record>, MetadataImage) {
     (kept, image)
 }
 
+#[test]
+fn a_broker_that_comes_back_leads_in_a_new_epoch_what_it_led() {
+    let led_by = |partition: i32, leader: i32| {
+        Record::from(Partition {
+            topic_id: ID,
+            partition,
+            replicas: vec![1, 2],
+            directories: vec![ID, ID],
+            isr: vec![1, 2],
+            adding: vec![],
+            removing: vec![],
+            leader,
+            leader_epoch: 4,
+            partition_epoch: 100,
+            elr: vec![],
+            last_known_elr: vec![],
+            leader_recovery_state: LeaderRecoveryState::Recovered,
+        })
+    };
+    let comes = |incarnation: u128| {
+        Record::from(RegisterBroker {
+            broker_id: 1,
+            incarnation: Uuid::from_u128(incarnation),
+            endpoints: vec![],
+            rack: None,
+            features: vec![],
+            directories: vec![],
+            fenced: false,
+            in_controlled_shutdown: false,
+        })
+    };
+    let topic = Topic {
+        name: "t".to_owned(),
+        id: ID,
+    };
+    let begun = [topic.into(), comes(1), led_by(0, 1), led_by(1, 2)];
+    let epochs = |records: &[Record]| {
+        let (_, image) = applied(begun.iter().chain(records).cloned().collect());
+        let topic = image.topics().get("t").expect("the topic").clone();
+        let epochs = topic.partitions();
+        epochs
+            .map(|partition| (partition.leader_epoch, partition.partition_epoch))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(epochs(&[]), [(4, 100), (4, 100)]);
+    // The same process once more, then another one.
+    assert_eq!(epochs(&[comes(1)]), [(4, 100), (4, 100)]);
+    assert_eq!(epochs(&[comes(2)]), [(5, 101), (4, 100)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 

@@ -26,6 +26,7 @@ use reka_storage::TopicPartition;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::cleaner;
 use crate::metadata::follow::Follower;
@@ -44,8 +45,9 @@ const UNLINK_PERIOD: Duration = Duration::from_secs(1);
 /// Between two looks at whether the directories are still in use.
 const DIRS_PERIOD: Duration = Duration::from_secs(1);
 
-/// Between two attempts to open logs that a disk did not let open.
+/// Between two attempts to open logs that a disk did not let open, at first and at last.
 const OPEN_AGAIN_PERIOD: Duration = Duration::from_secs(1);
+const OPEN_AGAIN_PERIOD_MAX: Duration = Duration::from_secs(60);
 
 /// Between two looks at whether a reader found offsets missing.
 const GAPS_PERIOD: Duration = Duration::from_secs(10);
@@ -130,10 +132,14 @@ async fn follow(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut images = services.quorum.subscribe();
+    let mut again = Again::default();
     loop {
         let image = images.borrow_and_update().clone();
+        let is_due = again.is_due();
         let followed = services.blocking.run(move || {
-            follower.open_again();
+            if is_due {
+                follower.open_again();
+            }
             follower.follow(&image);
             follower
         });
@@ -144,12 +150,45 @@ async fn follow(
                 return;
             }
         };
+        again.tried(is_due, follower.has_unopened());
         tokio::select! {
             biased;
             () = told(&mut stopped) => return,
             changed = images.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(OPEN_AGAIN_PERIOD), if follower.has_unopened() => {}
+            () = tokio::time::sleep_until(again.at), if follower.has_unopened() => {}
         }
+    }
+}
+
+/// When logs that a disk did not let open are opened again: each attempt reads what there is to
+/// recover, so they come less and less often.
+struct Again {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Default for Again {
+    fn default() -> Again {
+        Again {
+            at: Instant::now() + OPEN_AGAIN_PERIOD,
+            pause: OPEN_AGAIN_PERIOD,
+        }
+    }
+}
+
+impl Again {
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// What came of a turn: whether there was an attempt, and whether there is anything to attempt.
+    fn tried(&mut self, attempted: bool, is_left: bool) {
+        match (is_left, attempted) {
+            (true, true) => self.pause = (self.pause * 2).min(OPEN_AGAIN_PERIOD_MAX),
+            (true, false) => return,
+            (false, _) => self.pause = OPEN_AGAIN_PERIOD,
+        }
+        self.at = Instant::now() + self.pause;
     }
 }
 
@@ -165,7 +204,7 @@ async fn every(
     mut stopped: watch::Receiver<bool>,
     work: fn(&Services),
 ) {
-    let first = tokio::time::Instant::now() + delay;
+    let first = Instant::now() + delay;
     let mut ticks = tokio::time::interval_at(first, period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

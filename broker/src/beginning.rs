@@ -16,7 +16,7 @@ use crate::metadata::follow::CLUSTER_METADATA;
 /// How many partitions are named; these are enough to find the others.
 const SHOWN: usize = 3;
 
-/// Why metadata does not begin anew. Nothing was changed.
+/// Why metadata does not begin anew. Nothing that was there was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum BeginningError {
     /// There is none.

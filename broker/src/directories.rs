@@ -1,20 +1,19 @@
 //! Which data directories a node has at its start, which of them holds the metadata, and what a person
 //! should know of them.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use reka_storage::LogDir;
+use reka_raft::image::Topics;
 use reka_storage::fs::Disk;
 use reka_storage::log_dir::{self, Identity};
 use reka_storage::log_dirs::LogDirs;
 use reka_storage::map_budget::{MAPS_MAX, MapBudget};
+use reka_storage::{LogDir, TopicPartition};
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::node::NodeError;
-use crate::partition::table::PartitionTable;
 use crate::seams::Chance;
 
 /// Where the quorum keeps its files, inside the data directory.
@@ -64,14 +63,24 @@ pub(crate) fn metadata_dir<'a>(
     log_dirs: &'a LogDirs,
     config: &Config,
 ) -> Result<&'a Arc<LogDir>, NodeError> {
-    let mut dirs = log_dirs.dirs().iter();
-    let holds = |dir: &&Arc<LogDir>| {
-        dir.env()
-            .disk
-            .open_dir(&dir.path().join(METADATA_DIR))
-            .is_ok()
-    };
-    match (dirs.find(holds), log_dirs.failed()) {
+    let mut holders = Vec::new();
+    for dir in log_dirs.dirs() {
+        match dir.env().disk.open_dir(&dir.path().join(METADATA_DIR)) {
+            Ok(_) => holders.push(dir),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(NodeError::MetadataDir { reason });
+            }
+        }
+    }
+    if let [first, second, ..] = *holders {
+        return Err(NodeError::MetadataTwice {
+            first: first.path().join(METADATA_DIR),
+            second: second.path().join(METADATA_DIR),
+        });
+    }
+    match (holders.first(), log_dirs.failed()) {
         (Some(dir), _) => Ok(dir),
         (None, [failed, ..]) => Err(NodeError::MetadataDir {
             reason: failed.reason.clone(),
@@ -143,14 +152,18 @@ pub(crate) fn directories_to_register(log_dirs: &LogDirs, known: &[Uuid]) -> Vec
 }
 
 /// What lies in the data directories and nobody serves.
-pub(crate) fn left_alone(log_dirs: &LogDirs, partitions: &PartitionTable) -> Vec<String> {
+pub(crate) fn left_alone(log_dirs: &LogDirs, topics: &Topics) -> Vec<String> {
     let name = |path: &PathBuf| {
         path.file_name()
             .map(|name| name.to_string_lossy().into_owned())
     };
-    let served: HashSet<String> = partitions.all().iter().map(ToString::to_string).collect();
+    // One that is known and could not be opened is told of there, and tried again.
+    let is_known = |path: &PathBuf| {
+        let partition = name(path).and_then(|name| TopicPartition::parse_dir(&name));
+        partition.is_some_and(|one| topics.partition(&one.topic, one.partition).is_some())
+    };
     let strays = log_dirs.partitions().into_iter();
-    let strays = strays.filter(|path| !name(path).is_some_and(|name| served.contains(&name)));
+    let strays = strays.filter(|path| !is_known(path));
     let unknown = log_dirs.unknown().iter().cloned();
     let unknown = unknown.filter(|path| name(path).as_deref() != Some(METADATA_DIR));
     let remark = |found: Vec<PathBuf>, what: &str| {
@@ -230,7 +243,7 @@ mod tests {
         let dirs = LogDirs::open(&Disk::real(), &paths, &identity, &maps).expect("a directory");
         let root = place.path().display();
         assert_eq!(
-            left_alone(&dirs, &PartitionTable::default()),
+            left_alone(&dirs, &Topics::default()),
             [
                 format!(
                     "2 directories are of partitions that are not served here and were left alone \

@@ -331,6 +331,18 @@ pub enum NodeError {
         /// Why.
         reason: String,
     },
+    /// Nobody can say which metadata is that of this broker.
+    #[error(
+        "there is metadata in {} and in {}: find out which of them knows the topics of this broker (the \
+         younger files, if a disk was away for a while), and move the other one out of the log directories",
+        .first.display(), .second.display()
+    )]
+    MetadataTwice {
+        /// One place.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
     /// There are partitions, and no metadata that knows of them.
     #[error(transparent)]
     Beginning(#[from] BeginningError),
@@ -568,7 +580,7 @@ pub(crate) async fn assemble<S>(
         clock,
     );
     follower.follow(&quorum.image());
-    for remark in left_alone(&log_dirs, &partitions) {
+    for remark in left_alone(&log_dirs, quorum.image().topics()) {
         tracing::warn!("{remark}");
     }
     let services = Arc::new(Services {

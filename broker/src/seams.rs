@@ -1,5 +1,6 @@
 //! What a node takes from the world, in one place: files, time, chance, and threads for what blocks.
-//! (Sockets are handed in where they are accepted.)
+//! (Sockets are handed in where they are accepted. How long something took, for a metric, is measured
+//! where it happens.)
 //!
 //! [`crate::Node`] takes those of the machine. A simulated one takes a disk in memory, virtual time, a
 //! generator with a seed and no thread but one, so that the same seed takes the same steps.
@@ -90,7 +91,7 @@ impl Blocking {
     }
 }
 
-/// Work that has begun; ready when it is done, or has panicked.
+/// Work that has begun; ready when it is done, or has panicked on the pool.
 #[derive(Debug)]
 pub enum Running<T> {
     /// On the pool.

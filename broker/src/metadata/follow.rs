@@ -253,8 +253,11 @@ impl Follower {
         }
     }
 
-    fn set_aside(&self, partition: &TopicPartition, topic_id: Uuid) {
-        match self.log_dirs.set_aside(partition) {
+    /// Whether it is out of the way.
+    fn set_aside(&self, partition: &TopicPartition, topic_id: Uuid) -> bool {
+        let outcome = self.log_dirs.set_aside(partition);
+        let is_away = outcome.is_ok();
+        match outcome {
             Ok(Some(aside)) => tracing::warn!(
                 "{partition} is of topic {topic_id}, which is not in the metadata: it was deleted while \
                  this directory was away, or the metadata is older than this directory; its files are in \
@@ -265,6 +268,7 @@ impl Follower {
             Ok(None) => {}
             Err(error) => tracing::error!("{partition} is in the way: {error}"),
         }
+        is_away
     }
 
     fn open(&mut self, wanted: &[Wanted]) {
@@ -318,8 +322,8 @@ impl Follower {
                 found,
                 ..
             })) = result
+                && self.set_aside(partition, *found)
             {
-                self.set_aside(partition, *found);
                 freed.insert(partition.clone());
             }
         }

@@ -6,11 +6,21 @@ use std::task::{Context, Poll};
 
 use bytes::BufMut;
 use reka_storage::LogSlice;
+use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// One `sendfile` call at most, so that one reader does not hold the shard.
 const SENDFILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The client sees its connection end, and comes back for the same records.
+fn tell_of_disk(error: &Errno) {
+    if *error == Errno::IO {
+        tracing::error!(
+            "records could not be read to be sent: check the disk and the kernel's log"
+        );
+    }
+}
 
 /// As it was accepted, on its way to a shard.
 #[derive(Debug)]
@@ -89,7 +99,8 @@ impl Socket {
                 let count = (slice.len() - skip).min(SENDFILE_BYTES_MAX) as usize;
                 socket.try_io(Interest::WRITABLE, || {
                     let mut from = position + skip;
-                    Ok(rustix::fs::sendfile(socket, fd, Some(&mut from), count)? as u64)
+                    let sent = rustix::fs::sendfile(socket, fd, Some(&mut from), count);
+                    Ok(sent.inspect_err(tell_of_disk)? as u64)
                 })
             }
             // A disk in memory has no descriptor.

@@ -1,13 +1,22 @@
 //! The partitions on this broker, by topic and number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+#[cfg(test)]
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use reka_protocol::ErrorCode;
 
 use super::Partition;
 
-type Topics = HashMap<String, Vec<Option<Arc<Partition>>>>;
+type Topics = HashMap<String, Vec<Option<Arc<Partition>>>, Hashing>;
+
+/// Names come from outside, so nobody is to know which of them are alike.
+#[cfg(not(test))]
+type Hashing = std::hash::RandomState;
+/// In a simulation they come in the same order each time.
+#[cfg(test)]
+type Hashing = BuildHasherDefault<DefaultHasher>;
 
 /// All partitions here; read on every request, changed by the one task that follows the metadata.
 #[derive(Debug, Default)]

@@ -373,11 +373,13 @@ fn what_was_not_synced_does_not() {
 
 #[test]
 fn the_same_seed_takes_the_same_steps() {
-    let (trace, disk, _) = lives(7, SYNCED, End::PowerCut);
-    let (again, disk_again, _) = lives(7, SYNCED, End::PowerCut);
-    let differs = trace.iter().zip(&again).find(|(one, other)| one != other);
-    assert_eq!(differs, None);
-    assert_eq!(trace.len(), again.len());
-    assert!(disk == disk_again, "the disks differ");
-    assert_ne!(trace, lives(8, SYNCED, End::PowerCut).0);
+    for (overrides, end) in [(SYNCED, End::PowerCut), (SMALL, End::Kill)] {
+        let (trace, disk, _) = lives(7, overrides, end);
+        let (again, disk_again, _) = lives(7, overrides, end);
+        let differs = trace.iter().zip(&again).find(|(one, other)| one != other);
+        assert_eq!(differs, None);
+        assert_eq!(trace.len(), again.len());
+        assert!(disk == disk_again, "the disks differ");
+        assert_ne!(trace, lives(8, overrides, end).0);
+    }
 }

@@ -482,6 +482,33 @@ fn metadata_does_not_begin_anew_beside_partitions_unless_somebody_says_so() {
 }
 
 /// With what the metadata of an old backup does not know it is the same.
+/// A disk that was away comes back beside metadata that was begun meanwhile.
+#[test]
+fn metadata_in_two_directories_or_in_one_that_cannot_be_looked_into_is_refused() {
+    let place = two_directories();
+    let second = place.dir("b").join("reka-metadata");
+    let said = || {
+        let refused = place.try_start(&["b", "a"], &[]);
+        refused.expect_err("nobody knows which").to_string()
+    };
+    std::fs::create_dir(&second).expect("a directory");
+    let told = said();
+    let begin = format!(
+        "there is metadata in {} and in {}: find out which of them",
+        second.display(),
+        place.dir("a").join("reka-metadata").display()
+    );
+    assert!(told.starts_with(&begin), "{told}");
+
+    std::fs::remove_dir(&second).expect("removed");
+    std::fs::write(&second, b"").expect("a file");
+    let told = said();
+    assert!(told.contains(&format!("{}", second.display())), "{told}");
+
+    std::fs::remove_file(&second).expect("removed");
+    check_both_are_there(&place);
+}
+
 #[test]
 fn what_new_metadata_does_not_know_is_set_aside_and_is_as_it_was_with_the_old() {
     let place = two_directories();

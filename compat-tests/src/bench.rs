@@ -55,11 +55,12 @@ pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
     let mut measured = Vec::new();
     prefer_cubic();
     contestant::pin_this_thread(LOAD_CORE)?;
-    let _warm = memory::WarmMemory::touch()?;
     let mut kinds = vec![Kind::reka(ctx)?];
     if wanted.versus_kafka {
         kinds.push(Kind::kafka(ctx)?);
     }
+    // Behind the builds, which would use it up.
+    let _warm = memory::WarmMemory::touch()?;
     for scenario in chosen {
         let mut figures = Figures::default();
         for round in 0..wanted.rounds.max(1) {

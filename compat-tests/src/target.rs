@@ -162,6 +162,17 @@ pub fn each<T>(
     Ok(found)
 }
 
+/// The same in words.
+pub fn each_told(
+    ctx: &Context,
+    settings: &[&str],
+    judge: impl FnMut(&mut Target) -> Result<String>,
+) -> Result<String> {
+    let found = each(ctx, settings, judge)?.into_iter();
+    let told = found.map(|(broker, told)| format!("on {broker} {told}"));
+    Ok(told.collect::<Vec<_>>().join("; "))
+}
+
 fn on_broker(name: &str, error: &Error) -> Error {
     let place = match name {
         "kafka" => "on Apache Kafka, so this row is wrong",

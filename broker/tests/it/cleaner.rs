@@ -7,20 +7,18 @@ use std::time::{Duration, Instant};
 use reka_broker::Node;
 use reka_broker::partition::Partition;
 use reka_protocol::ErrorCode;
-use reka_protocol::kafka_protocol::messages::create_topics_request::{
-    CreatableTopic, CreatableTopicConfig,
-};
 use reka_protocol::kafka_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
 use reka_protocol::kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use reka_protocol::kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
+    DeleteTopicsRequest, IncrementalAlterConfigsRequest,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_records::BatchBuilder;
 use reka_storage::TopicPartition;
 
+use crate::flush::create;
 use crate::support::{Client, start_with, topic_name};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,18 +62,7 @@ fn dirty(node: &Node) -> (Client, Arc<Partition>) {
         ("cleanup.policy", "compact"),
         ("min.cleanable.dirty.ratio", "0.01"),
     ];
-    let configs = configs.map(|(key, value)| {
-        CreatableTopicConfig::default()
-            .with_name(StrBytes::from_static_str(key))
-            .with_value(Some(StrBytes::from_static_str(value)))
-    });
-    let topic = CreatableTopic::default()
-        .with_name(topic_name("t"))
-        .with_num_partitions(1)
-        .with_replication_factor(1)
-        .with_configs(configs.to_vec());
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]);
-    assert_eq!(client.call(5, &request).topics[0].error_code, 0);
+    create(&mut client, &configs);
     for _ in 0..10 {
         produce(&mut client);
     }

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Nothing else syncs.
 const NO_GROUP: &str = "reka.flush.group.ms=0";
 
-fn create(client: &mut Client, configs: &[(&'static str, &'static str)]) {
+pub(crate) fn create(client: &mut Client, configs: &[(&'static str, &'static str)]) {
     let configs = configs.iter().map(|(key, value)| {
         CreatableTopicConfig::default()
             .with_name(StrBytes::from_static_str(key))

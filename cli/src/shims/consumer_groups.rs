@@ -157,20 +157,25 @@ async fn list(client: &Client, arguments: &Arguments) -> Result<(), Wrong> {
     Ok(())
 }
 
-async fn describe(client: &Client, arguments: &Arguments) -> Result<(), Wrong> {
+/// The groups that `action` is about, each once.
+async fn chosen_groups(
+    client: &Client,
+    arguments: &Arguments,
+    action: &str,
+) -> Result<Vec<String>, Wrong> {
     let mut ids: BTreeSet<String> = arguments.values("group").map(str::to_owned).collect();
     if arguments.has("all-groups") {
-        ids.extend(
-            consumer_groups(client)
-                .await?
-                .into_iter()
-                .map(|group| group.id),
-        );
+        let groups = consumer_groups(client).await?.into_iter();
+        ids.extend(groups.map(|group| group.id));
     } else if ids.is_empty() {
-        let text = "Option [describe] takes one of these options: [all-groups], [group]";
-        return Err(Wrong::Usage(text.to_owned()));
+        let text = format!("Option [{action}] takes one of these options: [all-groups], [group]");
+        return Err(Wrong::Usage(text));
     }
-    let ids: Vec<String> = ids.into_iter().collect();
+    Ok(ids.into_iter().collect())
+}
+
+async fn describe(client: &Client, arguments: &Arguments) -> Result<(), Wrong> {
+    let ids = chosen_groups(client, arguments, "describe").await?;
     let mut groups = Vec::new();
     for (id, described) in client.describe_groups(&ids).await? {
         groups.push(described.map_err(|refusal| {
@@ -481,19 +486,7 @@ async fn state(client: &Client, group: &GroupDescription, verbose: bool) -> Resu
 }
 
 async fn delete(client: &Client, arguments: &Arguments) -> Result<(), Wrong> {
-    let mut ids: BTreeSet<String> = arguments.values("group").map(str::to_owned).collect();
-    if arguments.has("all-groups") {
-        ids.extend(
-            consumer_groups(client)
-                .await?
-                .into_iter()
-                .map(|group| group.id),
-        );
-    } else if ids.is_empty() {
-        let text = "Option [delete] takes one of these options: [all-groups], [group]";
-        return Err(Wrong::Usage(text.to_owned()));
-    }
-    let ids: Vec<String> = ids.into_iter().collect();
+    let ids = chosen_groups(client, arguments, "delete").await?;
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for (id, outcome) in client.delete_groups(&ids).await? {
         match outcome {

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+/// Where the kernel says how much there is.
+pub(super) const MEMINFO: &str = "/proc/meminfo";
 /// Kept and freed in turn.
 const PIECE_BYTES: usize = 1 << 20;
 /// What is touched: half of it is free afterwards, more than a scenario writes in a round.
@@ -33,13 +35,27 @@ impl WarmMemory {
 }
 
 fn available_bytes() -> Result<u64> {
-    let path = "/proc/meminfo";
-    let text = crate::files::read_text(Path::new(path))?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
-    let kib: Option<u64> = kib.and_then(|kib| kib.trim().parse().ok());
-    let kib = kib.ok_or_else(|| Error::refused(path, "no line MemAvailable in kB"))?;
-    Ok(kib * 1024)
+    let path = Path::new(MEMINFO);
+    let found = bytes_of(&crate::files::read_text(path)?, "MemAvailable");
+    found.ok_or_else(|| Error::refused(MEMINFO, "no line MemAvailable in kB"))
+}
+
+/// A figure of [`MEMINFO`].
+pub(super) fn bytes_of(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line?.strip_prefix(':')?.trim().strip_suffix(" kB")?;
+    Some(kib.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_in_bytes() {
+        let meminfo = "MemTotal:       24576000 kB\nMemAvailable:    1024 kB\n";
+        assert_eq!(bytes_of(meminfo, "MemTotal"), Some(24_576_000 * 1024));
+        assert_eq!(bytes_of(meminfo, "MemAvailable"), Some(1 << 20));
+        assert_eq!(bytes_of(meminfo, "Mem"), None);
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::figures::Figures;
+use super::memory;
 use super::scenarios::Scenario;
 use crate::error::Result;
 use crate::files;
@@ -19,25 +20,23 @@ pub fn file() -> PathBuf {
 pub fn machine() -> String {
     let read = |file: &str| files::read_text(Path::new(file)).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (processor, memory, kernel) = (
+    let (processor, meminfo, kernel) = (
         read("/proc/cpuinfo"),
-        read("/proc/meminfo"),
+        read(memory::MEMINFO),
         read("/proc/sys/kernel/osrelease"),
     );
-    describe(cores, &processor, &memory, &kernel)
+    describe(cores, &processor, &meminfo, &kernel)
 }
 
-fn describe(cores: usize, processor: &str, memory: &str, kernel: &str) -> String {
+fn describe(cores: usize, processor: &str, meminfo: &str, kernel: &str) -> String {
     let value = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));
         line.and_then(|line| line.split_once(':'))
             .map(|(_, value)| value.trim().to_owned())
     };
     let model = value(processor, "model name").unwrap_or_else(|| "of an unknown kind".to_owned());
-    let kib = value(memory, "MemTotal")
-        .and_then(|kib| kib.strip_suffix(" kB")?.parse::<u64>().ok())
-        .unwrap_or_default();
-    let gib = kib.div_ceil(1 << 20);
+    let bytes = memory::bytes_of(meminfo, "MemTotal").unwrap_or_default();
+    let gib = bytes.div_ceil(1 << 30);
     let kernel = kernel.trim();
     format!("{cores} cores ({model}), {gib} GiB of memory, Linux {kernel}")
 }

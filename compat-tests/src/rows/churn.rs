@@ -97,16 +97,12 @@ fn run(ctx: &Context) -> Result<Verdict> {
     let seconds = number("REKA_CHURN_SECONDS")?.unwrap_or(SECONDS);
     let seed = number("REKA_CHURN_SEED")?.unwrap_or_else(seed_of_now);
     let clients = Clients::prepare(ctx)?;
-    let told = target::each(&ctx.reka_unless_chosen(), &SETTINGS, |target| {
+    let told = target::each_told(&ctx.reka_unless_chosen(), &SETTINGS, |target| {
         churn(target, &clients, seconds, seed)
     });
     let told =
         told.map_err(|error| Error::refused(format!("REKA_CHURN_SEED={seed}"), error.to_string()))?;
-    let told = told
-        .iter()
-        .map(|(broker, told)| format!("on {broker} {told}"));
-    let told: Vec<String> = told.collect();
-    Ok(Verdict::Passed(format!("{}, seed {seed}", told.join("; "))))
+    Ok(Verdict::Passed(format!("{told}, seed {seed}")))
 }
 
 /// How each kind of client is started.

@@ -59,15 +59,11 @@ const BROKER: &[&str] = &[
 fn run(ctx: &Context, rounds: u64) -> Result<Verdict> {
     in_rounds(rounds, |rounds, seed| {
         let java = java(ctx)?;
-        let found = target::each(ctx, BROKER, |target| {
+        target::each_told(ctx, BROKER, |target| {
             let began = Instant::now();
             let told = World::new(&java, target, seed)?.kill_again_and_again(rounds)?;
             Ok(format!("{told} ({:.0} s)", began.elapsed().as_secs_f64()))
-        })?;
-        let told = found
-            .iter()
-            .map(|(broker, told)| format!("on {broker} {told}"));
-        Ok(told.collect::<Vec<_>>().join("; "))
+        })
     })
 }
 

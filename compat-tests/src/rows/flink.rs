@@ -50,13 +50,9 @@ fn run(ctx: &Context) -> Result<Verdict> {
         let flink = Java::with_classes_of(ctx, &jars, &ctx.client_sources("flink").join("src"))?;
         // Flink writes records with the times of its windows, which begin in 1970 here.
         let settings = [BROKER, &["log.retention.ms=-1"]].concat();
-        let told = target::each(ctx, &settings, |target| {
+        target::each_told(ctx, &settings, |target| {
             World::new(&flink, target, seed).restore_again_and_again(rounds)
-        })?;
-        let told = told
-            .iter()
-            .map(|(broker, told)| format!("on {broker} {told}"));
-        Ok(told.collect::<Vec<_>>().join("; "))
+        })
     })
 }
 

@@ -65,16 +65,12 @@ fn run(ctx: &Context, rounds: u64, lines: &[(&'static str, &str)]) -> Result<Ver
         for (name, folder) in lines {
             releases.push(Release::prepare(ctx, name, folder)?);
         }
-        let found = target::each(ctx, BROKER, |target| {
+        target::each_told(ctx, BROKER, |target| {
             let told = releases
                 .iter()
                 .map(|release| of_release(release, target, rounds, seed));
-            told.collect::<Result<Vec<String>>>()
-        })?;
-        let told = found
-            .iter()
-            .map(|(broker, told)| format!("on {broker} {}", told.join(", ")));
-        Ok(told.collect::<Vec<_>>().join("; "))
+            Ok(told.collect::<Result<Vec<String>>>()?.join(", "))
+        })
     })
 }
 

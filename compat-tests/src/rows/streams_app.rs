@@ -50,13 +50,9 @@ fn run(ctx: &Context) -> Result<Verdict> {
         let jars = prepare::maven(ctx, "kafka-streams", &sources.join("pom.xml"))?;
         let java = Java::with_classes_of(ctx, &jars, &sources.join("src"))?;
         let tools = Java::kafka(ctx)?;
-        let told = target::each(ctx, BROKER, |target| {
+        target::each_told(ctx, BROKER, |target| {
             World::new(&java, &tools, target, seed)?.go_on(rounds)
-        })?;
-        let told = told
-            .iter()
-            .map(|(broker, told)| format!("on {broker} {told}"));
-        Ok(told.collect::<Vec<_>>().join("; "))
+        })
     })
 }
 

@@ -37,11 +37,8 @@ const BROKER: &[&str] = &[
 
 fn run(ctx: &Context) -> Result<Verdict> {
     let java = Java::kafka(ctx)?;
-    let found = target::each(ctx, BROKER, |target| Tools::new(&java, target)?.all())?;
-    let told = found
-        .iter()
-        .map(|(broker, told)| format!("on {broker} {told}"));
-    Ok(Verdict::Passed(told.collect::<Vec<_>>().join("; ")))
+    let told = target::each_told(ctx, BROKER, |target| Tools::new(&java, target)?.all())?;
+    Ok(Verdict::Passed(told))
 }
 
 struct Tools<'a> {

@@ -5,7 +5,7 @@
 //! | second | directories that failed are reported, and the node gives up when none is left |
 //! | ten seconds | offsets that readers found missing between segments are reported |
 //! | new image | the partitions here follow the metadata |
-//! | second | logs that a disk did not let open are tried again |
+//! | second, later less and less often | logs that a disk did not let open are tried again |
 //! | `reka.flush.group.ms` | logs that were appended to are synced, all in one round |
 //! | 100 ms, or `log.flush.scheduler.interval.ms` | logs with records older than `flush.ms` are synced, unless all are so often |
 //! | second | files of partitions that were deleted are unlinked when their delay is over |
@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cleaner;
+use crate::coordinator::tasks::told;
 use crate::metadata::follow::Follower;
 use crate::node::Services;
 use crate::partition::{Partition, sync};
@@ -132,12 +133,12 @@ async fn follow(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut images = services.quorum.subscribe();
-    let mut again = Again::default();
+    let mut again = Again::new(Instant::now());
     loop {
         let image = images.borrow_and_update().clone();
-        let is_due = again.is_due();
+        let attempts = follower.has_unopened() && again.is_due(Instant::now());
         let followed = services.blocking.run(move || {
-            if is_due {
+            if attempts {
                 follower.open_again();
             }
             follower.follow(&image);
@@ -150,51 +151,47 @@ async fn follow(
                 return;
             }
         };
-        again.tried(is_due, follower.has_unopened());
+        let is_left = follower.has_unopened();
+        if attempts || !is_left {
+            again.put_off(is_left, Instant::now());
+        }
         tokio::select! {
             biased;
             () = told(&mut stopped) => return,
             changed = images.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep_until(again.at), if follower.has_unopened() => {}
+            () = tokio::time::sleep_until(again.at), if is_left => {}
         }
     }
 }
 
 /// When logs that a disk did not let open are opened again: each attempt reads what there is to
 /// recover, so they come less and less often.
+#[derive(Debug)]
 struct Again {
     at: Instant,
     pause: Duration,
 }
 
-impl Default for Again {
-    fn default() -> Again {
+impl Again {
+    fn new(now: Instant) -> Again {
         Again {
-            at: Instant::now() + OPEN_AGAIN_PERIOD,
+            at: now + OPEN_AGAIN_PERIOD,
             pause: OPEN_AGAIN_PERIOD,
         }
     }
-}
 
-impl Again {
-    fn is_due(&self) -> bool {
-        Instant::now() >= self.at
+    fn is_due(&self, now: Instant) -> bool {
+        now >= self.at
     }
 
-    /// What came of a turn: whether there was an attempt, and whether there is anything to attempt.
-    fn tried(&mut self, attempted: bool, is_left: bool) {
-        match (is_left, attempted) {
-            (true, true) => self.pause = (self.pause * 2).min(OPEN_AGAIN_PERIOD_MAX),
-            (true, false) => return,
-            (false, _) => self.pause = OPEN_AGAIN_PERIOD,
-        }
-        self.at = Instant::now() + self.pause;
+    /// The next attempt: later than the one before if something is left of that.
+    fn put_off(&mut self, is_left: bool, now: Instant) {
+        self.pause = match is_left {
+            true => (self.pause * 2).min(OPEN_AGAIN_PERIOD_MAX),
+            false => OPEN_AGAIN_PERIOD,
+        };
+        self.at = now + self.pause;
     }
-}
-
-/// Returns when the tasks are to end.
-pub(crate) async fn told(stopped: &mut watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 async fn every(
@@ -247,30 +244,9 @@ fn tell_of_gaps(services: &Services) {
 /// Syncs what was appended since the last round. The log's lock is not held meanwhile.
 pub fn flush(services: &Services) {
     for partition in services.partitions.all() {
-        if partition.reader().log_end() == partition.flushed() {
-            continue;
+        if partition.reader().log_end() != partition.flushed() {
+            flush_one(services, &partition);
         }
-        let Some(_upkeep) = partition.upkeep() else {
-            continue;
-        };
-        if partition.is_offline() {
-            continue;
-        }
-        // An error is counted and told of there, and the partition is offline by now.
-        if sync::sync_below(services, &partition, partition.reader().log_end()).is_ok() {
-            note_flushed(services, &partition);
-        }
-    }
-}
-
-/// Recovery points are not only stored by the clock.
-fn note_flushed(services: &Services, partition: &Partition) {
-    let name = TopicPartition::new(partition.topic.as_str(), partition.index);
-    let Some(dir) = services.log_dirs().of(&name).cloned() else {
-        return;
-    };
-    if let Err(error) = dir.note_flushed(partition.take_grown_bytes()) {
-        tracing::error!("recovery points were not stored: {error}");
     }
 }
 
@@ -278,16 +254,29 @@ fn note_flushed(services: &Services, partition: &Partition) {
 fn flush_old(services: &Services) {
     let now_ms = services.clock.now_ms();
     for partition in services.partitions.all() {
-        let end = partition.reader().log_end();
-        if end == partition.flushed() || !partition.log().flush_is_due_by_age(now_ms) {
-            continue;
+        let is_synced = partition.reader().log_end() == partition.flushed();
+        if !is_synced && partition.log().flush_is_due_by_age(now_ms) {
+            flush_one(services, &partition);
         }
-        let Some(_upkeep) = partition.upkeep() else {
-            continue;
-        };
-        if !partition.is_offline() && sync::sync_below(services, &partition, end).is_ok() {
-            note_flushed(services, &partition);
-        }
+    }
+}
+
+fn flush_one(services: &Services, partition: &Partition) {
+    let Some(_upkeep) = partition.upkeep() else {
+        return;
+    };
+    let end = partition.reader().log_end();
+    // An error is counted and told of there, and the partition is offline by now.
+    if partition.is_offline() || sync::sync_below(services, partition, end).is_err() {
+        return;
+    }
+    // Recovery points are not only stored by the clock.
+    let name = TopicPartition::new(partition.topic.as_str(), partition.index);
+    let Some(dir) = services.log_dirs().of(&name).cloned() else {
+        return;
+    };
+    if let Err(error) = dir.note_flushed(partition.take_grown_bytes()) {
+        tracing::error!("recovery points were not stored: {error}");
     }
 }
 
@@ -339,5 +328,28 @@ fn forget_producers(services: &Services) {
         if let Some(mut log) = partition.log_to_change() {
             log.expire_producers(now_ms);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_opened_is_tried_less_and_less_often_and_what_comes_later_soon() {
+        let start = Instant::now();
+        let mut again = Again::new(start);
+        let mut now = start;
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            pauses.push((again.at - now).as_secs());
+            assert!(!again.is_due(again.at - Duration::from_millis(1)));
+            now = again.at;
+            assert!(again.is_due(now));
+            again.put_off(true, now);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        again.put_off(false, now);
+        assert_eq!(again.at, now + OPEN_AGAIN_PERIOD);
     }
 }

@@ -12,7 +12,7 @@ use reka_storage::LogError;
 use reka_storage::compaction::CompactionLimits;
 use tokio::sync::watch;
 
-use crate::background::told;
+use crate::coordinator::tasks::told;
 use crate::node::Services;
 use crate::partition::Partition;
 

@@ -8,6 +8,7 @@ mod control;
 mod differential;
 mod dump_log;
 mod flink;
+mod floods;
 mod go;
 mod java_clients;
 mod kafka_it;
@@ -109,6 +110,7 @@ pub const ROWS: &[Row] = &[
     kill_groups::ROW,
     churn::ROW,
     chaos::ROW,
+    floods::ROW,
     kill_transactions::ROW,
     streams::ROW,
     streams_app::ROW,

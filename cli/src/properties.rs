@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use reka_client::ClientConfig;
+use reka_client::security::settings as security;
+use reka_client::{ClientConfig, Security};
 
 /// Settings by key. An error names file and line.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, String> {
@@ -88,15 +89,12 @@ pub(crate) fn apply(
             "metadata.max.age.ms" => config.metadata_age_max = time()?,
             "retry.backoff.ms" => config.backoff.first = time()?,
             "retry.backoff.max.ms" => config.backoff.max = time()?,
-            "security.protocol" if value == "PLAINTEXT" => {}
-            "security.protocol" => {
-                return Err(format!(
-                    "security.protocol={value} is not to be had: only PLAINTEXT is"
-                ));
-            }
+            key if security::is_known(key) => {}
             _ => return Err(format!("the setting {key} is not known here")),
         }
     }
+    let security = Security::from_settings(settings);
+    config.security = security.map_err(|error| error.to_string())?;
     Ok(())
 }
 
@@ -131,8 +129,9 @@ mod tests {
         assert_eq!(config.client_id, "me");
         assert_eq!(config.request_timeout, Duration::from_millis(1500));
         for (line, named) in [
-            ("security.protocol=SSL", "SSL"),
+            ("security.protocol=TLS", "TLS"),
             ("sasl.mechanism=PLAIN", "sasl.mechanism"),
+            ("acks=all", "acks"),
             ("request.timeout.ms=soon", "soon"),
         ] {
             let refused = apply(&parse(line), &mut config).expect_err(line);

@@ -8,6 +8,38 @@ use std::time::Duration;
 use reka_client::security::settings as security;
 use reka_client::{ClientConfig, Security};
 
+/// Settings that [`apply`] knows beside those of security.
+pub(crate) const CLIENT_KEYS: [&str; 8] = [
+    "bootstrap.servers",
+    "client.id",
+    "request.timeout.ms",
+    "default.api.timeout.ms",
+    "socket.connection.setup.timeout.ms",
+    "metadata.max.age.ms",
+    "retry.backoff.ms",
+    "retry.backoff.max.ms",
+];
+
+/// Settings as a file that [`parse`] reads.
+pub(crate) fn written(settings: &BTreeMap<String, String>) -> String {
+    let mut out = String::new();
+    for (key, value) in settings {
+        let mut escaped = String::with_capacity(value.len());
+        for (at, c) in value.char_indices() {
+            match c {
+                '\\' => escaped += "\\\\",
+                '\n' => escaped += "\\n",
+                '\r' => escaped += "\\r",
+                '\t' => escaped += "\\t",
+                ' ' if at == 0 => escaped += "\\ ",
+                other => escaped.push(other),
+            }
+        }
+        out += &format!("{key}={escaped}\n");
+    }
+    out
+}
+
 /// Settings by key. An error names file and line.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, String> {
     let shown = path.display();
@@ -119,6 +151,15 @@ mod tests {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let settings = [("a", " x\\y\nz\t"), ("b.c", "p=\"q\";"), ("d", "")];
+        let settings: BTreeMap<String, String> = settings
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        assert_eq!(parse(&written(&settings)), settings);
     }
 
     #[test]

@@ -40,17 +40,42 @@ impl Kafka {
         extra: &[&str],
         features: &[&str],
     ) -> Result<Self> {
+        let options: Vec<&str> = features.iter().flat_map(|f| ["--feature", f]).collect();
+        Self::start_formatted(java, home, extra, &[], &options)
+    }
+
+    /// The same with more listeners, and with users of SCRAM: `MECHANISM=[name=...,password=...]`.
+    pub fn start_with_listeners(
+        java: &Java,
+        home: &Path,
+        extra: &[&str],
+        listeners: &[Listener],
+        users: &[String],
+    ) -> Result<Self> {
+        let options: Vec<&str> = users
+            .iter()
+            .flat_map(|user| ["--add-scram", user.as_str()])
+            .collect();
+        Self::start_formatted(java, home, extra, listeners, &options)
+    }
+
+    fn start_formatted(
+        java: &Java,
+        home: &Path,
+        extra: &[&str],
+        listeners: &[Listener],
+        options: &[&str],
+    ) -> Result<Self> {
         files::make_dir(home)?;
         let log_dir = home.join("data");
         let [client, controller] = ports::free().map_err(Error::io("find free ports"))?;
         let config = home.join("server.properties");
-        files::write(&config, properties(home, client, controller, extra))?;
+        let text = properties(home, client, controller, extra, listeners);
+        files::write(&config, text)?;
         if !log_dir.join("meta.properties").exists() {
             let config = config.display().to_string();
             let mut format = vec!["format", "-t", CLUSTER_ID, "-c", &config];
-            for feature in features {
-                format.extend(["--feature", feature]);
-            }
+            format.extend(options);
             let main = "kafka.tools.StorageTool";
             java.run("format", main, format, home, FORMAT_TIME_MAX)?;
         }
@@ -110,18 +135,52 @@ impl Kafka {
     }
 }
 
-fn properties(home: &Path, client: u16, controller: u16, extra: &[&str]) -> String {
+/// A listener beside those of every broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    name: &'static str,
+    protocol: &'static str,
+    port: u16,
+}
+
+impl Listener {
+    /// One that speaks `protocol`.
+    #[must_use]
+    pub fn new(name: &'static str, protocol: &'static str, port: u16) -> Self {
+        Self {
+            name,
+            protocol,
+            port,
+        }
+    }
+}
+
+fn properties(
+    home: &Path,
+    client: u16,
+    controller: u16,
+    extra: &[&str],
+    listeners: &[Listener],
+) -> String {
     let home = home.display();
+    let more: String = listeners
+        .iter()
+        .map(|Listener { name, port, .. }| format!(",{name}://127.0.0.1:{port}"))
+        .collect();
+    let protocols: String = listeners
+        .iter()
+        .map(|Listener { name, protocol, .. }| format!(",{name}:{protocol}"))
+        .collect();
     // The metadata log has a folder of its own, so that the log directory holds topics only.
     let mut text = format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}{more}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}{more}
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={home}/data
 metadata.log.dir={home}/metadata
 offsets.topic.replication.factor=1

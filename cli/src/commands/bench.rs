@@ -99,7 +99,10 @@ impl Bench {
             created?;
         }
         let measured = tokio::select! {
-            measured = self.measure(client, &topic) => measured,
+            measured = async {
+                is_known(client, &topic).await?;
+                self.measure(client, &topic).await
+            } => measured,
             _ = tokio::signal::ctrl_c() => Err(Failure::other("stopped: nothing was measured")),
         };
         for (_, deleted) in client.delete_topics(&[topic]).await? {
@@ -203,6 +206,21 @@ impl Bench {
             told.progress(read)?;
         }
         Ok(began.elapsed().as_secs_f64().max(f64::EPSILON))
+    }
+}
+
+/// Waits until brokers know of the topic: Apache Kafka acknowledges before that.
+async fn is_known(client: &Client, topic: &str) -> Result<(), Failure> {
+    let asked = [topic.to_owned()];
+    let end = Instant::now() + client.config().deadline;
+    loop {
+        for (_, described) in client.describe_topics(&asked).await? {
+            match described {
+                Ok(_) => return Ok(()),
+                Err(refusal) if Instant::now() >= end => return Err(refusal.into()),
+                Err(_) => tokio::time::sleep(client.config().backoff.first).await,
+            }
+        }
     }
 }
 

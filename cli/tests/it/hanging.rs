@@ -84,6 +84,7 @@ fn a_transaction_that_hangs_is_found_and_aborted_and_readers_go_on() {
     let client = Client::new(ClientConfig::new(
         server.address().parse().expect("an address"),
     ));
+    rkctl(&server, &format!("topic create {TOPIC}"));
     runtime.block_on(async {
         let off = ConfigChange::Set(SWITCH.to_owned(), "false".to_owned());
         let brokers = Resource::all_brokers();
@@ -91,7 +92,6 @@ fn a_transaction_that_hangs_is_found_and_aborted_and_readers_go_on() {
             .alter_config(&brokers, &[off], false)
             .await
             .expect("set");
-        rkctl(&server, &format!("topic create {TOPIC}"));
         usable(&client, TOPIC).await;
         leave_open(&client).await;
         let on = ConfigChange::Delete(SWITCH.to_owned());

@@ -1,18 +1,32 @@
 //! Gates in front of a broker that speaks plaintext and asks nobody who they are: one speaks TLS, one
-//! demands a login.
+//! demands a login, one refuses for a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reka_protocol::kafka_protocol::messages::api_versions_response::ApiVersion;
+use reka_protocol::kafka_protocol::messages::fetch_response::{
+    FetchableTopicResponse, PartitionData,
+};
+use reka_protocol::kafka_protocol::messages::find_coordinator_response::Coordinator as FoundCoordinator;
+use reka_protocol::kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use reka_protocol::kafka_protocol::messages::produce_response::{
+    PartitionProduceResponse, TopicProduceResponse,
+};
 use reka_protocol::kafka_protocol::messages::{
-    ApiVersionsRequest, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    ApiVersionsRequest, FetchRequest, FetchResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, OffsetCommitRequest, OffsetCommitResponse, ProduceRequest,
+    ProduceResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
     SaslHandshakeResponse,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
-use reka_protocol::{ErrorCode, Request, codec, encode_response, response, versions};
+use reka_protocol::{
+    ErrorCode, Request, RequestHeader, codec, encode_response, response, versions,
+};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -185,4 +199,139 @@ async fn demand(
             }
         }
     }
+}
+
+/// Behind a gate that answers the first `count` requests of an API itself, with an error code that
+/// says: try again. How many of them are left.
+pub(crate) async fn behind_refusals(
+    api: &'static str,
+    code: ErrorCode,
+    count: u64,
+) -> (Gated, Arc<AtomicU64>) {
+    let (listener, address) = listen().await;
+    let server = Server::start_ours_as(&address);
+    let broker = server.address().to_owned();
+    let left = Arc::new(AtomicU64::new(count));
+    let told = left.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (broker, left) = (broker.clone(), told.clone());
+            tokio::spawn(async move {
+                let server = TcpStream::connect(broker).await.ok()?;
+                refuse(client, server, api, code, &left).await
+            });
+        }
+    });
+    let gated = Gated {
+        address,
+        _server: server,
+    };
+    (gated, left)
+}
+
+async fn refuse(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    api: &str,
+    code: ErrorCode,
+    left: &AtomicU64,
+) -> Option<()> {
+    loop {
+        let asked = frame(&mut client).await?;
+        let header = Request::header(&asked).ok()?;
+        let wanted = header.api.name == api && left.load(Ordering::Relaxed) > 0;
+        let refused = match wanted {
+            true => refusal(&header, &asked, code.code()),
+            false => None,
+        };
+        if let Some(answer) = refused {
+            left.fetch_sub(1, Ordering::Relaxed);
+            client.write_all(&answer).await.ok()?;
+            continue;
+        }
+        pass_on(&mut server, &asked).await?;
+        let answered = frame(&mut server).await?;
+        pass_on(&mut client, &answered).await?;
+    }
+}
+
+/// The same error code for everything a request names; nothing if it names nothing.
+fn refusal(header: &RequestHeader<'_>, asked: &Bytes, code: i16) -> Option<BytesMut> {
+    let (api, version, id) = (header.api, header.version, header.correlation_id);
+    let mut body = asked.slice(header.body_at..);
+    let encoded = match api.name {
+        "Produce" => {
+            let request: ProduceRequest = codec::decode_request(api, version, &mut body).ok()?;
+            let topics = request.topic_data.iter().map(|topic| {
+                let partitions = topic.partition_data.iter().map(|partition| {
+                    PartitionProduceResponse::default()
+                        .with_index(partition.index)
+                        .with_error_code(code)
+                        .with_base_offset(-1)
+                });
+                TopicProduceResponse::default()
+                    .with_name(topic.name.clone())
+                    .with_topic_id(topic.topic_id)
+                    .with_partition_responses(partitions.collect())
+            });
+            let answer = ProduceResponse::default().with_responses(topics.collect());
+            encode_response(api, version, id, &answer)
+        }
+        "Fetch" => {
+            let request: FetchRequest = codec::decode_request(api, version, &mut body).ok()?;
+            if request.topics.is_empty() {
+                return None;
+            }
+            let topics = request.topics.iter().map(|topic| {
+                let partitions = topic.partitions.iter().map(|partition| {
+                    PartitionData::default()
+                        .with_partition_index(partition.partition)
+                        .with_error_code(code)
+                        .with_high_watermark(-1)
+                });
+                FetchableTopicResponse::default()
+                    .with_topic(topic.topic.clone())
+                    .with_topic_id(topic.topic_id)
+                    .with_partitions(partitions.collect())
+            });
+            let answer = FetchResponse::default().with_responses(topics.collect());
+            encode_response(api, version, id, &answer)
+        }
+        "OffsetCommit" => {
+            let request: OffsetCommitRequest =
+                codec::decode_request(api, version, &mut body).ok()?;
+            let topics = request.topics.iter().map(|topic| {
+                let partitions = topic.partitions.iter().map(|partition| {
+                    OffsetCommitResponsePartition::default()
+                        .with_partition_index(partition.partition_index)
+                        .with_error_code(code)
+                });
+                OffsetCommitResponseTopic::default()
+                    .with_name(topic.name.clone())
+                    .with_topic_id(topic.topic_id)
+                    .with_partitions(partitions.collect())
+            });
+            let answer = OffsetCommitResponse::default().with_topics(topics.collect());
+            encode_response(api, version, id, &answer)
+        }
+        "FindCoordinator" => {
+            let request: FindCoordinatorRequest =
+                codec::decode_request(api, version, &mut body).ok()?;
+            let answer = match version {
+                0..4 => FindCoordinatorResponse::default().with_error_code(code),
+                _ => {
+                    let none = |key: &StrBytes| {
+                        FoundCoordinator::default()
+                            .with_key(key.clone())
+                            .with_error_code(code)
+                    };
+                    let keys = request.coordinator_keys.iter().map(none);
+                    FindCoordinatorResponse::default().with_coordinators(keys.collect())
+                }
+            };
+            encode_response(api, version, id, &answer)
+        }
+        other => panic!("nobody refuses {other} here"),
+    };
+    encoded.ok()
 }

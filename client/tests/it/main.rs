@@ -11,6 +11,7 @@ mod hostile;
 mod members;
 mod proxy;
 mod records;
+mod refusals;
 mod scripted;
 mod security;
 mod server;

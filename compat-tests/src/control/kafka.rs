@@ -33,6 +33,12 @@ impl Kafka {
         Self::start_with_features(java, home, extra, &[])
     }
 
+    /// The same where clients are told beforehand.
+    pub fn start_at(java: &Java, home: &Path, extra: &[&str], client: SocketAddr) -> Result<Self> {
+        let [controller] = ports::free().map_err(Error::io("find a free port"))?;
+        Self::start_on(java, home, extra, &[], [client.port(), controller])
+    }
+
     /// The same with levels of features other than the newest: `name=level`.
     pub fn start_with_features(
         java: &Java,
@@ -40,9 +46,21 @@ impl Kafka {
         extra: &[&str],
         features: &[&str],
     ) -> Result<Self> {
+        let ports = ports::free().map_err(Error::io("find free ports"))?;
+        Self::start_on(java, home, extra, features, ports)
+    }
+
+    fn start_on(
+        java: &Java,
+        home: &Path,
+        extra: &[&str],
+        features: &[&str],
+        [client, controller]: [u16; 2],
+    ) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
+        ports::expect_free(address, "start Apache Kafka")?;
         files::make_dir(home)?;
         let log_dir = home.join("data");
-        let [client, controller] = ports::free().map_err(Error::io("find free ports"))?;
         let config = home.join("server.properties");
         files::write(&config, properties(home, client, controller, extra))?;
         if !log_dir.join("meta.properties").exists() {
@@ -58,7 +76,6 @@ impl Kafka {
         let mut command = java.command("kafka.Kafka", "INFO");
         command.arg(&config);
         let mut process = Process::start("run Apache Kafka", &mut command, &log, &log)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
         let step = format!("wait for Apache Kafka, log {}", log.display());
         wait::until(&step, START_TIME_MAX, || {
             process.expect_running()?;

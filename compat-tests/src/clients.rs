@@ -39,10 +39,11 @@ const BROKER: [&str; 5] = [
 
 /// Every stock client there is a program for, as it is called in reports: the lines of
 /// `docs/compatibility.md`.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 14] = [
     "@platformatic/kafka 1.35.0",
     "aiokafka 0.14.0",
     "confluent-kafka 2.16.1",
+    "confluent-kafka-go 2.11.1",
     "franz-go 1.22.2",
     "kafka-clients 2.8.2",
     "kafka-clients 3.9.1",
@@ -50,6 +51,7 @@ pub const NAMES: [&str; 12] = [
     "kafka-go 0.4.51",
     "kafka-python 3.0.12",
     "kafkajs 2.2.4",
+    "node-rdkafka 3.6.1",
     "rdkafka 0.39.0",
     "sarama 1.61.1",
 ];

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::control::probe;
 use crate::error::{Error, Result};
 use crate::target::Against;
 
@@ -23,6 +24,14 @@ impl Context {
         }
     }
 
+    /// The same with files in a folder of its own below.
+    #[must_use]
+    pub fn below(&self, folder: &str) -> Self {
+        let mut below = self.clone();
+        below.work.push(folder);
+        below
+    }
+
     /// The same for a row whose brokers were chosen.
     #[must_use]
     pub fn against_those(mut self, against: Option<Against>) -> Self {
@@ -35,6 +44,26 @@ impl Context {
     pub fn reka_unless_chosen(&self) -> Self {
         self.clone()
             .against_those(self.against.or(Some(Against::Reka)))
+    }
+
+    /// An error if nothing that speaks the protocol is where somebody said a broker is: before anything is
+    /// prepared for it.
+    pub fn expect_broker(&self) -> Result<()> {
+        let Against::Address(address) = self.against() else {
+            return Ok(());
+        };
+        let step = format!("ask the broker at {address} for its metadata");
+        match probe::brokers(address) {
+            Ok(1..) => Ok(()),
+            Ok(0) => Err(Error::refused(
+                step,
+                "it knows of no broker; expected at least itself; wait until it serves",
+            )),
+            Err(error) => Err(Error::refused(
+                step,
+                format!("{error}; expected a listener of the protocol without TLS and SASL"),
+            )),
+        }
     }
 
     /// Which brokers the row is run against.

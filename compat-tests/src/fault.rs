@@ -30,6 +30,8 @@ pub enum Fault {
     ForgetCommits,
     /// Offsets that are committed in transactions are acknowledged and not committed.
     ForgetOffsetsOfTransactions,
+    /// A partition is told to have no producers.
+    HideProducers,
 }
 
 impl Fault {
@@ -43,6 +45,7 @@ impl Fault {
             Fault::ForgetOffsetsOfTransactions => {
                 "offsets of transactions acknowledged and not committed"
             }
+            Fault::HideProducers => "producers of partitions that are not told",
         }
     }
 }
@@ -77,9 +80,15 @@ const LOSE_MIRRORED: Fault = Fault::LoseRecords {
 /// by themselves; that row has been seen to fail on each way to differ from its list.
 pub const PROOFS: &[Proof] = &[
     proof("kafka-tools", LOSE_ALL, "consume every record in order"),
+    proof(
+        "transactions-tool",
+        Fault::HideProducers,
+        "describe-producers at",
+    ),
     proof("differential", Fault::TellLess, "compare the answers"),
     proof("kill", LOSE_ALL, "expected number"),
     proof("kill-groups", Fault::ForgetCommits, "was acknowledged and"),
+    proof("churn", LOSE_ALL, "was committed and not processed"),
     proof(
         "kill-transactions",
         Fault::ForgetOffsetsOfTransactions,
@@ -96,7 +105,10 @@ pub const PROOFS: &[Proof] = &[
         "look for the last counts",
     ),
     proof("flink", LOSE_INPUT, "is no window"),
+    proof("flink-cluster", LOSE_INPUT, "is no window"),
+    proof("flink-sql", LOSE_ALL, "checks failed"),
     proof("spark", LOSE_INPUT, "is missing"),
+    proof("spark-cassandra", LOSE_INPUT, "is missing"),
     proof("connect", LOSE_ALL, "are in the topic"),
     proof(
         "streams-app",
@@ -108,8 +120,61 @@ pub const PROOFS: &[Proof] = &[
     proof("java-clients", Fault::TellLess, "group resumes"),
     proof("python", Fault::TellLess, "group resumes"),
     proof("go", Fault::TellLess, "group resumes"),
+    proof("go-segmentio", Fault::TellLess, "group resumes"),
+    proof("go-confluent", Fault::TellLess, "group resumes"),
     proof("node", Fault::TellLess, "group resumes"),
+    proof("node-rdkafka", Fault::TellLess, "group resumes"),
+    proof("rdkafka", Fault::TellLess, "group resumes"),
+    proof("librdkafka-suite", LOSE_ALL, " failed: "),
+    proof("rdkafka-suite", LOSE_ALL, " failed: "),
 ];
+
+/// The rows no proof is of, and how they have been seen to fail.
+pub const OTHERWISE: &[(&str, &str)] = &[
+    (
+        "control",
+        "without Java, and with another cluster id than it was formatted with",
+    ),
+    ("kafka-log-dir", FILES),
+    ("kafka-serves-kafka", FILES),
+    ("dump-log", FILES),
+    ("kafka-serves-ours", FILES),
+    ("kafka-recovers-ours", FILES),
+    ("client", NOT_OURS),
+    ("rkctl", NOT_OURS),
+    ("shims", BESIDE),
+    ("shims-all", BESIDE),
+    ("shims-kafka", BESIDE),
+    ("kafka-it", LISTED),
+    ("kafka-it-core", LISTED),
+    ("kafka-it-tools", LISTED),
+    ("kafka-it-server", LISTED),
+    ("flink-lines", "the judgement of `flink`"),
+    ("spark-lines", "the judgement of `spark`"),
+    ("connect-kills", "the judgement of `connect`"),
+];
+const FILES: &str = "breaks its files itself, in every run";
+const NOT_OURS: &str =
+    "asks Apache Kafka: on what our client and `rkctl` did otherwise when it was written";
+const BESIDE: &str = "holds two programs against one broker, whose lies both believe: on lines that `rkctl` \
+                      printed otherwise when it was written";
+const LISTED: &str =
+    "starts its brokers itself: on each way to differ from its list (`src/kafka_it.rs`)";
+
+/// What the README says about all of them.
+#[must_use]
+pub fn page() -> String {
+    let mut text = String::from("| Row | Broken how | Must say |\n|---|---|---|\n");
+    for proof in PROOFS {
+        let (row, about, finding) = (proof.row, proof.fault.about(), proof.finding);
+        text += &format!("| `{row}` | {about} | {} |\n", finding.trim());
+    }
+    text += "\n| Row | No such proof, but |\n|---|---|\n";
+    for (row, how) in OTHERWISE {
+        text += &format!("| `{row}` | {how} |\n");
+    }
+    text
+}
 
 /// The proofs of the rows that are named, or all.
 pub fn proofs_of(names: &[String]) -> Result<Vec<&'static Proof>> {
@@ -165,5 +230,57 @@ pub fn prove(row: &Row, proof: &Proof, ctx: &Context) -> Result<String> {
             let finding = format!("expected it to say {expected:?}, it said: {said}");
             Err(Error::refused(step, finding))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::files;
+    use crate::rows::ROWS;
+
+    #[test]
+    fn every_row_has_been_seen_to_fail_somehow() {
+        for row in ROWS {
+            let proofs = PROOFS.iter().filter(|proof| proof.row == row.name).count();
+            let others = OTHERWISE.iter().filter(|(name, _)| *name == row.name);
+            assert_eq!(
+                proofs + others.count(),
+                1,
+                "how has {} been seen to fail?",
+                row.name
+            );
+        }
+        let known = |name: &str| ROWS.iter().any(|row| row.name == name);
+        for name in PROOFS
+            .iter()
+            .map(|proof| proof.row)
+            .chain(OTHERWISE.iter().map(|(row, _)| *row))
+        {
+            assert!(known(name), "no row is called {name}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_the_readme_page_is_current() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let text = files::read_text(&file).expect("the README");
+        let (begin, end) = (
+            "<!-- proofs: written by a test -->\n",
+            "<!-- end of proofs -->",
+        );
+        let (before, rest) = text.split_once(begin).expect("the first mark");
+        let (found, after) = rest.split_once(end).expect("the second mark");
+        if std::env::var_os("UPDATE").is_some_and(|update| update == "1") {
+            let current = format!("{before}{begin}{}{end}{after}", page());
+            return files::write(&file, current).expect("written");
+        }
+        assert!(
+            found == page(),
+            "compat-tests/README.md does not list what src/fault.rs has; write it with \
+             UPDATE=1 cargo test -p reka-compat page_is_current"
+        );
     }
 }

@@ -20,6 +20,7 @@ pub mod context;
 pub mod error;
 
 pub mod bench;
+pub mod cassandra;
 pub mod clients;
 pub mod control;
 pub mod differential;

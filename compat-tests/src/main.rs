@@ -116,8 +116,8 @@ fn run(command: Command) -> Result<ExitCode> {
             json,
         } => {
             let rows = select(&names)?;
-            if against.is_some() {
-                rows::expect_choice(&rows)?;
+            if let Some(against) = against {
+                rows::expect_choice(&names, against)?;
             }
             let reports = runner::run(&rows, against)?;
             if let Some(file) = json {

@@ -77,6 +77,7 @@ impl Reka {
         environment: &[(&str, &str)],
         extra: &[&str],
     ) -> Result<Self> {
+        ports::expect_free(address, "start reka")?;
         files::make_dir(home)?;
         let (proxy, listen) = match fault::stand_before(address)? {
             Some((proxy, broker)) => (Some(proxy), broker),
@@ -110,6 +111,16 @@ impl Reka {
             address,
             _proxy: proxy,
         })
+    }
+
+    /// Something else in its place, where it is looked at what its end does.
+    #[cfg(test)]
+    pub(crate) fn of_process(process: Process, address: SocketAddr) -> Self {
+        Self {
+            process,
+            address,
+            _proxy: None,
+        }
     }
 
     /// Where clients connect.

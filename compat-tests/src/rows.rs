@@ -8,6 +8,8 @@ mod control;
 mod differential;
 mod dump_log;
 mod flink;
+mod flink_cluster;
+mod flink_sql;
 mod floods;
 mod go;
 mod java_clients;
@@ -19,14 +21,17 @@ mod kafka_tools;
 mod kill;
 mod kill_groups;
 mod kill_transactions;
+mod librdkafka_suite;
 mod mirror_maker;
 mod node;
 mod python;
 pub(crate) mod raw;
 mod rdkafka;
+mod rdkafka_suite;
 mod rkctl;
 mod shims;
 mod spark;
+mod spark_cassandra;
 mod streams;
 mod streams_app;
 mod system_tools;
@@ -36,6 +41,7 @@ pub use raw::seed_of_now;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::target::Against;
 
 /// One thing the runner can run and judge.
 #[derive(Debug)]
@@ -46,6 +52,8 @@ pub struct Row {
     pub tiers: &'static [Tier],
     /// One line for `list`.
     pub about: &'static str,
+    /// Which brokers it may be run against.
+    pub judges: Judges,
     /// Runs it. An error is a failure.
     pub run: fn(&Context) -> Result<Verdict>,
 }
@@ -72,6 +80,40 @@ impl Tier {
             Self::Ci => "ci",
             Self::Nightly => "nightly",
             Self::Release => "release",
+        }
+    }
+}
+
+/// What a row can be asked of: whether `--against` chooses its broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judges {
+    /// Whatever speaks the protocol.
+    Any,
+    /// Apache Kafka or Reka, which it starts itself, as it configures them its way or kills them.
+    Started,
+    /// Apache Kafka alone: its files, or our client beside it.
+    Kafka,
+    /// Reka alone: its files, or a process that Apache Kafka's own tests start.
+    Reka,
+    /// One beside the other.
+    Both,
+}
+
+impl Judges {
+    /// Why a row cannot be asked of the broker that was chosen; nothing if it can.
+    #[must_use]
+    pub fn refuses(self, against: Against) -> Option<&'static str> {
+        match (self, against) {
+            (Judges::Any, _)
+            | (_, Against::Both)
+            | (Judges::Started | Judges::Kafka, Against::Kafka)
+            | (Judges::Started | Judges::Reka, Against::Reka) => None,
+            (Judges::Started, Against::Address(_)) => {
+                Some("it starts its broker, to configure or to kill it: kafka or reka")
+            }
+            (Judges::Kafka, _) => Some("it judges what Apache Kafka wrote or answers: kafka"),
+            (Judges::Reka, _) => Some("it judges what Reka wrote, or starts it itself: reka"),
+            (Judges::Both, _) => Some("it holds Apache Kafka and Reka beside each other"),
         }
     }
 }
@@ -115,8 +157,12 @@ pub const ROWS: &[Row] = &[
     streams::ROW,
     streams_app::ROW,
     flink::ROW,
+    flink::LINES_OF_FLINK,
+    flink_cluster::ROW,
+    flink_sql::ROW,
     spark::ROW,
     spark::LINES_OF_SPARK,
+    spark_cassandra::ROW,
     connect::ROW,
     connect::MORE_KILLS,
     mirror_maker::ROW,
@@ -124,27 +170,13 @@ pub const ROWS: &[Row] = &[
     python::ROW,
     go::ROW,
     go::SEGMENTIO,
+    go::CONFLUENT,
     node::ROW,
+    node::RDKAFKA,
     rdkafka::ROW,
+    rdkafka_suite::ROW,
+    librdkafka_suite::ROW,
     // a new row: its file, its `mod` line above, one line here
-];
-
-/// The rows that `--against` chooses the broker of; the others need theirs to be what it is.
-pub const AGAINST_ANY: &[&str] = &[
-    "java-clients",
-    "python",
-    "go",
-    "go-segmentio",
-    "node",
-    "rdkafka",
-    "system-tools",
-    "churn",
-    "streams-app",
-    "flink",
-    "spark",
-    "spark-lines",
-    "connect",
-    "connect-kills",
 ];
 
 /// The rows a name stands for: itself, its tier's, or all of them. Empty for an unknown name.
@@ -156,15 +188,17 @@ pub fn named(name: &str) -> Vec<&'static Row> {
         .collect()
 }
 
-/// An error if one of these rows has a broker of its own.
-pub fn expect_choice(rows: &[&Row]) -> Result<()> {
-    match rows.iter().find(|row| !AGAINST_ANY.contains(&row.name)) {
-        None => Ok(()),
-        Some(row) => {
-            let known = AGAINST_ANY.join(", ");
-            let finding =
-                format!("`--against` does not choose the broker of this row; it does of {known}");
-            Err(Error::refused(row.name, finding))
+/// An error if one of these names is of a row that cannot be asked of the broker that was chosen. Rows of a
+/// tier that cannot be are left out by the runner, which says so.
+pub fn expect_choice(names: &[String], against: Against) -> Result<()> {
+    let rows = ROWS
+        .iter()
+        .filter(|row| names.iter().any(|n| n == row.name));
+    for row in rows {
+        if let Some(why) = row.judges.refuses(against) {
+            let finding = format!("`--against` cannot choose its broker: {why}");
+            return Err(Error::refused(row.name, finding));
         }
     }
+    Ok(())
 }

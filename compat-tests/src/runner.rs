@@ -108,10 +108,19 @@ pub fn write_json(reports: &[Report], file: &Path) -> Result<()> {
 
 fn run_row(row: &'static Row, against: Option<Against>) -> Result<Report> {
     let start = Instant::now();
+    // A tier is also run against one broker; what compares two has nothing to say about it.
+    if let Some(why) = against.and_then(|against| row.judges.refuses(against)) {
+        return Ok(Report {
+            row: row.name,
+            outcome: Outcome::Skipped,
+            seconds: 0.0,
+            note: why.to_owned(),
+            kept: None,
+        });
+    }
     let folder = folder(row.name)?;
-    let (outcome, note) = judge((row.run)(
-        &Context::new(folder.path()).against_those(against),
-    ));
+    let ctx = Context::new(folder.path()).against_those(against);
+    let (outcome, note) = judge(ctx.expect_broker().and_then(|()| (row.run)(&ctx)));
     let kept = if outcome == Outcome::Failed {
         Some(folder.keep())
     } else {

@@ -1,9 +1,12 @@
 //! Which broker a row is run against: Apache Kafka and then Reka unless somebody chose, and the one that
 //! runs. A step that fails on Apache Kafka is a wrong step and says nothing about Reka, so it goes first.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::context::Context;
 use crate::control::java::Java;
@@ -33,11 +36,24 @@ impl FromStr for Against {
         match text {
             "kafka" => Ok(Against::Kafka),
             "reka" => Ok(Against::Reka),
-            address => address.parse().map(Against::Address).map_err(|_| {
-                format!("expected kafka, reka or an address such as 127.0.0.1:9092, found {text:?}")
+            address => resolve(address).map(Against::Address).map_err(|why| {
+                format!(
+                    "expected kafka, reka or an address such as 127.0.0.1:9092, found {text:?}: {why}"
+                )
             }),
         }
     }
+}
+
+/// The first address of a name; one of version 4 where there is one, as brokers here listen there.
+fn resolve(address: &str) -> std::result::Result<SocketAddr, String> {
+    let found = address
+        .to_socket_addrs()
+        .map_err(|error| error.to_string())?;
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    let first = found.first().copied();
+    first.ok_or_else(|| "the name has no address".to_owned())
 }
 
 /// A broker to judge, with a folder for what is done to it.
@@ -51,8 +67,9 @@ pub struct Target {
 
 #[derive(Debug)]
 enum Running {
-    Kafka(Kafka),
     /// With what starts it again; nothing while it does not run.
+    Kafka(Option<Kafka>, Java, Vec<String>),
+    /// The same.
     Reka(Option<Reka>, PathBuf, Vec<String>),
     Elsewhere,
 }
@@ -76,37 +93,79 @@ impl Target {
         &self.home
     }
 
-    /// Whether [`Self::kill_and_start_again`] does anything: only ours comes back at its address.
+    /// Whether rows that are not about kills of the broker should kill it beside what they do: Apache Kafka
+    /// takes a quarter of a minute to come back, and who started another one has not allowed it.
     #[must_use]
-    pub fn can_be_killed(&self) -> bool {
+    pub fn comes_back_soon(&self) -> bool {
         matches!(self.running, Running::Reka(..))
+    }
+
+    /// `kill -9`. Nothing where somebody else started it.
+    pub fn kill(&mut self) -> Result<()> {
+        match &mut self.running {
+            Running::Kafka(kafka, ..) => kafka.take().map_or(Ok(()), Kafka::kill),
+            Running::Reka(reka, ..) => reka.take().map_or(Ok(()), Reka::kill),
+            Running::Elsewhere => Ok(()),
+        }
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub fn stop(&mut self) -> Result<()> {
+        match &mut self.running {
+            Running::Kafka(kafka, ..) => kafka.take().map_or(Ok(()), Kafka::stop),
+            Running::Reka(reka, ..) => reka.take().map_or(Ok(()), Reka::stop),
+            Running::Elsewhere => Ok(()),
+        }
+    }
+
+    /// Starts it on what it left, where it does not run.
+    pub fn start(&mut self) -> Result<()> {
+        match &mut self.running {
+            Running::Kafka(kafka @ None, java, settings) => {
+                let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+                *kafka = Some(Kafka::start_at(java, &self.home, &settings, self.address)?);
+            }
+            Running::Reka(reka @ None, server, settings) => {
+                let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+                let (address, home) = (self.address, &self.home);
+                *reka = Some(Reka::start_at(address, server, home, &[], &settings)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What went wrong, with the end of the broker where that ended by itself: the one that explains the other.
+    fn and_its_end(&mut self, error: Error) -> Error {
+        let running = match &mut self.running {
+            Running::Kafka(Some(kafka), ..) => kafka.process().expect_running(),
+            Running::Reka(Some(reka), ..) => reka.process().expect_running(),
+            _ => Ok(()),
+        };
+        match running {
+            Ok(()) => error,
+            Err(ended) => {
+                Error::refused(format!("the broker is gone ({ended})"), error.to_string())
+            }
+        }
     }
 
     /// `kill -9`, and a start on what it left.
     pub fn kill_and_start_again(&mut self) -> Result<()> {
-        let Running::Reka(reka, server, settings) = &mut self.running else {
-            return Ok(());
-        };
-        if let Some(reka) = reka.take() {
-            reka.kill()?;
-        }
-        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        *reka = Some(Reka::start_at(
-            self.address,
-            server,
-            &self.home,
-            &[],
-            &settings,
-        )?);
-        Ok(())
+        self.kill()?;
+        self.start()
     }
 
-    fn stop(self) -> Result<()> {
-        match self.running {
-            Running::Kafka(kafka) => kafka.stop(),
-            Running::Reka(Some(reka), ..) => reka.stop(),
-            Running::Reka(None, ..) | Running::Elsewhere => Ok(()),
-        }
+    /// It does nothing for a while, and does not know it.
+    pub fn pause(&mut self, pause: Duration) -> Result<()> {
+        let process = match &mut self.running {
+            Running::Kafka(Some(kafka), ..) => kafka.process(),
+            Running::Reka(Some(reka), ..) => reka.process(),
+            _ => return Ok(()),
+        };
+        process.signal(Signal::STOP)?;
+        std::thread::sleep(pause);
+        process.signal(Signal::CONT)
     }
 }
 
@@ -122,17 +181,19 @@ pub fn each<T>(
     let mut on = |mut target: Target| -> Result<()> {
         let name = target.name;
         let judged = judge(&mut target);
-        found.push((name, judged.map_err(|error| on_broker(name, &error))?));
+        let judged = judged.map_err(|error| on_broker(name, &target.and_its_end(error)));
+        found.push((name, judged?));
         target.stop()
     };
     if matches!(against, Against::Both | Against::Kafka) {
         let home = ctx.work().join("kafka");
-        let kafka = Kafka::start(&Java::kafka(ctx)?, &home, settings)?;
+        let java = Java::kafka(ctx)?;
+        let kafka = Kafka::start(&java, &home, settings)?;
         on(Target {
             name: "kafka",
             address: kafka.address(),
             home,
-            running: Running::Kafka(kafka),
+            running: Running::Kafka(Some(kafka), java, owned(settings)),
         })?;
     }
     if matches!(against, Against::Both | Against::Reka) {
@@ -141,12 +202,11 @@ pub fn each<T>(
         let [port] = ports::free().map_err(Error::io("find a free port"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let reka = Reka::start_at(address, &server, &home, &[], settings)?;
-        let settings = settings.iter().map(|line| (*line).to_owned()).collect();
         on(Target {
             name: "reka",
             address,
             home,
-            running: Running::Reka(Some(reka), server, settings),
+            running: Running::Reka(Some(reka), server, owned(settings)),
         })?;
     }
     if let Against::Address(address) = against {
@@ -160,6 +220,10 @@ pub fn each<T>(
         })?;
     }
     Ok(found)
+}
+
+fn owned(settings: &[&str]) -> Vec<String> {
+    settings.iter().map(|line| (*line).to_owned()).collect()
 }
 
 /// The same in words.
@@ -185,6 +249,8 @@ fn on_broker(name: &str, error: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Process;
+    use crate::wait;
 
     #[test]
     fn a_broker_is_chosen_by_name_or_address() {
@@ -197,5 +263,48 @@ mod tests {
             refused.contains("expected kafka, reka or an address"),
             "{refused}"
         );
+        let named = "localhost:9092".parse::<Against>().expect("a name");
+        let Against::Address(named) = named else {
+            panic!("{named:?}");
+        };
+        assert!(named.ip().is_loopback() && named.port() == 9092, "{named}");
+    }
+
+    /// A broker that is a shell running `script`.
+    fn target(script: &str, folder: &Path) -> Target {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let log = folder.join("reka.log");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", script]);
+        let process = Process::start("run reka", &mut shell, &log, &log).expect("a shell");
+        let reka = Some(Reka::of_process(process, address));
+        Target {
+            name: "reka",
+            address,
+            home: folder.to_owned(),
+            running: Running::Reka(reka, PathBuf::new(), Vec::new()),
+        }
+    }
+
+    #[test]
+    fn a_broker_that_died_is_named_with_its_log_before_what_that_led_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let step = || Error::refused("send a record", "connection refused");
+        let mut dying = target("echo out of luck; exit 7", folder.path());
+        let seen = wait::until("it dies", Duration::from_secs(10), || {
+            let told = dying.and_its_end(step()).to_string();
+            Ok(told.contains("is gone").then_some(told))
+        });
+        let told = on_broker("reka", &Error::refused("", seen.expect("its end"))).to_string();
+        for part in [
+            "on Reka",
+            "the broker is gone (run reka: ended with exit status: 7; log: ",
+            "reka.log): send a record: connection refused",
+        ] {
+            assert!(told.contains(part), "no {part:?} in {told}");
+        }
+        let mut living = target("sleep 60", folder.path());
+        let told = living.and_its_end(step()).to_string();
+        assert_eq!(told, "send a record: connection refused");
     }
 }

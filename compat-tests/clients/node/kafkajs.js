@@ -116,6 +116,54 @@ class Member {
   }
 }
 
+// Values of partition 0 as readers of committed data are given them.
+async function values(topic, count) {
+  const consumer = kafka.consumer({ groupId: `${topic}-values`, ...MEMBER })
+  const found = []
+  await consumer.connect()
+  try {
+    await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    await consumer.run({ autoCommit: false, eachMessage: async ({ message }) => { found.push(text(message.value)) } })
+    await wait(`${count} records of ${topic}`, () => found.length >= count)
+  } finally {
+    await consumer.disconnect()
+  }
+  return found
+}
+
+// Reads, transforms and produces, with the positions in the same transactions; every third is taken back.
+async function transform(admin) {
+  const [source, out, groupId] = [`${prefix}in`, `${prefix}out`, `${prefix}transform`]
+  const messages = Array.from({ length: RECORDS }, (_, n) => ({ value: String(n) }))
+  await produce(source, CompressionTypes.None, messages)
+  const read = await values(source, RECORDS)
+  const producer = kafka.producer({ transactionalId: groupId, idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  try {
+    for (let done = 0, number = 0; done < RECORDS; number++) {
+      const batch = read.slice(done, done + 7)
+      const transaction = await producer.transaction()
+      await transaction.send({ topic: out, acks: -1, messages: batch.map(value => ({ value: value + '!' })) })
+      const partitions = [{ partition: 0, offset: String(done + batch.length) }]
+      await transaction.sendOffsets({ consumerGroupId: groupId, topics: [{ topic: source, partitions }] })
+      if (number % 3 === 1) {
+        await transaction.abort()
+        continue
+      }
+      await transaction.commit()
+      done += batch.length
+    }
+  } finally {
+    await producer.disconnect()
+  }
+  // What is committed becomes visible a moment after it is acknowledged.
+  await wait('the positions are committed', async () => {
+    const [offsets] = await admin.fetchOffsets({ groupId, topics: [source] })
+    return String(offsets.partitions.map(one => one.offset)) === String(RECORDS)
+  })
+  assert.deepStrictEqual(await values(out, RECORDS), messages.map(({ value }) => value + '!'))
+}
+
 // The type of a refusal, from under the retries it may be wrapped in.
 async function expectType(wanted, step) {
   try {
@@ -150,6 +198,7 @@ async function main() {
     numPartitions: CODEC_PARTITIONS,
     replicationFactor: 1,
   }))
+  for (const name of ['in', 'out']) topics.push({ topic: prefix + name, numPartitions: 1, replicationFactor: 1 })
   topics.push({ topic, numPartitions: GROUP_PARTITIONS, replicationFactor: 1 })
   topics.push({
     topic: prefix + 'small',
@@ -183,6 +232,7 @@ async function main() {
     const found = offsets.partitions.map(one => [one.partition, one.offset]).sort()
     assert.deepStrictEqual(found, [0, 1, 2, 3].map(partition => [partition, each]))
   })
+  await check('consume, transform, produce', () => transform(admin))
   await check('describe topics', async () => {
     const metadata = await admin.fetchTopicMetadata({ topics: [topic] })
     const partitions = metadata.topics[0].partitions.map(one => one.partitionId).sort()

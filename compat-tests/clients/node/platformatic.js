@@ -135,6 +135,60 @@ class Member {
   }
 }
 
+// What a reader of committed data is given of a topic, and the reader, which stays a member.
+async function committed(topic, groupId, count, use) {
+  const consumer = new Consumer({ ...base, groupId, maxWaitTime: 200, isolationLevel: 1 })
+  const found = []
+  let failure = null
+  try {
+    const stream = await consumer.consume({ topics: [topic], mode: 'earliest', autocommit: false })
+    stream.on('error', error => { failure = error })
+    stream.on('data', message => { found.push(message) })
+    await wait(`${count} records of ${topic}`, () => {
+      if (failure) throw failure
+      return found.length >= count
+    })
+    await use(consumer, found)
+  } finally {
+    await consumer.close(true)
+  }
+}
+
+// Reads, transforms and produces, with the positions in the same transactions. None is taken back: the client hands
+// on what readers of committed data have to leave out.
+async function transform(admin) {
+  const [source, out, group] = [`${prefix}in`, `${prefix}out`, `${prefix}transform`]
+  const wanted = Array.from({ length: RECORDS }, (_, n) => String(n))
+  await produce(source, 'none', wanted.map(value => ({ partition: 0, value })))
+  await committed(source, group, RECORDS, async (consumer, read) => {
+    const producer = new Producer({ ...base, idempotent: true, transactionalId: group })
+    try {
+      for (let done = 0; done < RECORDS;) {
+        const batch = read.slice(done, done + 7)
+        const transaction = await producer.beginTransaction()
+        await transaction.addConsumer(consumer)
+        await transaction.send({
+          acks: -1,
+          messages: batch.map(({ value }) => ({ topic: out, partition: 0, value: Buffer.from(text(value) + '!') })),
+        })
+        await transaction.addOffset(batch.at(-1))
+        await transaction.commit()
+        done += batch.length
+      }
+    } finally {
+      await producer.close()
+    }
+  })
+  // What is committed becomes visible a moment after it is acknowledged.
+  await wait('the positions are committed', async () => {
+    const [offsets] = await admin.listConsumerGroupOffsets({ groups: [group] })
+    return String(offsets.topics[0].partitions.map(one => one.committedOffset)) === String(RECORDS)
+  })
+  await committed(out, `${group}-check`, RECORDS, (_, found) => {
+    assert.deepStrictEqual(found.map(({ value }) => text(value)), wanted.map(value => value + '!'))
+  })
+}
+
 // The broker's own name for a refusal, from under the errors it is wrapped in.
 async function expectRefusal(wanted, step) {
   try {
@@ -151,6 +205,7 @@ async function main() {
   const admin = new Admin(base)
   const topics = codecs.map(codec => [prefix + codec, CODEC_PARTITIONS, []])
   for (const protocol of ['classic', 'consumer']) topics.push([prefix + protocol, GROUP_PARTITIONS, []])
+  for (const name of ['in', 'out']) topics.push([prefix + name, 1, []])
   topics.push([prefix + 'small', 1, [{ name: 'max.message.bytes', value: '1000' }]])
   const names = topics.map(([name]) => name)
   const listed = async () => (await admin.listTopics()).filter(name => names.includes(name)).length
@@ -181,6 +236,7 @@ async function main() {
       assert.deepStrictEqual(found.sort(), [0, 1, 2, 3].map(partition => [partition, each]))
     })
   }
+  await check('consume, transform, produce', () => transform(admin))
   await check('describe topics', async () => {
     const { topics: known } = await admin.metadata({ topics: [prefix + 'classic'] })
     assert.strictEqual(known.get(prefix + 'classic').partitionsCount, GROUP_PARTITIONS)

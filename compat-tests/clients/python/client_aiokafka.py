@@ -4,9 +4,10 @@ import asyncio
 import sys
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
 import plan
 
@@ -164,6 +165,160 @@ async def resumes(topic, group):
     plan.same(sorted(member.seen), sorted(wanted), "records seen after the restart")
 
 
+class StaticMember(ConsumerRebalanceListener):
+    """A member with a name of its own: a task that polls until it is told to go."""
+
+    def __init__(self, name):
+        self.name = name
+        self.assigned = frozenset()
+        self.rebalances = 0
+        self.stopping = False
+        self.task = asyncio.create_task(self.run())
+
+    def on_partitions_revoked(self, revoked):
+        pass
+
+    def on_partitions_assigned(self, assigned):
+        self.rebalances += 1
+
+    async def run(self):
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=ADDRESS, group_id=PREFIX + "static", group_instance_id=self.name,
+            enable_auto_commit=False, heartbeat_interval_ms=300, session_timeout_ms=60000,
+        )
+        consumer.subscribe([PREFIX + "classic"], listener=self)
+        await consumer.start()
+        try:
+            while not self.stopping:
+                await consumer.getmany(timeout_ms=100)
+                self.assigned = frozenset(part.partition for part in consumer.assignment())
+        finally:
+            await consumer.stop()
+
+    def check(self):
+        if self.task.done():
+            self.task.result()
+
+    async def go(self):
+        self.stopping = True
+        await asyncio.wait([self.task], timeout=plan.DEADLINE)
+
+
+async def static_members():
+    """As plan.static_members_without_double."""
+    members = [StaticMember("a"), StaticMember("b")]
+    try:
+        a, b = members
+
+        async def shared():
+            for member in members:
+                member.check()
+            return (len(a.assigned), len(b.assigned)) == (2, 2) and not a.assigned & b.assigned
+
+        await wait("two static members share the partitions", shared)
+        before, rebalances = a.assigned, b.rebalances
+        await a.go()
+        back = StaticMember("a")
+        members.append(back)
+
+        async def has_them_again():
+            back.check()
+            return back.assigned == before
+
+        await wait("it has its partitions again", has_them_again)
+        b.check()
+        plan.same(b.rebalances, rebalances, "rebalances of the other")
+    finally:
+        for member in members:
+            await member.go()
+
+
+async def committed_records(topic, count):
+    """What readers of committed data are given of partition 0, up to its end."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=ADDRESS, auto_offset_reset="earliest",
+                                isolation_level="read_committed")
+    partition = TopicPartition(topic, 0)
+    found = []
+    await consumer.start()
+
+    async def at_end():
+        polled = await consumer.getmany(timeout_ms=200)
+        for records in polled.values():
+            found.extend(records)
+        ends = await consumer.end_offsets([partition])
+        return len(found) >= count and await consumer.position(partition) >= ends[partition]
+
+    try:
+        consumer.assign([partition])
+        await wait("%d records of %s" % (count, topic), at_end, SECONDS)
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def transactional(name):
+    to = AIOKafkaProducer(bootstrap_servers=ADDRESS, transactional_id=PREFIX + name,
+                          transaction_timeout_ms=60000, request_timeout_ms=60000)
+    await to.start()
+    return to
+
+
+async def transform(admin):
+    """Reads, transforms and produces, with the positions in the same transactions; every third is taken
+    back."""
+    wanted = [b"%d" % n for n in range(plan.RECORDS)]
+    source, group = TopicPartition(PREFIX + "in", 0), PREFIX + "transform"
+    await deliver("none", [(source.topic, 0, None, value, None) for value in wanted])
+    records = await committed_records(source.topic, plan.RECORDS)
+    to = await transactional("transform")
+    done, number = 0, 0
+    try:
+        while done < plan.RECORDS:
+            batch = records[done:done + 7]
+            number += 1
+            await to.begin_transaction()
+            for record in batch:
+                await to.send_and_wait(PREFIX + "out", value=record.value + b"!", partition=0)
+            await to.send_offsets_to_transaction({source: batch[-1].offset + 1}, group)
+            if number % 3 == 2:
+                await to.abort_transaction()
+                continue
+            await to.commit_transaction()
+            done += len(batch)
+    finally:
+        await to.stop()
+
+    async def positions():
+        offsets = await admin.list_consumer_group_offsets(group)
+        return [(part.partition, at.offset) for part, at in offsets.items()] == [(0, plan.RECORDS)]
+
+    # What is committed becomes visible a moment after it is acknowledged.
+    await wait("the positions are committed", positions, SECONDS)
+    found = [record.value for record in await committed_records(PREFIX + "out", plan.RECORDS)]
+    plan.same(found, [value + b"!" for value in wanted], "transformed records")
+
+
+async def fenced():
+    topic = PREFIX + "fenced"
+    first = await transactional("fenced")
+    await first.begin_transaction()
+    await first.send_and_wait(topic, value=b"first", partition=0)
+    second = await transactional("fenced")
+    await second.begin_transaction()
+    await second.send_and_wait(topic, value=b"second", partition=0)
+    try:
+        await first.commit_transaction()
+    except ProducerFenced:
+        pass
+    else:
+        raise AssertionError("no ProducerFenced")
+    finally:
+        await first.stop()
+    await second.commit_transaction()
+    await second.stop()
+    plan.same([record.value for record in await committed_records(topic, 1)], [b"second"], "records")
+
+
 async def main():
     checks = plan.Checks()
     admin = AIOKafkaAdminClient(bootstrap_servers=ADDRESS, request_timeout_ms=60000)
@@ -171,6 +326,7 @@ async def main():
     topic, group = PREFIX + "classic", PREFIX + "group-classic"
     topics = [NewTopic(PREFIX + codec, plan.CODEC_PARTITIONS, 1) for codec in plan.CODECS]
     topics.append(NewTopic(topic, plan.GROUP_PARTITIONS, 1))
+    topics += [NewTopic(PREFIX + name, 1, 1) for name in ["in", "out", "fenced"]]
     topics.append(NewTopic(PREFIX + "small", 1, 1, topic_configs={"max.message.bytes": "1000"}))
     names = [new.name for new in topics]
 
@@ -242,6 +398,9 @@ async def main():
     await run("classic group", two_members(topic, group))
     await run("classic group resumes", resumes(topic, group), after="classic group")
     await run("describe classic group", committed(), after="classic group resumes")
+    await run("static members", static_members())
+    await run("consume, transform, produce", transform(admin))
+    await run("a fenced producer", fenced())
     await run("describe topics", describe())
     await run("unknown topic", unknown())
     await run("too large", too_large())

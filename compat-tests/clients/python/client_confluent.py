@@ -1,7 +1,6 @@
 """confluent-kafka: librdkafka behind Python."""
 
 import sys
-import threading
 import time
 
 from confluent_kafka import (
@@ -117,23 +116,15 @@ class GroupMember:
         self.consumer.close()
 
 
-class Static(threading.Thread):
-    """A member with a name of its own, on a thread: it polls until it is told to go."""
+class StaticMember:
+    """A member with a name of its own."""
 
     def __init__(self, name):
-        super().__init__(daemon=True)
-        self.name_in_group = name
-        self.assigned = frozenset()
         self.rebalances = 0
-        self.error = None
-        self.stopping = threading.Event()
-        self.start()
-
-    def run(self):
-        consumer = Consumer({
+        self.consumer = Consumer({
             "bootstrap.servers": ADDRESS,
             "group.id": PREFIX + "static",
-            "group.instance.id": self.name_in_group,
+            "group.instance.id": name,
             "heartbeat.interval.ms": 300,
             "session.timeout.ms": 60000,
             "enable.auto.commit": False,
@@ -142,54 +133,18 @@ class Static(threading.Thread):
         def count(_, partitions):
             self.rebalances += 1
 
-        consumer.subscribe([PREFIX + "classic"], on_assign=count)
-        while not self.stopping.is_set() and self.error is None:
-            message = consumer.poll(0.1)
-            if message is not None and message.error() is not None:
-                self.error = KafkaException(message.error())
-            self.assigned = frozenset(part.partition for part in consumer.assignment())
-        consumer.close()
+        self.consumer.subscribe([PREFIX + "classic"], on_assign=count)
 
-    def go(self):
-        self.stopping.set()
-        self.join(plan.DEADLINE)
+    def poll(self):
+        message = self.consumer.poll(0.1)
+        if message is not None and message.error() is not None:
+            raise KafkaException(message.error())
 
-    def check(self):
-        if self.error is not None:
-            raise self.error
+    def assigned(self):
+        return [part.partition for part in self.consumer.assignment()]
 
-
-def static_members():
-    """Who comes back under a name has its partitions again, and nobody else notices."""
-    members = [Static("a"), Static("b")]
-    try:
-        a, b = members
-
-        def shared():
-            for member in members:
-                member.check()
-            return (len(a.assigned), len(b.assigned)) == (2, 2) and not a.assigned & b.assigned
-
-        plan.wait("two static members share the partitions", shared)
-        before, rebalances = a.assigned, b.rebalances
-        a.go()
-        back = Static("a")
-        members.append(back)
-
-        def has_them_again():
-            back.check()
-            return back.assigned == before
-
-        plan.wait("it has its partitions again", has_them_again)
-        members.append(Static("a"))
-        plan.wait("the first of two of a name is fenced", lambda: back.error is not None)
-        error = back.error.args[0]
-        plan.same("fenced" in error.str().lower(), True, "the error is of fencing: %s" % error.str())
-        b.check()
-        plan.same(b.rebalances, rebalances, "rebalances of the other")
-    finally:
-        for member in members:
-            member.go()
+    def close(self):
+        self.consumer.close()
 
 
 def to_group(topic):
@@ -357,7 +312,7 @@ def main():
         checks.run(name + " group resumes", lambda: plan.resumes(make, to_group(topic)),
                    after=name + " group")
         checks.run("describe " + name + " group", committed(name), after=name + " group resumes")
-    checks.run("static members", static_members)
+    checks.run("static members", lambda: plan.static_members(StaticMember))
     checks.run("consume, transform, produce", transform)
     checks.run("a fenced producer", fenced)
     checks.run("describe topics", describe)

@@ -3,9 +3,19 @@
 import sys
 import time
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import (
+    ConsumerRebalanceListener,
+    KafkaConsumer,
+    KafkaProducer,
+    OffsetAndMetadata,
+    TopicPartition,
+)
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from kafka.errors import (
+    MessageSizeTooLargeError,
+    ProducerFencedError,
+    UnknownTopicOrPartitionError,
+)
 
 import plan
 
@@ -14,7 +24,7 @@ PREFIX = "kafka-python-"
 SECONDS = plan.DEADLINE
 
 
-def producer(codec="none"):
+def producer(codec="none", **more):
     return KafkaProducer(
         bootstrap_servers=ADDRESS,
         acks="all",
@@ -22,6 +32,7 @@ def producer(codec="none"):
         compression_type=None if codec == "none" else codec,
         linger_ms=20,
         max_block_ms=60000,
+        **more,
     )
 
 
@@ -90,6 +101,105 @@ class GroupMember:
         self.consumer.close()
 
 
+class StaticMember(ConsumerRebalanceListener):
+    """A member with a name of its own."""
+
+    def __init__(self, name):
+        self.rebalances = 0
+        self.consumer = KafkaConsumer(
+            bootstrap_servers=ADDRESS, group_id=PREFIX + "static", group_instance_id=name,
+            enable_auto_commit=False, heartbeat_interval_ms=300, session_timeout_ms=60000,
+        )
+        self.consumer.subscribe([PREFIX + "classic"], listener=self)
+        plan.wait("the member knows the topic",
+                  lambda: self.consumer.partitions_for_topic(PREFIX + "classic"))
+
+    def on_partitions_revoked(self, revoked):
+        pass
+
+    def on_partitions_assigned(self, assigned):
+        self.rebalances += 1
+
+    def poll(self):
+        self.consumer.poll(timeout_ms=100)
+
+    def assigned(self):
+        return [part.partition for part in self.consumer.assignment()]
+
+    def close(self):
+        self.consumer.close()
+
+
+def committed_records(topic, count):
+    """What readers of committed data are given of partition 0."""
+    consumer = KafkaConsumer(bootstrap_servers=ADDRESS, group_id=None, auto_offset_reset="earliest",
+                             isolation_level="read_committed")
+    partition = TopicPartition(topic, 0)
+    found = []
+    try:
+        consumer.assign([partition])
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end and not (len(found) >= count and
+                                              consumer.position(partition) >= consumer.end_offsets([partition])[partition]):
+            for records in consumer.poll(timeout_ms=200).values():
+                found += records
+    finally:
+        consumer.close()
+    return found
+
+
+def transactional(name):
+    to = producer(transactional_id=PREFIX + name, transaction_timeout_ms=60000)
+    to.init_transactions()
+    return to
+
+
+def transform(committed_offsets):
+    """Reads, transforms and produces, with the positions in the same transactions; every third is taken
+    back."""
+    wanted = [b"%d" % n for n in range(plan.RECORDS)]
+    source, group = PREFIX + "in", PREFIX + "transform"
+    deliver("none", [(source, 0, None, value, None) for value in wanted])
+    records = committed_records(source, plan.RECORDS)
+    to = transactional("transform")
+    done, number = 0, 0
+    try:
+        while done < plan.RECORDS:
+            batch = records[done:done + 7]
+            number += 1
+            to.begin_transaction()
+            for record in batch:
+                to.send(PREFIX + "out", value=record.value + b"!", partition=0)
+            position = OffsetAndMetadata(batch[-1].offset + 1, "", -1)
+            to.send_offsets_to_transaction({TopicPartition(source, 0): position}, group)
+            if number % 3 == 2:
+                to.abort_transaction()
+                continue
+            to.commit_transaction()
+            done += len(batch)
+    finally:
+        to.close(timeout=SECONDS)
+    # What is committed becomes visible a moment after it is acknowledged.
+    plan.wait("the positions are committed", lambda: committed_offsets(group) == [(0, plan.RECORDS)])
+    found = [record.value for record in committed_records(PREFIX + "out", plan.RECORDS)]
+    plan.same(found, [value + b"!" for value in wanted], "transformed records")
+
+
+def fenced():
+    topic = PREFIX + "fenced"
+    first = transactional("fenced")
+    first.begin_transaction()
+    first.send(topic, value=b"first", partition=0).get(timeout=SECONDS)
+    second = transactional("fenced")
+    second.begin_transaction()
+    second.send(topic, value=b"second", partition=0).get(timeout=SECONDS)
+    expect_raise(ProducerFencedError, first.commit_transaction)
+    second.commit_transaction()
+    for one in [first, second]:
+        one.close(timeout=SECONDS)
+    plan.same([record.value for record in committed_records(topic, 1)], [b"second"], "records")
+
+
 def to_group(topic):
     def produce(start, count):
         deliver("none", [(topic, n % plan.GROUP_PARTITIONS, None, value, None)
@@ -111,6 +221,8 @@ def main():
     topics = {PREFIX + codec: {"num_partitions": plan.CODEC_PARTITIONS, "replication_factor": 1}
               for codec in plan.CODECS}
     topics[PREFIX + "classic"] = {"num_partitions": plan.GROUP_PARTITIONS, "replication_factor": 1}
+    for name in ["in", "out", "fenced"]:
+        topics[PREFIX + name] = {"num_partitions": 1, "replication_factor": 1}
     topics[PREFIX + "small"] = {"num_partitions": 1, "replication_factor": 1,
                                 "configs": {"max.message.bytes": "1000"}}
 
@@ -129,15 +241,18 @@ def main():
         answer = admin.describe_configs([resource])
         plan.same("1000" in str(answer), True, "max.message.bytes=1000 in %s" % str(answer))
 
+    def committed_offsets(group):
+        offsets = admin.list_group_offsets(group)
+        if group in offsets:
+            offsets = offsets[group]
+        return sorted((part.partition, offset.offset) for part, offset in offsets.items())
+
     def committed():
         group = PREFIX + "group-classic"
         plan.same(group in str(admin.list_groups()), True, "group listed")
         described = admin.describe_groups([group])[group]
         plan.same((described["group_state"], described["members"]), ("Empty", []), "state, members")
-        offsets = admin.list_group_offsets(group)
-        if group in offsets:
-            offsets = offsets[group]
-        found = sorted((part.partition, offset.offset) for part, offset in offsets.items())
+        found = committed_offsets(group)
         each = (plan.BEFORE + plan.AFTER) // plan.GROUP_PARTITIONS
         plan.same(found, [(p, each) for p in range(plan.GROUP_PARTITIONS)], "committed offsets")
 
@@ -162,6 +277,9 @@ def main():
     checks.run("classic group resumes", lambda: plan.resumes(make, to_group(topic)),
                after="classic group")
     checks.run("describe classic group", committed, after="classic group resumes")
+    checks.run("static members", lambda: plan.static_members_without_double(StaticMember))
+    checks.run("consume, transform, produce", lambda: transform(committed_offsets))
+    checks.run("a fenced producer", fenced)
     checks.run("describe topics", describe)
     checks.run("unknown topic", unknown)
     checks.run("too large", too_large)

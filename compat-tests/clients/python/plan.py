@@ -177,3 +177,87 @@ def resumes(make, produce):
     finally:
         member.leave()
     same(sorted(member.seen), sorted(group_values(BEFORE, AFTER)), "records seen after the restart")
+
+
+class Static(threading.Thread):
+    """A member with a name of its own, on a thread: it polls until it is told to go. `make` makes a
+    consumer of a name: `poll`, `assigned`, `rebalances`, how often it was told what it has, and `close`,
+    which does not leave the group."""
+
+    def __init__(self, make, name):
+        super().__init__(daemon=True)
+        self.make = make
+        self.name_in_group = name
+        self.assigned = frozenset()
+        self.rebalances = 0
+        self.error = None
+        self.stopping = threading.Event()
+        self.start()
+
+    def run(self):
+        try:
+            consumer = self.make(self.name_in_group)
+            try:
+                while not self.stopping.is_set():
+                    consumer.poll()
+                    self.assigned = frozenset(consumer.assigned())
+                    self.rebalances = consumer.rebalances
+            finally:
+                consumer.close()
+        except Exception as error:
+            self.error = error
+
+    def go(self):
+        self.stopping.set()
+        self.join(DEADLINE)
+
+    def check(self):
+        if self.error is not None:
+            raise self.error
+
+
+def static_members(make):
+    """Who comes back under a name has its partitions again, and nobody else notices; a second of a name
+    fences the first."""
+
+    def double(members, back):
+        members.append(Static(make, "a"))
+        wait("the first of two of a name is fenced", lambda: back.error is not None)
+        told = "%s: %s" % (type(back.error).__name__, back.error)
+        same("fenced" in told.lower(), True, "the error is of fencing: %s" % told)
+
+    _static_members(make, double)
+
+
+def static_members_without_double(make):
+    """The same for clients that go on trying when they are fenced."""
+    _static_members(make, lambda members, back: None)
+
+
+def _static_members(make, double):
+    members = [Static(make, "a"), Static(make, "b")]
+    try:
+        a, b = members
+
+        def shared():
+            for member in members:
+                member.check()
+            return (len(a.assigned), len(b.assigned)) == (2, 2) and not a.assigned & b.assigned
+
+        wait("two static members share the partitions", shared)
+        before, rebalances = a.assigned, b.rebalances
+        a.go()
+        back = Static(make, "a")
+        members.append(back)
+
+        def has_them_again():
+            back.check()
+            return back.assigned == before
+
+        wait("it has its partitions again", has_them_again)
+        double(members, back)
+        b.check()
+        same(b.rebalances, rebalances, "rebalances of the other")
+    finally:
+        for member in members:
+            member.go()

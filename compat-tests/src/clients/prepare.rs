@@ -31,7 +31,13 @@ pub fn once(
     // and two runs at once must not write into one folder.
     let partial = home.join(format!("{part}.{}", process::id()));
     eprintln!("preparing {name} in {}", whole.display());
-    make(&partial)?;
+    if let Err(error) = make(&partial) {
+        // Half of it is no use to anybody; what said why is the log, which is elsewhere.
+        if partial.exists() {
+            files::remove_dir(&partial)?;
+        }
+        return Err(error);
+    }
     if let Err(error) = fs::rename(&partial, &whole) {
         if !whole.is_dir() {
             return Err(Error::io(format!("rename {}", partial.display()))(error));

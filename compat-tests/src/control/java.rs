@@ -14,7 +14,7 @@ use crate::process::Process;
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// A class path and the flags every JVM here gets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Java {
     class_path: String,
     logging: PathBuf,
@@ -61,36 +61,56 @@ impl Java {
     /// The same with our own sources, compiled against them into the row's folder.
     pub fn with_our_classes(ctx: &Context) -> Result<Self> {
         let mut java = Self::kafka(ctx)?;
-        java.compile(ctx, &ctx.kafka_sources().join("src"))?;
+        java.compile(ctx, &[ctx.kafka_sources().join("src")])?;
         Ok(java)
     }
 
     /// Compiles against the class path, and puts what came of it in front of it.
-    fn compile(&mut self, ctx: &Context, sources: &Path) -> Result<()> {
+    fn compile(&mut self, ctx: &Context, sources: &[PathBuf]) -> Result<()> {
         let classes = ctx.work().join("classes");
-        files::make_dir(&classes)?;
+        self.compile_into(ctx, sources, &classes)
+    }
+
+    fn compile_into(&mut self, ctx: &Context, sources: &[PathBuf], classes: &Path) -> Result<()> {
+        files::make_dir(classes)?;
         let log = ctx.work().join("javac.log");
         let mut javac = Command::new("javac");
         javac
-            .args(["-Xlint:all", "-Werror", "-d"])
-            .arg(&classes)
-            .args(["-cp", &self.class_path])
-            .args(files::list(sources)?);
+            // Jars may name others that they can do without.
+            .args(["-Xlint:all,-path", "-Werror", "-d"])
+            .arg(classes)
+            .args(["-cp", &self.class_path]);
+        for folder in sources {
+            javac.args(files::list(folder)?);
+        }
         Process::start("compile our Java sources", &mut javac, &log, &log)?
             .finish(COMPILE_TIME_MAX)?;
-        self.add_classes(ctx);
+        self.add_classes(classes);
         Ok(())
     }
 
-    fn add_classes(&mut self, ctx: &Context) {
-        let classes = ctx.work().join("classes");
+    fn add_classes(&mut self, classes: &Path) {
         self.class_path = format!("{}:{}", classes.display(), self.class_path);
     }
 
     /// Other jars, with our sources in `sources` compiled against them into the row's folder.
     pub fn with_classes_of(ctx: &Context, jars: &Path, sources: &Path) -> Result<Self> {
         let mut java = Self::of_jars(ctx, jars);
-        java.compile(ctx, sources)?;
+        java.compile(ctx, &[sources.to_owned()])?;
+        Ok(java)
+    }
+
+    /// The same of several folders, into a folder of that name, as one row may compile against more than one line
+    /// of a library.
+    pub fn with_classes_named(
+        ctx: &Context,
+        name: &str,
+        jars: &Path,
+        sources: &[PathBuf],
+    ) -> Result<Self> {
+        let mut java = Self::of_jars(ctx, jars);
+        let classes = ctx.work().join(format!("classes-{name}"));
+        java.compile_into(ctx, sources, &classes)?;
         Ok(java)
     }
 
@@ -112,7 +132,7 @@ impl Java {
     /// The same with the classes that were compiled before, against others.
     #[must_use]
     pub fn and_compiled_classes(mut self, ctx: &Context) -> Self {
-        self.add_classes(ctx);
+        self.add_classes(&ctx.work().join("classes"));
         self
     }
 

@@ -33,6 +33,12 @@ impl Kafka {
         Self::start_with_features(java, home, extra, &[])
     }
 
+    /// The same where clients are told beforehand.
+    pub fn start_at(java: &Java, home: &Path, extra: &[&str], client: SocketAddr) -> Result<Self> {
+        let [controller] = ports::free().map_err(Error::io("find a free port"))?;
+        Self::start_formatted(java, home, extra, &[], &[], [client.port(), controller])
+    }
+
     /// The same with levels of features other than the newest: `name=level`.
     pub fn start_with_features(
         java: &Java,
@@ -41,7 +47,8 @@ impl Kafka {
         features: &[&str],
     ) -> Result<Self> {
         let options: Vec<&str> = features.iter().flat_map(|f| ["--feature", f]).collect();
-        Self::start_formatted(java, home, extra, &[], &options)
+        let ports = ports::free().map_err(Error::io("find free ports"))?;
+        Self::start_formatted(java, home, extra, &[], &options, ports)
     }
 
     /// The same with more listeners, and with users of SCRAM: `MECHANISM=[name=...,password=...]`.
@@ -56,7 +63,8 @@ impl Kafka {
             .iter()
             .flat_map(|user| ["--add-scram", user.as_str()])
             .collect();
-        Self::start_formatted(java, home, extra, listeners, &options)
+        let ports = ports::free().map_err(Error::io("find free ports"))?;
+        Self::start_formatted(java, home, extra, listeners, &options, ports)
     }
 
     fn start_formatted(
@@ -65,10 +73,12 @@ impl Kafka {
         extra: &[&str],
         listeners: &[Listener],
         options: &[&str],
+        [client, controller]: [u16; 2],
     ) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
+        ports::expect_free(address, "start Apache Kafka")?;
         files::make_dir(home)?;
         let log_dir = home.join("data");
-        let [client, controller] = ports::free().map_err(Error::io("find free ports"))?;
         let config = home.join("server.properties");
         let text = properties(home, client, controller, extra, listeners);
         files::write(&config, text)?;
@@ -83,7 +93,6 @@ impl Kafka {
         let mut command = java.command("kafka.Kafka", "INFO");
         command.arg(&config);
         let mut process = Process::start("run Apache Kafka", &mut command, &log, &log)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
         let step = format!("wait for Apache Kafka, log {}", log.display());
         wait::until(&step, START_TIME_MAX, || {
             process.expect_running()?;

@@ -12,9 +12,9 @@ use reka_protocol::kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use reka_protocol::kafka_protocol::messages::{
-    FetchRequest, FetchResponse, MetadataRequest, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse, ProduceRequest, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    DescribeProducersRequest, FetchRequest, FetchResponse, MetadataRequest, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use reka_protocol::kafka_protocol::protocol::Request;
 use reka_protocol::response::{LIMITS, decode_response};
@@ -162,7 +162,20 @@ pub(super) fn alter(
             tell_less(&mut told);
             encode_response(api, version, correlation_id, &told).ok()
         }
-        Fault::TellLess | Fault::ForgetCommits | Fault::ForgetOffsetsOfTransactions => None,
+        Fault::HideProducers if key == DescribeProducersRequest::KEY => {
+            let told = decode_response::<DescribeProducersRequest>(version, frame, &LIMITS);
+            let mut told = told.ok()?;
+            for topic in &mut told.topics {
+                for partition in &mut topic.partitions {
+                    partition.active_producers.clear();
+                }
+            }
+            encode_response(api, version, correlation_id, &told).ok()
+        }
+        Fault::TellLess
+        | Fault::ForgetCommits
+        | Fault::ForgetOffsetsOfTransactions
+        | Fault::HideProducers => None,
     }
 }
 

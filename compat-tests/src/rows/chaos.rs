@@ -16,13 +16,15 @@ use super::raw::{Random, create_topic, number, seed_of_now};
 use crate::context::Context;
 use crate::differential::Side;
 use crate::error::{Error, Result};
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
+use crate::target::{self, Target};
 use crate::{interrupt, wait};
 
 pub(super) const ROW: Row = Row {
     name: "chaos",
     tiers: &[Tier::Nightly],
     about: "broker and clients killed and paused at random under a mixed load: nothing lost, doubled or torn",
+    judges: Judges::Started,
     run: |ctx| {
         let seed = number("REKA_KILL_SEED")?.unwrap_or_else(seed_of_now);
         run(ctx, SECONDS, seed).map(Verdict::Passed)
@@ -46,7 +48,9 @@ type Done = BTreeMap<&'static str, usize>;
 
 /// Runs for `seconds`, with the events of `seed`; what was done and seen.
 pub fn run(ctx: &Context, seconds: u64, seed: u64) -> Result<String> {
-    let seen = go_on(ctx, Duration::from_secs(seconds), seed);
+    let seen = target::each_told(&ctx.reka_unless_chosen(), transactions::BROKER, |target| {
+        go_on(ctx, target, Duration::from_secs(seconds), seed)
+    });
     let seen = seen.map_err(|error| {
         Error::refused(
             format!("cargo compat chaos --seconds {seconds} --seed {seed}"),
@@ -56,12 +60,10 @@ pub fn run(ctx: &Context, seconds: u64, seed: u64) -> Result<String> {
     Ok(format!("{seen}, seed {seed}"))
 }
 
-fn go_on(ctx: &Context, time: Duration, seed: u64) -> Result<String> {
+fn go_on(ctx: &Context, target: &mut Target, time: Duration, seed: u64) -> Result<String> {
     let clients = transactions::stock_clients(ctx)?;
-    let server = crate::reka::Reka::build(ctx)?;
-    let home = ctx.work().join("reka");
-    let mut world = World::start(&server, &home, &clients)?;
-    let mut side = Side::new("Reka", world.address);
+    let mut world = World::start(target, &clients)?;
+    let mut side = Side::new("the broker", world.address);
     create_topic(&mut side, kill::TOPIC, 1)?;
     let mut producers = Vec::new();
     for _ in 0..PRODUCERS {
@@ -92,13 +94,12 @@ fn go_on(ctx: &Context, time: Duration, seed: u64) -> Result<String> {
     })?;
     world.settle()?;
     transactions::judge(world.address, records)?;
-    let mut side = Side::new("Reka", world.address);
+    let mut side = Side::new("the broker", world.address);
     for producer in &mut producers {
         producer.finish(&mut side)?;
     }
     let found = kill::read_all(&mut side)?;
     kill::judge(&producers, &found)?;
-    world.stop()?;
     let done: Vec<String> = done
         .iter()
         .map(|(what, times)| format!("{times} times {what}"))

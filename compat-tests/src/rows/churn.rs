@@ -29,7 +29,7 @@ use crate::differential::Side;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::target::{self, Target};
 use crate::wait;
 
@@ -38,6 +38,7 @@ pub(super) const ROW: Row = Row {
     // Not in the commit tier: a dozen clients for a minute or two.
     tiers: &[Tier::Nightly],
     about: "members of eight clients killed, paused, added: all is processed, positions never go back",
+    judges: Judges::Any,
     run,
 };
 
@@ -127,7 +128,7 @@ impl Clients {
             python_program: ctx.client_sources("python").join("churn.py"),
             node_packages: node::packages(ctx)?.join("node_modules"),
             node_program: ctx.client_sources("node").join("churn.js"),
-            go_program: go::build(ctx)?.join("churn"),
+            go_program: go::build(ctx, &["churn"])?.join("churn"),
         })
     }
 

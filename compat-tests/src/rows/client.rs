@@ -10,13 +10,14 @@ use crate::control::secure::{self, Secure};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
-use crate::rows::{Row, Verdict};
+use crate::rows::{Judges, Row, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "client",
     // Not in the commit tier: beside other work on the machine it takes minutes.
     tiers: &[],
     about: "the tests of our own client, against Apache Kafka",
+    judges: Judges::Kafka,
     run,
 };
 

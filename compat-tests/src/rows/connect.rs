@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::control::java::Java;
 use crate::error::{Error, Result};
 use crate::process::Process;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::target::{self, Target};
 use crate::{files, http, ports, wait};
 
@@ -29,6 +29,7 @@ pub(super) const ROW: Row = Row {
     name: "connect",
     tiers: &[Tier::Ci],
     about: "Kafka Connect's worker with an exactly-once source and a sink of files, under kill -9",
+    judges: Judges::Any,
     run: |ctx| run(&ctx.reka_unless_chosen(), 1),
 };
 
@@ -37,6 +38,7 @@ pub(super) const MORE_KILLS: Row = Row {
     // Not in the commit tier: minutes.
     tiers: &[Tier::Nightly],
     about: "the same with more kills, of the broker too",
+    judges: Judges::Any,
     run: |ctx| run(ctx, 6),
 };
 
@@ -117,7 +119,7 @@ impl<'a> World<'a> {
             self.write_lines()?;
             // The moment of the kill is what is tried out here, not something that is waited for.
             std::thread::sleep(Duration::from_millis(self.random.within(MOMENT_MS)));
-            if round % 2 == 1 && self.target.can_be_killed() {
+            if round % 2 == 1 && self.target.comes_back_soon() {
                 self.target.kill_and_start_again()?;
                 brokers += 1;
             } else {

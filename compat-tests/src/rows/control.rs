@@ -4,12 +4,13 @@ use crate::context::Context;
 use crate::control::java::Java;
 use crate::control::kafka::Kafka;
 use crate::error::Result;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "control",
     tiers: &[Tier::Ci],
     about: "Apache Kafka 4.3.1 starts, answers a metadata request and stops cleanly",
+    judges: Judges::Kafka,
     run,
 };
 

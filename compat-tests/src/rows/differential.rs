@@ -11,12 +11,13 @@ use crate::differential::{Outcome, Pair, SCRIPTS};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "differential",
     tiers: &[Tier::Ci],
     about: "the same requests to Apache Kafka and to Reka, answers compared field by field",
+    judges: Judges::Both,
     run,
 };
 

@@ -10,12 +10,13 @@ use crate::dump::sabotage;
 use crate::error::Result;
 use crate::files;
 use crate::our_log_dir;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "dump-log",
     tiers: &[Tier::Ci],
     about: "DumpLogSegments accepts what our storage engine wrote, and refuses it broken",
+    judges: Judges::Reka,
     run,
 };
 

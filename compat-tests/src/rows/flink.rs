@@ -18,8 +18,9 @@ use crate::context::Context;
 use crate::control::java::Java;
 use crate::differential::Side;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::process::Process;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::target::{self, Target};
 use crate::wait;
 
@@ -27,15 +28,39 @@ pub(super) const ROW: Row = Row {
     name: "flink",
     tiers: &[Tier::Ci],
     about: "Flink's exactly-once sink, both namings of transactions, under kill -9 of JVM and broker",
-    run,
+    judges: Judges::Any,
+    run: |ctx| run(ctx, 2, &LINES[..1]),
 };
 
-const ROUNDS: u64 = 2;
-/// The output topics: the names of the strategies.
-const OUTPUTS: [&str; 2] = ["incrementing", "pooling"];
-const KEYS: u64 = 6;
+pub(super) const LINES_OF_FLINK: Row = Row {
+    name: "flink-lines",
+    // Not in the commit tier: minutes.
+    tiers: &[Tier::Nightly],
+    about: "the same for Flink 2.2 and 1.20, with more kills",
+    judges: Judges::Any,
+    run: |ctx| run(ctx, 4, &LINES),
+};
+
+/// A line of Flink: its folder of `clients/flink`, and the output topics, which are called as its ways to name
+/// transactions.
+struct Line {
+    folder: &'static str,
+    outputs: &'static [&'static str],
+}
+
+const LINES: [Line; 2] = [
+    Line {
+        folder: "2.2",
+        outputs: &["incrementing", "pooling"],
+    },
+    Line {
+        folder: "1.20",
+        outputs: &["incrementing"],
+    },
+];
+pub(super) const KEYS: u64 = 6;
 /// The length of a window, in milliseconds; a record is of the millisecond of its number.
-const WINDOW: u64 = 60;
+pub(super) const WINDOW: u64 = 60;
 /// Records that come in between two kills.
 const RECORDS: u64 = 1800;
 /// A kill comes so many milliseconds into what the jobs are given to do: before, in or after a checkpoint.
@@ -44,21 +69,48 @@ const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(300);
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const KILL_TIME_MAX: Duration = Duration::from_secs(60);
 
-fn run(ctx: &Context) -> Result<Verdict> {
-    in_rounds(ROUNDS, |rounds, seed| {
-        let jars = prepare::maven(ctx, "flink", &ctx.client_sources("flink").join("pom.xml"))?;
-        let flink = Java::with_classes_of(ctx, &jars, &ctx.client_sources("flink").join("src"))?;
-        // Flink writes records with the times of its windows, which begin in 1970 here.
-        let settings = [BROKER, &["log.retention.ms=-1"]].concat();
-        target::each_told(ctx, &settings, |target| {
-            World::new(&flink, target, seed).restore_again_and_again(rounds)
-        })
+/// Flink writes records with the times of its windows, which begin in 1970 here.
+pub(super) fn settings() -> Vec<&'static str> {
+    [BROKER, &["log.retention.ms=-1"]].concat()
+}
+
+fn run(ctx: &Context, rounds: u64, lines: &[Line]) -> Result<Verdict> {
+    in_rounds(rounds, |rounds, seed| {
+        let mut told = Vec::new();
+        for line in lines {
+            let flink = of_line(ctx, line.folder)?;
+            // A broker of its own for each line, as both have topics and transactions of the same names.
+            let ctx = ctx.below(line.folder);
+            files::make_dir(ctx.work())?;
+            let seen = target::each_told(&ctx, &settings(), |target| {
+                World::new(&flink, line.outputs, target, seed).restore_again_and_again(rounds)
+            });
+            let named =
+                |error: Error| Error::refused(format!("Flink {}", line.folder), error.to_string());
+            told.push(format!("Flink {} {}", line.folder, seen.map_err(named)?));
+        }
+        Ok(told.join("; "))
     })
+}
+
+/// The jars of a line, with the program compiled against them.
+pub(super) fn of_line(ctx: &Context, folder: &str) -> Result<Java> {
+    let sources = ctx.client_sources("flink");
+    let line = sources.join(folder);
+    // The name of its cache folder from before there were two lines.
+    let name = match folder {
+        "2.2" => "flink".to_owned(),
+        other => format!("flink-{other}"),
+    };
+    let jars = prepare::maven(ctx, &name, &line.join("pom.xml"))?;
+    let sources = [sources.join("src"), line.join("src")];
+    Java::with_classes_named(ctx, folder, &jars, &sources)
 }
 
 /// The jobs, what they were given, and the broker they run against.
 struct World<'a> {
     flink: &'a Java,
+    outputs: &'static [&'static str],
     target: &'a mut Target,
     home: PathBuf,
     address: SocketAddr,
@@ -69,9 +121,15 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(flink: &'a Java, target: &'a mut Target, seed: u64) -> World<'a> {
+    fn new(
+        flink: &'a Java,
+        outputs: &'static [&'static str],
+        target: &'a mut Target,
+        seed: u64,
+    ) -> World<'a> {
         World {
             flink,
+            outputs,
             home: target.home().to_owned(),
             address: target.address(),
             target,
@@ -83,7 +141,7 @@ impl<'a> World<'a> {
     }
 
     fn restore_again_and_again(&mut self, rounds: u64) -> Result<String> {
-        let topics = ["in", OUTPUTS[0], OUTPUTS[1]];
+        let topics = [&["in"], self.outputs].concat();
         create_topics(self.address, &topics)?;
         // Apache Kafka answers before its partitions have leaders.
         wait::until("wait for leaders", CATCH_UP_TIME_MAX, || {
@@ -97,7 +155,7 @@ impl<'a> World<'a> {
         for round in 0..rounds {
             // The moment of the kill is what is tried out here, not something that is waited for.
             let moment = Duration::from_millis(self.random.within(MOMENT_MS));
-            match self.target.can_be_killed() && round % 2 == 1 {
+            match self.target.comes_back_soon() && round % 2 == 1 {
                 true => {
                     self.feed(RECORDS)?;
                     std::thread::sleep(moment / 4);
@@ -116,7 +174,7 @@ impl<'a> World<'a> {
                         killed.transpose()
                     })?;
                     jvms += 1;
-                    for topic in OUTPUTS {
+                    for topic in self.outputs {
                         left_open += usize::from(!is_settled(self.address, topic)?);
                     }
                     self.start_jobs()?;
@@ -127,11 +185,11 @@ impl<'a> World<'a> {
             over = self.catch_up()?;
         }
         let maybe = windows(self.records);
-        for topic in OUTPUTS {
+        for topic in self.outputs {
             judge(topic, &committed(self.address, topic)?, &over, &maybe)?;
         }
         Ok(format!(
-            "{} records twice, {jvms} kills of the JVM that left {left_open} outputs with open \
+            "{} records for each output, {jvms} kills of the JVM that left {left_open} outputs with open \
              transactions, {brokers} of the broker",
             self.records
         ))
@@ -166,7 +224,7 @@ impl<'a> World<'a> {
             if let Some(jobs) = &mut self.jobs {
                 jobs.expect_running()?;
             }
-            for topic in OUTPUTS {
+            for topic in self.outputs {
                 if committed(self.address, topic)?.len() < over.len() {
                     return Ok(None);
                 }
@@ -178,7 +236,7 @@ impl<'a> World<'a> {
 }
 
 /// More records, each key in one partition.
-fn feed(address: SocketAddr, records: &mut u64, count: u64) -> Result<()> {
+pub(super) fn feed(address: SocketAddr, records: &mut u64, count: u64) -> Result<()> {
     let mut side = Side::new("the broker", address);
     for _ in 0..count {
         let key = *records % KEYS;
@@ -191,7 +249,7 @@ fn feed(address: SocketAddr, records: &mut u64, count: u64) -> Result<()> {
 }
 
 /// What is to be told of all windows so many records are enough for.
-fn windows(records: u64) -> BTreeSet<String> {
+pub(super) fn windows(records: u64) -> BTreeSet<String> {
     let of = |start: u64, key: u64| {
         let numbers = (start..start + WINDOW).filter(|number| number % KEYS == key);
         let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
@@ -204,7 +262,7 @@ fn windows(records: u64) -> BTreeSet<String> {
 }
 
 /// Every window that is over was told, once; one that may be over was told once or not at all.
-fn judge(
+pub(super) fn judge(
     topic: &str,
     told: &[String],
     over: &BTreeSet<String>,

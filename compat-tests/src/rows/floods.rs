@@ -30,13 +30,14 @@ use crate::context::Context;
 use crate::differential::Side;
 use crate::error::{Error, Result};
 use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "floods",
     tiers: &[Tier::Nightly],
     about: "a million groups, members, transactional ids and producers that are made up: bounded memory, others unharmed",
+    judges: Judges::Reka,
     run,
 };
 

@@ -7,12 +7,13 @@ use crate::clients::{self, Client, prepare};
 use crate::context::Context;
 use crate::control::java::Java;
 use crate::error::Result;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "java-clients",
     tiers: &[Tier::Ci],
     about: "kafka-clients 2.8.2, 3.9.1 and 4.3.1: every codec, groups, admin, refusals",
+    judges: Judges::Any,
     run,
 };
 

@@ -4,12 +4,13 @@
 use crate::context::Context;
 use crate::error::Result;
 use crate::kafka_it;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "kafka-it",
     tiers: &[Tier::Ci],
     about: "Apache Kafka's own tests of committed offsets and of joining groups pass against Reka",
+    judges: Judges::Reka,
     run: |ctx| judge(ctx, "core", QUICK),
 };
 
@@ -17,6 +18,7 @@ pub(super) const CORE: Row = Row {
     name: "kafka-it-core",
     tiers: &[Tier::Release],
     about: "Apache Kafka's own tests of single requests (suite core), but for what is listed",
+    judges: Judges::Reka,
     run: |ctx| judge(ctx, "core", &wanted()),
 };
 
@@ -24,6 +26,7 @@ pub(super) const TOOLS: Row = Row {
     name: "kafka-it-tools",
     tiers: &[Tier::Release],
     about: "Apache Kafka's own tests of its command line tools (suite tools), but for what is listed",
+    judges: Judges::Reka,
     run: |ctx| judge(ctx, "tools", &wanted()),
 };
 
@@ -31,6 +34,7 @@ pub(super) const SERVER: Row = Row {
     name: "kafka-it-server",
     tiers: &[Tier::Release],
     about: "Apache Kafka's own tests of the server (suite server), but for what is listed",
+    judges: Judges::Reka,
     run: |ctx| judge(ctx, "server", &wanted()),
 };
 

@@ -8,12 +8,13 @@ use crate::dump::manifest::Manifest;
 use crate::dump::sabotage;
 use crate::error::Result;
 use crate::files;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "kafka-log-dir",
     tiers: &[Tier::Ci],
     about: "DumpLogSegments accepts the committed data of Apache Kafka, and refuses it broken",
+    judges: Judges::Kafka,
     run,
 };
 

@@ -7,13 +7,14 @@ use crate::dump::judge::Stop;
 use crate::dump::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::serve;
 
 pub(super) const ROW: Row = Row {
     name: "kafka-serves-kafka",
     tiers: &[Tier::Ci],
     about: "Apache Kafka serves its committed data out of a directory copied into place",
+    judges: Judges::Kafka,
     run,
 };
 

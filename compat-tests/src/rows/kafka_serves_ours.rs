@@ -9,13 +9,14 @@ use crate::dump::manifest::Manifest;
 use crate::error::Result;
 use crate::files;
 use crate::our_log_dir;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::serve;
 
 pub(super) const ROW: Row = Row {
     name: "kafka-serves-ours",
     tiers: &[Tier::Ci],
     about: "Apache Kafka serves what our storage engine wrote, record for record",
+    judges: Judges::Reka,
     run: |ctx| run(ctx, Stop::Clean),
 };
 
@@ -23,6 +24,7 @@ pub(super) const AFTER_A_KILL: Row = Row {
     name: "kafka-recovers-ours",
     tiers: &[Tier::Ci],
     about: "Apache Kafka recovers and serves what our storage engine left when it was killed",
+    judges: Judges::Reka,
     run: |ctx| run(ctx, Stop::Killed),
 };
 

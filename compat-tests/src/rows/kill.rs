@@ -19,17 +19,22 @@ use reka_protocol::kafka_protocol::messages::{
 };
 use reka_records::{BatchBuilder, batches};
 
-use super::raw::{Random, answer, create_topic, in_rounds, kill_amidst, now, topic_name};
+use super::raw::{
+    Random, answer, create_topic, in_rounds, kill_amidst, not_yet, now, once_ready, rounds_of,
+    topic_name,
+};
 use crate::context::Context;
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
-use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
+use crate::target::{self, Target};
+use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "kill",
     tiers: &[Tier::Ci],
     about: "kill -9 at random moments under idempotent load: nothing acknowledged is lost or doubled",
+    judges: Judges::Started,
     run,
 };
 
@@ -39,41 +44,37 @@ pub(super) const TOPIC: &str = "killed";
 /// A round lasts between these, in milliseconds.
 const ROUND_MS: std::ops::Range<u64> = 20..300;
 const RECORD_BYTES_MAX: usize = 1 << 20;
+const FINISH_TIME_MAX: Duration = Duration::from_secs(60);
 
 fn run(ctx: &Context) -> Result<Verdict> {
     in_rounds(ROUNDS, |rounds, seed| {
-        let records = kill_again_and_again(ctx, rounds, seed)?;
-        Ok(format!("{rounds} kills, {records} records"))
+        target::each_told(&ctx.reka_unless_chosen(), &[], |target| {
+            let rounds = rounds_of(target, rounds)?;
+            let records = kill_again_and_again(target, rounds, seed)?;
+            Ok(format!("{rounds} kills, {records} records"))
+        })
     })
 }
 
-fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<usize> {
-    let server = Reka::build(ctx)?;
-    let home = ctx.work().join("reka");
+fn kill_again_and_again(target: &mut Target, rounds: u64, seed: u64) -> Result<usize> {
     let mut random = Random::new(seed);
-    let first = Reka::start(&server, &home)?;
-    let mut side = Side::new("Reka", first.address());
+    let mut side = Side::new("the broker", target.address());
     create_topic(&mut side, TOPIC, 1)?;
     let mut producers = Vec::new();
     for _ in 0..PRODUCERS {
         producers.push(Producer::new(&mut side)?);
     }
-    let mut running = Some(first);
     for _ in 0..rounds {
-        let reka = match running.take() {
-            Some(reka) => reka,
-            None => Reka::start(&server, &home)?,
-        };
+        target.start()?;
         let pause = Duration::from_millis(random.within(ROUND_MS));
-        kill_amidst(reka, pause, &mut producers, Producer::produce)?;
+        kill_amidst(target, pause, &mut producers, Producer::produce)?;
     }
-    let last = Reka::start(&server, &home)?;
-    let mut side = Side::new("Reka", last.address());
+    target.start()?;
+    let mut side = Side::new("the broker", target.address());
     for producer in &mut producers {
         producer.finish(&mut side)?;
     }
     let found = read_all(&mut side)?;
-    last.stop()?;
     judge(&producers, &found)?;
     Ok(found.len())
 }
@@ -133,9 +134,13 @@ pub(super) struct Producer {
 impl Producer {
     pub(super) fn new(side: &mut Side) -> Result<Producer> {
         let request = InitProducerIdRequest::default().with_transactional_id(None);
-        let answer = answer(side.ask(4, &request)?, "ask for a producer id")?;
+        let step = "ask for a producer id";
+        let id = once_ready(step, || {
+            let answer = answer(side.ask(4, &request)?, step)?;
+            Ok((answer.error_code, answer.producer_id.0))
+        })?;
         Ok(Producer {
-            id: answer.producer_id.0,
+            id,
             acked: 0,
             offsets: Vec::new(),
             unanswered: None,
@@ -148,7 +153,7 @@ impl Producer {
         address: std::net::SocketAddr,
         stop: &AtomicBool,
     ) -> Result<()> {
-        let mut side = Side::new("Reka", address);
+        let mut side = Side::new("the broker", address);
         while !stop.load(Ordering::SeqCst) {
             if !self.send_one(&mut side)? {
                 return Ok(());
@@ -159,13 +164,13 @@ impl Producer {
 
     /// Sends what has not been answered.
     pub(super) fn finish(&mut self, side: &mut Side) -> Result<()> {
-        if self.unanswered.is_some() && !self.send_one(side)? {
-            return Err(Error::refused(
-                "send the last batch",
-                "the connection was closed",
-            ));
-        }
-        Ok(())
+        let step = "send the last batch";
+        wait::until(step, FINISH_TIME_MAX, || {
+            if self.unanswered.is_some() && !self.send_one(side)? {
+                return Err(Error::refused(step, "the connection was closed"));
+            }
+            Ok(self.unanswered.is_none().then_some(()))
+        })
     }
 
     /// Whether the answer came.
@@ -179,6 +184,10 @@ impl Producer {
             return Ok(false);
         };
         let partition = &answer.responses[0].partition_responses[0];
+        if not_yet(partition.error_code) {
+            // The same batch again, as every client does.
+            return Ok(true);
+        }
         if partition.error_code != 0 {
             let finding = format!(
                 "sequence {} of producer {}: error {}",
@@ -230,15 +239,12 @@ pub(super) fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
             .with_max_bytes(1 << 20)
             .with_session_epoch(-1)
             .with_topics(vec![topic]);
-        let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
-        let data = fetched.responses.remove(0).partitions.remove(0);
+        let data = once_ready("fetch", || {
+            let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
+            let data = fetched.responses.remove(0).partitions.remove(0);
+            Ok((data.error_code, data))
+        })?;
         let records = data.records.unwrap_or_default();
-        if data.error_code != 0 {
-            return Err(Error::refused(
-                "fetch",
-                format!("error {}", data.error_code),
-            ));
-        }
         if records.is_empty() {
             return Ok(found);
         }

@@ -27,18 +27,20 @@ use reka_protocol::kafka_protocol::messages::{
 use reka_protocol::kafka_protocol::protocol::{Request, StrBytes};
 
 use super::raw::{
-    Random, answer, create_topic, group_id, in_rounds, kill_amidst, topic_name, wait_for_group,
+    Random, answer, create_topic, group_id, in_rounds, kill_amidst, rounds_of, topic_name,
+    wait_for_group,
 };
 use crate::context::Context;
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
-use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
+use crate::target::{self, Target};
 
 pub(super) const ROW: Row = Row {
     name: "kill-groups",
     tiers: &[Tier::Ci],
     about: "kill -9 while groups rebalance and commit: acknowledged offsets never go back",
+    judges: Judges::Started,
     run,
 };
 
@@ -59,22 +61,23 @@ const SESSION_MS: i32 = 1000;
 
 fn run(ctx: &Context) -> Result<Verdict> {
     in_rounds(ROUNDS, |rounds, seed| {
-        let (commits, joins) = kill_again_and_again(ctx, rounds, seed)?;
-        if commits == 0 || joins == 0 {
-            return Err(Error::refused(
-                "commit under rebalances",
-                format!("{commits} commits and {joins} joins were answered"),
-            ));
-        }
-        Ok(format!(
-            "{rounds} kills, {commits} commits and {joins} joins acknowledged"
-        ))
+        target::each_told(&ctx.reka_unless_chosen(), &SETTINGS, |target| {
+            let rounds = rounds_of(target, rounds)?;
+            let (commits, joins) = kill_again_and_again(target, rounds, seed)?;
+            if commits == 0 || joins == 0 {
+                return Err(Error::refused(
+                    "commit under rebalances",
+                    format!("{commits} commits and {joins} joins were answered"),
+                ));
+            }
+            Ok(format!(
+                "{rounds} kills, {commits} commits and {joins} joins acknowledged"
+            ))
+        })
     })
 }
 
-fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<(u64, u64)> {
-    let server = Reka::build(ctx)?;
-    let home = ctx.work().join("reka");
+fn kill_again_and_again(target: &mut Target, rounds: u64, seed: u64) -> Result<(u64, u64)> {
     let mut random = Random::new(seed);
     let mut members = Vec::new();
     for (index, kind) in [Kind::Alone, Kind::Classic, Kind::Consumer]
@@ -85,8 +88,8 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<(u64, u
         members.push(Member::new(kind, index as i32, random.next()));
     }
     for round in 0..=rounds {
-        let reka = Reka::start_with(&server, &home, &[], &SETTINGS)?;
-        let mut side = Side::new("Reka", reka.address());
+        target.start()?;
+        let mut side = Side::new("the broker", target.address());
         if round == 0 {
             create_topic(&mut side, TOPIC, members.len() as i32)?;
         }
@@ -95,11 +98,10 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<(u64, u
             member.compare(&mut side)?;
         }
         if round == rounds {
-            reka.stop()?;
             break;
         }
         let pause = Duration::from_millis(random.within(ROUND_MS));
-        kill_amidst(reka, pause, &mut members, Member::act)?;
+        kill_amidst(target, pause, &mut members, Member::act)?;
     }
     let sum = |count: fn(&Member) -> u64| members.iter().map(count).sum();
     Ok((sum(|member| member.commits), sum(|member| member.joins)))
@@ -213,7 +215,7 @@ impl Member {
 
     /// Joins, commits and leaves until the broker is gone.
     fn act(&mut self, address: SocketAddr, stop: &AtomicBool) -> Result<()> {
-        let mut side = Side::new("Reka", address);
+        let mut side = Side::new("the broker", address);
         while !stop.load(Ordering::SeqCst) {
             match self.step(&mut side) {
                 Ok(found) => found?,

@@ -8,8 +8,7 @@
 //! moments.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,24 +25,23 @@ use reka_protocol::kafka_protocol::messages::{
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_records::{BatchBuilder, batches};
-use rustix::process::Signal;
 
-use super::raw::{Random, answer, in_rounds, now};
+use super::raw::{Random, answer, in_rounds, now, once_ready, rounds_of};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
 use crate::differential::Side;
 use crate::error::{Error, Result};
-use crate::ports;
 use crate::process::Process;
-use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict, go, python};
+use crate::rows::{Judges, Row, Tier, Verdict, go, python};
+use crate::target::{self, Target};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "kill-transactions",
     tiers: &[Tier::Ci],
     about: "kill -9 of broker and clients that consume, transform and produce: each record once, none torn",
+    judges: Judges::Started,
     run,
 };
 
@@ -69,7 +67,10 @@ pub(super) const BROKER: &[&str] = &[
 
 fn run(ctx: &Context) -> Result<Verdict> {
     in_rounds(ROUNDS, |rounds, seed| {
-        kill_again_and_again(ctx, rounds, seed)
+        let clients = stock_clients(ctx)?;
+        target::each_told(&ctx.reka_unless_chosen(), BROKER, |target| {
+            kill_again_and_again(target, &clients, rounds, seed)
+        })
     })
 }
 
@@ -84,7 +85,7 @@ pub(super) fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
     let new = Java::with_compiled_classes(ctx)?;
     let python = python::environment(ctx)?.join("bin/python");
     let program = ctx.client_sources("python").join("transform_confluent.py");
-    let franz = go::build(ctx)?.join("transform");
+    let franz = go::build(ctx, &["transform"])?.join("transform");
     Ok([
         Box::new(move || new.command("Transform", "WARN")),
         Box::new(move || old.command("Transform", "WARN")),
@@ -100,31 +101,21 @@ pub(super) fn stock_clients(ctx: &Context) -> Result<[StockClient; WORKERS]> {
 
 /// What is killed, and started again.
 pub(super) struct World<'a> {
-    server: &'a Path,
-    home: &'a Path,
+    target: &'a mut Target,
     pub(super) address: SocketAddr,
     clients: &'a [StockClient],
-    reka: Option<Reka>,
     pub(super) workers: Vec<Process>,
 }
 
 impl<'a> World<'a> {
-    /// A new broker with its topics, and every client.
-    pub(super) fn start(
-        server: &'a Path,
-        home: &'a Path,
-        clients: &'a [StockClient],
-    ) -> Result<World<'a>> {
-        let [port] = ports::free().map_err(Error::io("find a free port"))?;
+    /// The topics, and every client.
+    pub(super) fn start(target: &'a mut Target, clients: &'a [StockClient]) -> Result<World<'a>> {
         let mut world = World {
-            server,
-            home,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            address: target.address(),
+            target,
             clients,
-            reka: None,
             workers: Vec::new(),
         };
-        world.start_broker()?;
         create_topics(world.address, &TOPICS)?;
         for index in 0..WORKERS {
             let worker = world.start_worker(index)?;
@@ -135,20 +126,12 @@ impl<'a> World<'a> {
 
     /// `kill -9`, and a start on what it left.
     pub(super) fn restart_broker(&mut self) -> Result<()> {
-        if let Some(reka) = self.reka.take() {
-            reka.kill()?;
-        }
-        self.start_broker()
+        self.target.kill_and_start_again()
     }
 
     /// The broker does nothing for a while, and does not know it.
     pub(super) fn pause_broker(&mut self, pause: Duration) -> Result<()> {
-        if let Some(reka) = &mut self.reka {
-            reka.process().signal(Signal::STOP)?;
-            std::thread::sleep(pause);
-            reka.process().signal(Signal::CONT)?;
-        }
-        Ok(())
+        self.target.pause(pause)
     }
 
     /// The next client of a name is there already when this one is killed: it takes over from one that
@@ -171,21 +154,10 @@ impl<'a> World<'a> {
         })
     }
 
-    /// Ends the broker, which must leave well.
-    pub(super) fn stop(mut self) -> Result<()> {
-        self.reka.take().map_or(Ok(()), Reka::stop)
-    }
-
-    fn start_broker(&mut self) -> Result<()> {
-        let broker = Reka::start_at(self.address, self.server, self.home, &[], BROKER)?;
-        self.reka = Some(broker);
-        Ok(())
-    }
-
     fn start_worker(&self, index: usize) -> Result<Process> {
         let mut command = self.clients[index]();
         command.args([format!("transform-{index}"), self.address.to_string()]);
-        let log = self.home.join(format!("worker-{index}.log"));
+        let log = self.target.home().join(format!("worker-{index}.log"));
         Process::start("run a transforming client", &mut command, &log, &log)
     }
 
@@ -202,11 +174,14 @@ impl<'a> World<'a> {
     }
 }
 
-fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String> {
-    let clients = stock_clients(ctx)?;
-    let server = Reka::build(ctx)?;
-    let home = ctx.work().join("reka");
-    let mut world = World::start(&server, &home, &clients)?;
+fn kill_again_and_again(
+    target: &mut Target,
+    clients: &[StockClient],
+    rounds: u64,
+    seed: u64,
+) -> Result<String> {
+    let rounds = rounds_of(target, rounds)?;
+    let mut world = World::start(target, clients)?;
     let mut random = Random::new(seed);
     let mut records = 0;
     let (mut brokers, mut killed, mut revived) = (0, 0, 0);
@@ -239,7 +214,6 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
     })?;
     world.settle()?;
     judge(world.address, records)?;
-    world.stop()?;
     Ok(format!(
         "{records} records, {brokers} kills of the broker and {killed} of clients, {revived} of which \
          failed and began again"
@@ -292,7 +266,7 @@ fn topic_name(name: &str) -> TopicName {
 }
 
 pub(super) fn create_topics(address: SocketAddr, names: &[&str]) -> Result<()> {
-    let mut side = Side::new("Reka", address);
+    let mut side = Side::new("the broker", address);
     let topics = names.iter().map(|name| {
         CreatableTopic::default()
             .with_name(topic_name(name))
@@ -314,7 +288,7 @@ pub(super) fn create_topics(address: SocketAddr, names: &[&str]) -> Result<()> {
 
 /// More numbers to transform.
 pub(super) fn feed(address: SocketAddr, records: &mut u64) -> Result<()> {
-    let mut side = Side::new("Reka", address);
+    let mut side = Side::new("the broker", address);
     for _ in 0..RECORDS {
         let partition = (*records % PARTITIONS as u64) as i32;
         send(&mut side, "in", partition, None, &records.to_string())?;
@@ -352,16 +326,16 @@ pub(super) fn send(
         .with_acks(-1)
         .with_timeout_ms(10_000)
         .with_topic_data(vec![topic]);
-    let produced = answer(side.ask(9, &request)?, "send a record")?;
-    match produced.responses[0].partition_responses[0].error_code {
-        0 => Ok(()),
-        code => Err(Error::refused("send a record", format!("error {code}"))),
-    }
+    once_ready("send a record", || {
+        let produced = answer(side.ask(9, &request)?, "send a record")?;
+        let code = produced.responses[0].partition_responses[0].error_code;
+        Ok((code, ()))
+    })
 }
 
 /// Whether readers of committed data see as much of a topic as all others.
 pub(super) fn is_settled(address: SocketAddr, topic: &str) -> Result<bool> {
-    let mut side = Side::new("Reka", address);
+    let mut side = Side::new("the broker", address);
     let mut ends = |isolation_level: i8| {
         let all = (0..PARTITIONS).map(|index| {
             ListOffsetsPartition::default()
@@ -376,20 +350,20 @@ pub(super) fn is_settled(address: SocketAddr, topic: &str) -> Result<bool> {
             .with_replica_id(BrokerId(-1))
             .with_isolation_level(isolation_level)
             .with_topics(vec![topic]);
-        let answered = answer(side.ask(7, &request)?, "ask for the ends")?;
-        let partitions = answered
-            .topics
-            .into_iter()
-            .flat_map(|topic| topic.partitions);
-        let ends = partitions.map(|partition| partition.offset);
-        Ok::<Vec<i64>, Error>(ends.collect())
+        once_ready("ask for the ends", || {
+            let answered = answer(side.ask(7, &request)?, "ask for the ends")?;
+            let partitions = answered.topics.iter().flat_map(|topic| &topic.partitions);
+            let refused = partitions.clone().find(|p| p.error_code != 0);
+            let ends: Vec<i64> = partitions.map(|partition| partition.offset).collect();
+            Ok((refused.map_or(0, |partition| partition.error_code), ends))
+        })
     };
     Ok(ends(0)? == ends(1)?)
 }
 
 /// The values a reader of committed data makes of a topic.
 pub(super) fn committed(address: SocketAddr, topic: &str) -> Result<Vec<String>> {
-    let mut side = Side::new("Reka", address);
+    let mut side = Side::new("the broker", address);
     let mut values = Vec::new();
     for partition in 0..PARTITIONS {
         read_partition(&mut side, topic, partition, &mut values)?;
@@ -419,14 +393,11 @@ fn read_partition(
             .with_session_epoch(-1)
             .with_isolation_level(1)
             .with_topics(vec![wanted]);
-        let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
-        let data = fetched.responses.remove(0).partitions.remove(0);
-        if data.error_code != 0 {
-            return Err(Error::refused(
-                "fetch",
-                format!("error {}", data.error_code),
-            ));
-        }
+        let data = once_ready("fetch", || {
+            let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
+            let data = fetched.responses.remove(0).partitions.remove(0);
+            Ok((data.error_code, data))
+        })?;
         let records = data.records.unwrap_or_default();
         if records.is_empty() {
             return Ok(());

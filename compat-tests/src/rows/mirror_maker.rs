@@ -22,7 +22,7 @@ use crate::differential::Side;
 use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::{files, wait};
 
 pub(super) const ROW: Row = Row {
@@ -30,6 +30,7 @@ pub(super) const ROW: Row = Row {
     // Not in the commit tier: it takes a while to look around.
     tiers: &[Tier::Nightly],
     about: "MirrorMaker 2 between Apache Kafka and Reka, both ways, with groups' positions translated",
+    judges: Judges::Both,
     run,
 };
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::create_topics_request::CreatableTopic;
 use reka_protocol::kafka_protocol::messages::{
     CreateTopicsRequest, FindCoordinatorRequest, GroupId, OffsetFetchRequest, TopicName,
@@ -13,8 +14,8 @@ use reka_protocol::kafka_protocol::protocol::StrBytes;
 
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
-use crate::reka::Reka;
 use crate::rows::Verdict;
+use crate::target::Target;
 use crate::wait;
 
 /// A number from the environment.
@@ -125,15 +126,55 @@ pub(crate) fn wait_for_group(side: &mut Side, name: &str, limit: Duration) -> Re
     })
 }
 
+/// Apache Kafka takes a quarter of a minute to come back: fewer kills of it, unless somebody said how many.
+const ROUNDS_OF_KAFKA: u64 = 3;
+
+/// How many kills this broker gets where ours gets `rounds`.
+pub(super) fn rounds_of(target: &Target, rounds: u64) -> Result<u64> {
+    match (number("REKA_KILL_ROUNDS")?, target.comes_back_soon()) {
+        (Some(chosen), _) => Ok(chosen),
+        (None, true) => Ok(rounds),
+        (None, false) => Ok(rounds.min(ROUNDS_OF_KAFKA)),
+    }
+}
+
+/// Longer than a broker that has just started takes to lead its partitions.
+const LEADER_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Whether a broker says that it is not ready for this yet, as Apache Kafka does for a moment after a start and
+/// after topics were created: every client asks again then.
+pub(super) fn not_yet(code: i16) -> bool {
+    matches!(
+        ErrorCode::from_code(code),
+        Some(
+            ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::LeaderNotAvailable
+                | ErrorCode::NotLeaderOrFollower
+                | ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::NotCoordinator
+        )
+    )
+}
+
+/// Asks until the broker is ready: `ask` gives an error code, and what was answered.
+pub(super) fn once_ready<T>(step: &str, mut ask: impl FnMut() -> Result<(i16, T)>) -> Result<T> {
+    wait::until(step, LEADER_TIME_MAX, || match ask()? {
+        (0, answered) => Ok(Some(answered)),
+        (code, _) if not_yet(code) => Ok(None),
+        (code, _) => Err(Error::refused(step, format!("error {code}"))),
+    })
+}
+
 /// Lets everybody act against a broker, each on a thread, and kills it after `pause`. They end when
 /// they see that it is gone or are told so.
 pub(super) fn kill_amidst<T: Send>(
-    reka: Reka,
+    target: &mut Target,
     pause: Duration,
     everybody: &mut [T],
     act: impl Fn(&mut T, SocketAddr, &AtomicBool) -> Result<()> + Sync,
 ) -> Result<()> {
-    let address = reka.address();
+    let address = target.address();
     let stop = AtomicBool::new(false);
     let (act, stop) = (&act, &stop);
     std::thread::scope(|scope| {
@@ -143,7 +184,7 @@ pub(super) fn kill_amidst<T: Send>(
             .collect();
         // The moment of the kill is what is tried out here, not something that is waited for.
         std::thread::sleep(pause);
-        let killed = reka.kill();
+        let killed = target.kill();
         stop.store(true, Ordering::SeqCst);
         for thread in threads {
             let ended = thread.join();

@@ -4,13 +4,14 @@
 use super::client::own_tests;
 use crate::context::Context;
 use crate::error::Result;
-use crate::rows::{Row, Verdict};
+use crate::rows::{Judges, Row, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "rkctl",
     // Not in the commit tier: beside other work on the machine it takes minutes.
     tiers: &[],
     about: "the conversations of rkctl's tests, with Apache Kafka",
+    judges: Judges::Kafka,
     run,
 };
 

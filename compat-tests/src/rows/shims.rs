@@ -12,18 +12,18 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::control::java::Java;
-use crate::control::kafka::Kafka;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
-use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
+use crate::target::{self, Against};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "shims",
     tiers: &[Tier::Ci],
     about: "rkctl as kafka-topics.sh and kafka-get-offsets.sh prints what the tools print",
+    judges: Judges::Any,
     run: |ctx| run(ctx, &[TOPICS]),
 };
 
@@ -32,6 +32,7 @@ pub(super) const ALL: Row = Row {
     name: "shims-all",
     tiers: &[Tier::Nightly],
     about: "rkctl as Apache Kafka's thirteen shell tools prints what the tools print",
+    judges: Judges::Any,
     run: |ctx| run(ctx, &[TOPICS, OTHERS]),
 };
 
@@ -175,26 +176,23 @@ pub(super) const AGAINST_KAFKA: Row = Row {
     name: "shims-kafka",
     tiers: &[],
     about: "the same commands as shims-all, said to Apache Kafka",
+    judges: Judges::Kafka,
     run: run_against_kafka,
 };
 
 fn run_against_kafka(ctx: &Context) -> Result<Verdict> {
-    let java = Java::kafka(ctx)?;
-    let shims = shims(ctx)?;
-    let control = Kafka::start(&java, &ctx.work().join("kafka"), &[])?;
-    let compared = compare(ctx, &java, &shims, control.address(), &[TOPICS, OTHERS])?;
-    control.stop()?;
-    Ok(Verdict::Passed(format!("{compared} commands")))
+    let ctx = ctx.clone().against_those(Some(Against::Kafka));
+    run(&ctx, &[TOPICS, OTHERS])
 }
 
 fn run(ctx: &Context, scripts: &[&[&str]]) -> Result<Verdict> {
     let java = Java::kafka(ctx)?;
     let shims = shims(ctx)?;
-    let server = Reka::build(ctx)?;
-    let reka = Reka::start(&server, &ctx.work().join("reka"))?;
-    let compared = compare(ctx, &java, &shims, reka.address(), scripts)?;
-    reka.stop()?;
-    Ok(Verdict::Passed(format!("{compared} commands")))
+    let told = target::each_told(&ctx.reka_unless_chosen(), &[], |target| {
+        let compared = compare(ctx, &java, &shims, target.address(), scripts)?;
+        Ok(format!("{compared} commands"))
+    })?;
+    Ok(Verdict::Passed(told))
 }
 
 /// Builds `rkctl` and lets it make its links.

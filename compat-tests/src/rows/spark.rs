@@ -22,7 +22,7 @@ use crate::differential::Side;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::target::{self, Target};
 use crate::wait;
 
@@ -30,6 +30,7 @@ pub(super) const ROW: Row = Row {
     name: "spark",
     tiers: &[Tier::Ci],
     about: "Spark 3.5 streams Kafka to Kafka under kill -9, then reads by offsets, times and over gaps",
+    judges: Judges::Any,
     run: |ctx| run(&ctx.reka_unless_chosen(), 1, &LINES[..1]),
 };
 
@@ -38,6 +39,7 @@ pub(super) const LINES_OF_SPARK: Row = Row {
     // Not in the commit tier: minutes.
     tiers: &[Tier::Nightly],
     about: "the same for Spark 3.5 and 4.0, with more kills, of the broker too",
+    judges: Judges::Any,
     run: |ctx| run(ctx, 4, &LINES),
 };
 
@@ -75,16 +77,16 @@ fn run(ctx: &Context, rounds: u64, lines: &[(&'static str, &str)]) -> Result<Ver
 }
 
 /// Spark with what it needs to speak to Kafka.
-struct Release {
+pub(super) struct Release {
     name: &'static str,
     python: PathBuf,
     home: PathBuf,
-    jars: PathBuf,
-    program: PathBuf,
+    pub(super) jars: PathBuf,
+    pub(super) program: PathBuf,
 }
 
 impl Release {
-    fn prepare(ctx: &Context, name: &'static str, folder: &str) -> Result<Release> {
+    pub(super) fn prepare(ctx: &Context, name: &'static str, folder: &str) -> Result<Release> {
         let sources = ctx.client_sources("spark").join(folder);
         let cached = format!("spark-{folder}");
         let jars = prepare::maven(ctx, &cached, &sources.join("pom.xml"))?;
@@ -106,7 +108,7 @@ impl Release {
     }
 
     /// What is started is a script that becomes the JVM, so that a kill is one of the JVM.
-    fn submit(&self, work: &Path) -> Command {
+    pub(super) fn submit(&self, work: &Path) -> Command {
         let mut command = Command::new(self.home.join("bin/spark-submit"));
         let temporary = work.join("tmp");
         command
@@ -198,7 +200,7 @@ impl<'a> World<'a> {
             self.feed(RECORDS)?;
             // The moment of the kill is what is tried out here, not something that is waited for.
             std::thread::sleep(Duration::from_millis(self.random.within(MOMENT_MS)));
-            if round % 2 == 1 && self.target.can_be_killed() {
+            if round % 2 == 1 && self.target.comes_back_soon() {
                 self.target.kill_and_start_again()?;
                 brokers += 1;
                 self.feed(RECORDS)?;

@@ -4,27 +4,27 @@
 //! `REKA_KILL_ROUNDS` sets how many kills, `REKA_KILL_SEED` repeats their moments.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use super::kill_transactions::{BROKER, committed, create_topics, send};
-use super::raw::{Random, in_rounds};
+use super::raw::{Random, in_rounds, rounds_of};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
 use crate::differential::Side;
 use crate::error::{Error, Result};
-use crate::ports;
 use crate::process::Process;
-use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
+use crate::target::{self, Target};
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "streams",
     tiers: &[Tier::Ci],
     about: "Kafka Streams counts exactly once under kill -9 of the broker and of its instances",
+    judges: Judges::Started,
     run,
 };
 
@@ -40,7 +40,12 @@ const KILL_TIME_MAX: Duration = Duration::from_secs(20);
 
 fn run(ctx: &Context) -> Result<Verdict> {
     in_rounds(ROUNDS, |rounds, seed| {
-        kill_again_and_again(ctx, rounds, seed)
+        let sources = ctx.client_sources("streams");
+        let jars = prepare::maven(ctx, "kafka-streams", &sources.join("pom.xml"))?;
+        let java = Java::with_classes_of(ctx, &jars, &sources.join("src"))?;
+        target::each_told(&ctx.reka_unless_chosen(), BROKER, |target| {
+            kill_again_and_again(&java, target, rounds, seed)
+        })
     })
 }
 
@@ -52,20 +57,18 @@ fn start_instance(java: &Java, home: &Path, address: SocketAddr, index: usize) -
     Process::start("run a Streams instance", &mut command, &log, &log)
 }
 
-fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String> {
-    let sources = ctx.client_sources("streams");
-    let jars = prepare::maven(ctx, "kafka-streams", &sources.join("pom.xml"))?;
-    let java = Java::with_classes_of(ctx, &jars, &sources.join("src"))?;
-    let server = Reka::build(ctx)?;
-    let home = ctx.work().join("reka");
-    let [port] = ports::free().map_err(Error::io("find a free port"))?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let start_broker = || Reka::start_at(address, &server, &home, &[], BROKER);
-    let mut reka = start_broker()?;
+fn kill_again_and_again(
+    java: &Java,
+    target: &mut Target,
+    rounds: u64,
+    seed: u64,
+) -> Result<String> {
+    let rounds = rounds_of(target, rounds)?;
+    let (home, address) = (target.home().to_owned(), target.address());
     create_topics(address, &["in", "counts"])?;
     let mut instances = Vec::new();
     for index in 0..INSTANCES {
-        instances.push(start_instance(&java, &home, address, index)?);
+        instances.push(start_instance(java, &home, address, index)?);
     }
     let mut random = Random::new(seed);
     let mut records = 0;
@@ -82,8 +85,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
             0 => {
                 feed(address, &mut records)?;
                 std::thread::sleep(moment / 4);
-                reka.kill()?;
-                reka = start_broker()?;
+                target.kill_and_start_again()?;
                 brokers += 1;
             }
             victim => {
@@ -97,7 +99,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
                     feeding.join().map_err(panicked)??;
                     killed
                 })?;
-                instances.insert(index, start_instance(&java, &home, address, index)?);
+                instances.insert(index, start_instance(java, &home, address, index)?);
                 clients += 1;
             }
         }
@@ -113,7 +115,6 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
         instance.kill(KILL_TIME_MAX)?;
     }
     judge(&committed(address, "counts")?, records)?;
-    reka.stop()?;
     Ok(format!(
         "{records} records counted, {brokers} kills of the broker and {clients} of instances"
     ))
@@ -121,7 +122,7 @@ fn kill_again_and_again(ctx: &Context, rounds: u64, seed: u64) -> Result<String>
 
 /// More records: as many of each key, each key in one partition.
 fn feed(address: SocketAddr, records: &mut u64) -> Result<()> {
-    let mut side = Side::new("Reka", address);
+    let mut side = Side::new("the broker", address);
     for _ in 0..RECORDS {
         let key = format!("k{}", *records % KEYS);
         let partition = (*records % KEYS % 2) as i32;

@@ -20,7 +20,7 @@ use crate::control::java::Java;
 use crate::differential::Side;
 use crate::error::{Error, Result};
 use crate::process::Process;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::target::{self, Target};
 use crate::{files, wait};
 
@@ -28,6 +28,7 @@ pub(super) const ROW: Row = Row {
     name: "streams-app",
     tiers: &[Tier::Nightly],
     about: "Kafka Streams joins, counts in windows, restarts in the middle, uses standbys, and is reset",
+    judges: Judges::Any,
     run,
 };
 
@@ -116,7 +117,7 @@ impl<'a> World<'a> {
             self.feed()?;
             // The moment of the kill is what is tried out here, not something that is waited for.
             std::thread::sleep(Duration::from_millis(self.random.within(MOMENT_MS)));
-            if round % 2 == 1 && self.target.can_be_killed() {
+            if round % 2 == 1 && self.target.comes_back_soon() {
                 self.target.kill_and_start_again()?;
                 brokers += 1;
             } else {

@@ -1,6 +1,6 @@
 //! The programs Apache Kafka's own system tests are made of, unchanged, against a broker: its verifiable
 //! producer and consumer, the transactional copier with aborts at random, the tester of compaction, the check
-//! of clients' features, the measurement of latency.
+//! of clients' features, the measurements of throughput and of latency.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::kill_transactions::{committed, create_topics, is_settled};
 use crate::context::Context;
 use crate::control::java::{Java, Output};
 use crate::error::{Error, Result};
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 use crate::target::{self, Target};
 use crate::{files, wait};
 
@@ -21,12 +21,14 @@ pub(super) const ROW: Row = Row {
     // Not in the commit tier: nine JVMs and a pause for compaction, on each broker.
     tiers: &[Tier::Nightly],
     about: "VerifiableProducer and -Consumer, TransactionalMessageCopier, LogCompactionTester and others",
+    judges: Judges::Any,
     run,
 };
 
 const TOOL_TIME_MAX: Duration = Duration::from_secs(180);
 const READY_TIME_MAX: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 5000;
+const PERFORMED: usize = 20_000;
 /// Compaction rests for a moment only.
 const BROKER: &[&str] = &[
     "group.initial.rebalance.delay.ms=0",
@@ -59,7 +61,10 @@ impl<'a> Tools<'a> {
     }
 
     fn all(&self) -> Result<String> {
-        create_topics(self.address, &["verified", "copied", "measured"])?;
+        create_topics(
+            self.address,
+            &["verified", "copied", "measured", "performed"],
+        )?;
         wait::until("wait for leaders", READY_TIME_MAX, || {
             Ok(committed(self.address, "measured").ok().map(drop))
         })?;
@@ -67,9 +72,10 @@ impl<'a> Tools<'a> {
         self.copy()?;
         let compaction = self.compact()?;
         self.features()?;
+        self.performance()?;
         let latency = self.latency()?;
         Ok(format!(
-            "{MESSAGES} verified and copied, {compaction}, {latency}"
+            "{MESSAGES} verified and copied, {compaction}, {PERFORMED} produced and consumed for speed, {latency}"
         ))
     }
 
@@ -226,6 +232,43 @@ impl<'a> Tools<'a> {
             false => Err(Error::refused(
                 "test what clients may do",
                 format!("it said {:?}", tested.out),
+            )),
+        }
+    }
+
+    /// What the one writes as fast as it can the other reads so, all of it.
+    fn performance(&self) -> Result<()> {
+        let (broker, records) = (self.address.to_string(), PERFORMED.to_string());
+        let topic = [
+            "--bootstrap-server",
+            broker.as_str(),
+            "--topic",
+            "performed",
+            "--num-records",
+            records.as_str(),
+        ];
+        let more = ["--record-size", "200", "--throughput", "-1"];
+        let more = [&more[..], &["--command-property", "acks=all"]].concat();
+        let args = [&topic[..], &more].concat();
+        let produced = self.tool("perf-produce", "ProducerPerformance", &args)?;
+        let told = produced.out.lines().last().unwrap_or_default();
+        if !told.starts_with(&format!("{PERFORMED} records sent, ")) {
+            let finding = format!("it said {:?}", produced.out);
+            return Err(Error::refused("produce for speed", finding));
+        }
+        let args = [&topic[..], &["--timeout", "60000"]].concat();
+        let consumed = self.tool("perf-consume", "ConsumerPerformance", &args)?;
+        // "start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, …" and the numbers.
+        let numbers = consumed.out.lines().last().unwrap_or_default();
+        let count = numbers
+            .split(", ")
+            .nth(4)
+            .and_then(|count| count.parse().ok());
+        match count {
+            Some(PERFORMED) => Ok(()),
+            _ => Err(Error::refused(
+                "consume for speed",
+                format!("expected {PERFORMED} records, it said {:?}", consumed.out),
             )),
         }
     }

@@ -22,18 +22,18 @@ use reka_records::BatchBuilder;
 use super::raw::{answer, now};
 use crate::context::Context;
 use crate::control::java::Java;
-use crate::control::kafka::Kafka;
 use crate::differential::Side;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::reka::Reka;
-use crate::rows::{Row, Tier, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
+use crate::target;
 use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "transactions-tool",
     tiers: &[Tier::Ci],
     about: "kafka-transactions.sh lists, describes, finds what hangs, aborts and terminates",
+    judges: Judges::Started,
     run,
 };
 
@@ -46,15 +46,11 @@ const HOUR_MS: i64 = 3_600_000;
 
 fn run(ctx: &Context) -> Result<Verdict> {
     let java = Java::kafka(ctx)?;
-    let control = Kafka::start(&java, &ctx.work().join("kafka"), BROKER)?;
-    let work = |name: &str| ctx.work().join(name);
-    operate(&java, work("against-kafka"), control.address())?;
-    control.stop()?;
-    let server = Reka::build(ctx)?;
-    let reka = Reka::start_with(&server, &work("reka"), &[], BROKER)?;
-    operate(&java, work("against-reka"), reka.address())?;
-    reka.stop()?;
-    Ok(Verdict::Passed("7 commands".to_owned()))
+    let told = target::each_told(ctx, BROKER, |target| {
+        operate(&java, target.home().join("tool"), target.address())?;
+        Ok("7 commands".to_owned())
+    })?;
+    Ok(Verdict::Passed(told))
 }
 
 struct Tool<'a> {

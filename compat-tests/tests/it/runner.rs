@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use reka_compat::rows::{ROWS, Tier, named};
 use reka_compat::runner::{Outcome, Report, all_good, summary, time_of};
+use reka_compat::target::Against;
 
 fn reports(outcomes: &[Outcome]) -> Vec<Report> {
     let report = |outcome: &Outcome| Report {
@@ -61,6 +62,31 @@ fn the_time_of_a_tier_is_that_of_its_rows_that_ran() {
         time_of(Tier::Release, &reports),
         "tier release: 0 rows in 0 s"
     );
+}
+
+#[test]
+fn a_tier_asked_of_one_broker_leaves_out_what_has_a_broker_of_its_own() {
+    let left_out = |against: Against| -> Vec<&str> {
+        let rows = named("ci").into_iter();
+        let refusing = rows.filter(|row| row.judges.refuses(against).is_some());
+        refusing.map(|row| row.name).collect()
+    };
+    assert!(left_out(Against::Both).is_empty());
+    let of_reka = ["dump-log", "kafka-serves-ours", "kafka-recovers-ours"];
+    let of_kafka = ["control", "kafka-log-dir", "kafka-serves-kafka"];
+    let kafka = [&of_reka[..], &["differential", "kafka-it"]].concat();
+    assert_eq!(left_out(Against::Kafka), kafka);
+    let mut reka = left_out(Against::Reka);
+    reka.retain(|row| !of_kafka.contains(row));
+    assert_eq!(reka, ["differential"]);
+    let elsewhere = left_out(Against::Address(([127, 0, 0, 1], 9092).into()));
+    for row in of_kafka.iter().chain(&kafka).chain(&["kill", "streams"]) {
+        assert!(
+            elsewhere.contains(row),
+            "{row} asked of a broker it did not start"
+        );
+    }
+    assert!(!elsewhere.contains(&"kafka-tools"));
 }
 
 #[test]

@@ -20,9 +20,10 @@ import org.apache.flink.configuration.StateRecoveryOptions;
 import org.apache.flink.connector.base.DeliveryGuarantee;
 import org.apache.flink.connector.kafka.sink.KafkaRecordSerializationSchema;
 import org.apache.flink.connector.kafka.sink.KafkaSink;
-import org.apache.flink.connector.kafka.sink.TransactionNamingStrategy;
+import org.apache.flink.connector.kafka.sink.KafkaSinkBuilder;
 import org.apache.flink.connector.kafka.source.KafkaSource;
 import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
+import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.windowing.WindowFunction;
 import org.apache.flink.streaming.api.windowing.assigners.TumblingEventTimeWindows;
@@ -32,16 +33,21 @@ import org.apache.flink.streaming.api.windowing.windows.TimeWindow;
  * Tells for each window of each key of "in" which records are in it, exactly once, until it is killed. There
  * is a job for each way to name transactions, with an output topic of its own. A record "key,n" is of the n-th
  * millisecond; "key@start: n n n" is told of it. A job begins at its newest checkpoint. The arguments are a
- * folder for these, the length of a window, and the address.
+ * folder for these, the length of a window, the address, and where a session cluster takes jobs, which then
+ * run there: their names and ids are printed.
  */
 public final class Windows {
     public static void main(String[] args) throws Exception {
         Path checkpoints = Path.of(args[0]);
         Duration length = Duration.ofMillis(Long.parseLong(args[1]));
-        for (TransactionNamingStrategy naming : TransactionNamingStrategy.values()) {
-            start(naming, checkpoints.resolve(naming.name()), length, args[2]);
+        // Where a session cluster takes jobs; none for one in this JVM.
+        Optional<String> cluster = args.length > 3 ? Optional.of(args[3]) : Optional.empty();
+        for (String naming : Naming.names()) {
+            start(naming, checkpoints.resolve(naming), length, args[2], cluster);
         }
-        Thread.currentThread().join();
+        if (cluster.isEmpty()) {
+            Thread.currentThread().join();
+        }
     }
 
     /** A checkpoint is whole when its metadata is there; what it covers is committed only then. */
@@ -64,8 +70,7 @@ public final class Windows {
         }
     }
 
-    static void start(TransactionNamingStrategy naming, Path checkpoints, Duration length, String address) throws Exception {
-        String topic = naming.name().toLowerCase();
+    static void start(String topic, Path checkpoints, Duration length, String address, Optional<String> cluster) throws Exception {
         Configuration settings = new Configuration();
         settings.set(CheckpointingOptions.CHECKPOINT_STORAGE, "filesystem");
         settings.set(CheckpointingOptions.CHECKPOINTS_DIRECTORY, checkpoints.toUri().toString());
@@ -75,18 +80,19 @@ public final class Windows {
         settings.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_ATTEMPTS, 20);
         settings.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_DELAY, Duration.ofMillis(200));
         newest(checkpoints).ifPresent(path -> settings.set(StateRecoveryOptions.SAVEPOINT_PATH, path.toUri().toString()));
-        var environment = StreamExecutionEnvironment.getExecutionEnvironment(settings);
+        var environment = cluster.map(place -> remote(place, settings))
+                .orElseGet(() -> StreamExecutionEnvironment.getExecutionEnvironment(settings));
         environment.setParallelism(2);
         environment.enableCheckpointing(300);
         var source = KafkaSource.<String>builder().setBootstrapServers(address).setTopics("in").setGroupId(topic)
                 .setStartingOffsets(OffsetsInitializer.earliest()).setValueOnlyDeserializer(new SimpleStringSchema()).build();
-        var sink = KafkaSink.<String>builder().setBootstrapServers(address)
+        KafkaSinkBuilder<String> builder = KafkaSink.<String>builder().setBootstrapServers(address)
                 .setRecordSerializer(KafkaRecordSerializationSchema.builder().setTopic(topic)
                         .setValueSerializationSchema(new SimpleStringSchema()).build())
                 .setDeliveryGuarantee(DeliveryGuarantee.EXACTLY_ONCE).setTransactionalIdPrefix(topic)
-                .setTransactionNamingStrategy(naming)
                 // As long as the broker allows: one that is left open has to be found and aborted.
-                .setProperty("transaction.timeout.ms", "900000").build();
+                .setProperty("transaction.timeout.ms", "900000");
+        KafkaSink<String> sink = Naming.use(builder, topic).build();
         WatermarkStrategy<String> times = WatermarkStrategy.<String>forMonotonousTimestamps()
                 .withTimestampAssigner((record, stamp) -> Long.parseLong(record.substring(record.indexOf(',') + 1)));
         WindowFunction<String, String, String, TimeWindow> tell = (key, window, records, out) ->
@@ -96,13 +102,25 @@ public final class Windows {
                 .window(TumblingEventTimeWindows.of(length))
                 .apply(tell, Types.STRING).uid("windows")
                 .sinkTo(sink).uid("sink");
-        environment.executeAsync(topic).getJobExecutionResult().whenComplete((result, error) -> {
+        JobClient job = environment.executeAsync(topic);
+        if (cluster.isPresent()) {
+            System.out.println(topic + " " + job.getJobID());
+            return;
+        }
+        job.getJobExecutionResult().whenComplete((result, error) -> {
             if (error != null) {
                 error.printStackTrace();
             }
             // It has no end of its own.
             Runtime.getRuntime().halt(1);
         });
+    }
+
+    /** What a job is made of is on the cluster's own class path. */
+    static StreamExecutionEnvironment remote(String place, Configuration settings) {
+        int colon = place.lastIndexOf(':');
+        return StreamExecutionEnvironment.createRemoteEnvironment(
+                place.substring(0, colon), Integer.parseInt(place.substring(colon + 1)), settings);
     }
 
     static String numbers(Iterable<String> records) {

@@ -91,38 +91,45 @@ func consume(codec string) error {
 }
 
 type member struct {
-	client   *kgo.Client
-	mutex    sync.Mutex
-	assigned []int32
+	client     *kgo.Client
+	mutex      sync.Mutex
+	assigned   []int32
+	rebalances int
 }
 
 func newMember(topic, group string, more ...kgo.Opt) func() (plan.Consumer, error) {
 	return func() (plan.Consumer, error) {
-		m := &member{}
-		gone := func(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
-			m.mutex.Lock()
-			defer m.mutex.Unlock()
-			m.assigned = slices.DeleteFunc(m.assigned, func(p int32) bool { return slices.Contains(lost[topic], p) })
-		}
-		options := []kgo.Opt{
-			kgo.SeedBrokers(address),
-			kgo.ConsumerGroup(group),
-			kgo.ConsumeTopics(topic),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-			kgo.DisableAutoCommit(),
-			kgo.HeartbeatInterval(300 * time.Millisecond),
-			kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
-				m.mutex.Lock()
-				defer m.mutex.Unlock()
-				m.assigned = append(m.assigned, added[topic]...)
-			}),
-			kgo.OnPartitionsRevoked(gone),
-			kgo.OnPartitionsLost(gone),
-		}
-		client, err := kgo.NewClient(append(options, more...)...)
-		m.client = client
+		m, err := newStatic(topic, group, more...)
 		return m, err
 	}
+}
+
+func newStatic(topic, group string, more ...kgo.Opt) (*member, error) {
+	m := &member{}
+	gone := func(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+		m.mutex.Lock()
+		defer m.mutex.Unlock()
+		m.assigned = slices.DeleteFunc(m.assigned, func(p int32) bool { return slices.Contains(lost[topic], p) })
+	}
+	options := []kgo.Opt{
+		kgo.SeedBrokers(address),
+		kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.DisableAutoCommit(),
+		kgo.HeartbeatInterval(300 * time.Millisecond),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+			m.mutex.Lock()
+			defer m.mutex.Unlock()
+			m.assigned = append(m.assigned, added[topic]...)
+			m.rebalances++
+		}),
+		kgo.OnPartitionsRevoked(gone),
+		kgo.OnPartitionsLost(gone),
+	}
+	client, err := kgo.NewClient(append(options, more...)...)
+	m.client = client
+	return m, err
 }
 
 func (m *member) Poll() ([]string, error) {
@@ -141,6 +148,12 @@ func (m *member) Assigned() []int32 {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	return slices.Clone(m.assigned)
+}
+
+func (m *member) Rebalances() int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.rebalances
 }
 
 func (m *member) Commit() error {
@@ -334,6 +347,12 @@ func main() {
 			return nil
 		})
 	}
+	checks.Run("static members", func() error {
+		return plan.StaticMembers(func(name string) (plan.StaticConsumer, error) {
+			// It is told only what is new of those that keep what they have.
+			return newStatic(prefix+"classic", prefix+"static", kgo.InstanceID(name), kgo.Balancers(kgo.RangeBalancer()))
+		})
+	})
 	checks.Run("consume, transform, produce", transform)
 	checks.Run("describe topics", func() error {
 		ctx, cancel := limit()

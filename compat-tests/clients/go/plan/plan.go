@@ -386,3 +386,139 @@ func (f *Fed) Poll() ([]string, error) {
 		}
 	}
 }
+
+// StaticConsumer is a member with a name of its own, which does not leave the group when it is closed.
+type StaticConsumer interface {
+	Consumer
+	// Rebalances is how often it was told what it has.
+	Rebalances() int
+}
+
+// static polls on a goroutine of its own until it is told to go, or fails.
+type static struct {
+	mutex      sync.Mutex
+	assigned   []int32
+	rebalances int
+	err        error
+	stop       context.CancelFunc
+	ended      chan struct{}
+}
+
+func startStatic(name string, make func(name string) (StaticConsumer, error)) *static {
+	stopping, stop := context.WithCancel(context.Background())
+	s := &static{stop: stop, ended: newEnded()}
+	go func() {
+		defer close(s.ended)
+		err := s.run(stopping, name, make)
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		s.err = err
+	}()
+	return s
+}
+
+func (s *static) run(stopping context.Context, name string, make func(name string) (StaticConsumer, error)) error {
+	consumer, err := make(name)
+	if err != nil {
+		return err
+	}
+	for stopping.Err() == nil && err == nil {
+		_, err = consumer.Poll()
+		assigned, rebalances := slices.Clone(consumer.Assigned()), consumer.Rebalances()
+		slices.Sort(assigned)
+		s.mutex.Lock()
+		s.assigned, s.rebalances = assigned, rebalances
+		s.mutex.Unlock()
+	}
+	if closed := consumer.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+func (s *static) look() (assigned []int32, rebalances int, err error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return slices.Clone(s.assigned), s.rebalances, s.err
+}
+
+// leave stops it; an error if it does not end.
+func (s *static) leave() error {
+	s.stop()
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(Deadline):
+		return fmt.Errorf("a member did not end after %s", Deadline)
+	}
+}
+
+// StaticMembers checks that who comes back under a name has its partitions again, without a rebalance of the
+// other, and that a second one of the name fences the first.
+func StaticMembers(make func(name string) (StaticConsumer, error)) error {
+	return staticMembers(make, func(back *static, begin func(name string) *static) error {
+		begin("a")
+		if err := Wait("the first of two of a name is fenced", Deadline, func() (bool, error) {
+			_, _, err := back.look()
+			return err != nil, nil
+		}); err != nil {
+			return err
+		}
+		_, _, fenced := back.look()
+		if !strings.Contains(strings.ToLower(fenced.Error()), "fenced") {
+			return fmt.Errorf("expected an error about fencing, found %w", fenced)
+		}
+		return nil
+	})
+}
+
+// StaticMembersWithoutDouble is the same for clients that go on trying when they are fenced.
+func StaticMembersWithoutDouble(make func(name string) (StaticConsumer, error)) error {
+	return staticMembers(make, func(*static, func(name string) *static) error { return nil })
+}
+
+func staticMembers(
+	make func(name string) (StaticConsumer, error),
+	double func(back *static, begin func(name string) *static) error,
+) (err error) {
+	var members []*static
+	begin := func(name string) *static {
+		members = append(members, startStatic(name, make))
+		return members[len(members)-1]
+	}
+	defer func() {
+		for _, member := range members {
+			err = first(err, member.leave())
+		}
+	}()
+	a, b := begin("a"), begin("b")
+	if err := Wait("two static members share the partitions", Deadline, func() (bool, error) {
+		ofA, _, errA := a.look()
+		ofB, _, errB := b.look()
+		both := slices.Concat(ofA, ofB)
+		slices.Sort(both)
+		return len(ofA) == 2 && slices.Equal(both, []int32{0, 1, 2, 3}), first(errA, errB)
+	}); err != nil {
+		return err
+	}
+	before, _, _ := a.look()
+	_, rebalances, _ := b.look()
+	if err := a.leave(); err != nil {
+		return err
+	}
+	back := begin("a")
+	if err := Wait("it has its partitions again", Deadline, func() (bool, error) {
+		again, _, err := back.look()
+		return slices.Equal(again, before), err
+	}); err != nil {
+		return err
+	}
+	if err := double(back, begin); err != nil {
+		return err
+	}
+	_, after, err := b.look()
+	if err != nil {
+		return err
+	}
+	return Same("rebalances of the other", rebalances, after)
+}

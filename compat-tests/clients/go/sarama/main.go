@@ -106,10 +106,13 @@ type member struct {
 	joined  sync.WaitGroup
 	mutex   sync.Mutex
 	session sarama.ConsumerGroupSession
+	// How often it was told what it has.
+	rebalances int
 }
 
-func newMember(topic, name string) (plan.Consumer, error) {
+func newMember(topic, name, instance string) (*member, error) {
 	config := config()
+	config.Consumer.Group.InstanceId = instance
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Group.Heartbeat.Interval = 300 * time.Millisecond
@@ -122,7 +125,12 @@ func newMember(topic, name string) (plan.Consumer, error) {
 	m := &member{Fed: plan.NewFed(), topic: topic, group: group, leave: leave}
 	m.joined.Go(func() {
 		for staying.Err() == nil {
-			if err := group.Consume(staying, []string{topic}, m); err != nil {
+			err := group.Consume(staying, []string{topic}, m)
+			if errors.Is(err, sarama.ErrFencedInstancedId) {
+				// Its text speaks around it.
+				err = fmt.Errorf("fenced: %w", err)
+			}
+			if err != nil {
 				m.Fail(err)
 				return
 			}
@@ -134,6 +142,7 @@ func newMember(topic, name string) (plan.Consumer, error) {
 func (m *member) Setup(session sarama.ConsumerGroupSession) error {
 	m.mutex.Lock()
 	m.session = session
+	m.rebalances++
 	m.mutex.Unlock()
 	m.Assign(session.Claims()[m.topic])
 	return nil
@@ -168,10 +177,122 @@ func (m *member) Commit() error {
 	return nil
 }
 
+func (m *member) Rebalances() int {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.rebalances
+}
+
 func (m *member) Close() error {
 	m.leave()
 	m.joined.Wait()
 	return m.group.Close()
+}
+
+// values reads as many records of partition 0 as a reader of committed data is given.
+func values(topic string, count int) ([]*sarama.ConsumerMessage, error) {
+	config := config()
+	config.Consumer.IsolationLevel = sarama.ReadCommitted
+	consumer, err := sarama.NewConsumer(addresses, config)
+	if err != nil {
+		return nil, err
+	}
+	defer consumer.Close()
+	partition, err := consumer.ConsumePartition(topic, 0, sarama.OffsetOldest)
+	if err != nil {
+		return nil, err
+	}
+	defer partition.Close()
+	limit := time.After(plan.Answer)
+	var found []*sarama.ConsumerMessage
+	for len(found) < count {
+		select {
+		case message := <-partition.Messages():
+			found = append(found, message)
+		case <-limit:
+			return nil, fmt.Errorf("%d records of %s after %s", len(found), topic, plan.Answer)
+		}
+	}
+	return found, nil
+}
+
+// transform reads, transforms and produces, with the positions in the same transactions; every third is taken back.
+func transform(admin sarama.ClusterAdmin) error {
+	const count = 60
+	in, out, group := prefix+"in", prefix+"out", prefix+"transform"
+	var records []plan.Record
+	var expected []string
+	for n := range count {
+		records = append(records, plan.Record{Value: []byte(fmt.Sprint(n))})
+		expected = append(expected, fmt.Sprintf("%d!", n))
+	}
+	if err := produce(in, "none", records); err != nil {
+		return err
+	}
+	read, err := values(in, count)
+	if err != nil {
+		return err
+	}
+	config := config()
+	config.Producer.RequiredAcks = sarama.WaitForAll
+	config.Producer.Idempotent = true
+	config.Net.MaxOpenRequests = 1
+	config.Producer.Return.Successes = true
+	config.Producer.Transaction.ID = prefix + "transform"
+	producer, err := sarama.NewSyncProducer(addresses, config)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	for done, number := 0, 0; done < count; number++ {
+		batch := read[done:min(done+7, count)]
+		if err := producer.BeginTxn(); err != nil {
+			return err
+		}
+		var transformed []*sarama.ProducerMessage
+		for _, message := range batch {
+			value := sarama.ByteEncoder(append(message.Value[:len(message.Value):len(message.Value)], '!'))
+			transformed = append(transformed, &sarama.ProducerMessage{Topic: out, Value: value})
+		}
+		if err := producer.SendMessages(transformed); err != nil {
+			return err
+		}
+		position := &sarama.PartitionOffsetMetadata{Partition: 0, Offset: batch[len(batch)-1].Offset + 1}
+		offsets := map[string][]*sarama.PartitionOffsetMetadata{in: {position}}
+		if err := producer.AddOffsetsToTxn(offsets, group); err != nil {
+			return err
+		}
+		if number%3 == 1 {
+			if err := producer.AbortTxn(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := producer.CommitTxn(); err != nil {
+			return err
+		}
+		done += len(batch)
+	}
+	// What is committed becomes visible a moment after it is acknowledged.
+	if err := plan.Wait("the positions are committed", plan.Answer, func() (bool, error) {
+		committed, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{in: {0}})
+		if err != nil {
+			return false, err
+		}
+		block := committed.GetBlock(in, 0)
+		return block != nil && block.Offset == count, nil
+	}); err != nil {
+		return err
+	}
+	transformed, err := values(out, count)
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, message := range transformed {
+		found = append(found, string(message.Value))
+	}
+	return plan.Same("records", expected, found)
 }
 
 func main() {
@@ -187,6 +308,9 @@ func main() {
 		prefix + "small": {NumPartitions: 1, ReplicationFactor: 1,
 			ConfigEntries: map[string]*string{"max.message.bytes": &small}},
 	}
+	for _, name := range []string{"in", "out"} {
+		topics[prefix+name] = &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}
+	}
 	for _, codec := range plan.Codecs {
 		topics[prefix+codec] = &sarama.TopicDetail{NumPartitions: plan.CodecPartitions, ReplicationFactor: 1}
 	}
@@ -200,7 +324,7 @@ func main() {
 		return count, err
 	}
 	feed := func(records []plan.Record) error { return produce(classic, "none", records) }
-	make := func() (plan.Consumer, error) { return newMember(classic, group) }
+	make := func() (plan.Consumer, error) { return newMember(classic, group, "") }
 	expect := func(wanted sarama.KError, found error) error {
 		var all sarama.ProducerErrors
 		if errors.As(found, &all) && len(all) == 1 {
@@ -262,6 +386,12 @@ func main() {
 		}
 		return nil
 	})
+	checks.Run("static members", func() error {
+		return plan.StaticMembers(func(name string) (plan.StaticConsumer, error) {
+			return newMember(classic, prefix+"static", name)
+		})
+	})
+	checks.Run("consume, transform, produce", func() error { return transform(admin) })
 	checks.Run("describe topics", func() error {
 		described, err := admin.DescribeTopics([]string{classic})
 		if err != nil {

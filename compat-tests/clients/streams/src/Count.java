@@ -1,13 +1,6 @@
-import java.time.Duration;
-import java.util.Map;
-import java.util.Properties;
-import java.util.concurrent.CountDownLatch;
-import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
-import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
-import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.state.KeyValueStore;
 
@@ -18,13 +11,6 @@ import org.apache.kafka.streams.state.KeyValueStore;
  */
 public final class Count {
     public static void main(String[] args) throws InterruptedException {
-        Properties settings = new Properties();
-        settings.putAll(Map.of("application.id", "count", "bootstrap.servers", args[1], "state.dir", args[0],
-                "processing.guarantee", "exactly_once_v2", "commit.interval.ms", "100",
-                "statestore.cache.max.bytes", "0", "num.stream.threads", "2", "replication.factor", "1"));
-        settings.putAll(Map.of("default.key.serde", Serdes.StringSerde.class, "default.value.serde", Serdes.StringSerde.class,
-                "consumer.session.timeout.ms", "6000", "consumer.heartbeat.interval.ms", "500",
-                "reconnect.backoff.max.ms", "200"));
         StreamsBuilder builder = new StreamsBuilder();
         builder.<String, String>stream("in")
                 .groupByKey()
@@ -32,13 +18,6 @@ public final class Count {
                 .toStream()
                 .map((key, count) -> KeyValue.pair(key, key + ":" + count))
                 .to("counts");
-        KafkaStreams streams = new KafkaStreams(builder.build(), settings);
-        streams.setUncaughtExceptionHandler(error -> {
-            error.printStackTrace();
-            return StreamThreadExceptionResponse.REPLACE_THREAD;
-        });
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(10))));
-        streams.start();
-        new CountDownLatch(1).await();
+        new Instance("count", args[1], args[0], 2).run(builder.build());
     }
 }

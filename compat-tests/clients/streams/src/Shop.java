@@ -1,13 +1,8 @@
 import java.time.Duration;
-import java.util.Map;
-import java.util.Properties;
-import java.util.concurrent.CountDownLatch;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
-import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
-import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.GlobalKTable;
 import org.apache.kafka.streams.kstream.JoinWindows;
@@ -30,14 +25,6 @@ public final class Shop {
 
     public static void main(String[] args) throws InterruptedException {
         long beginning = Long.parseLong(args[1]);
-        Properties settings = new Properties();
-        settings.putAll(Map.of("application.id", "shop", "bootstrap.servers", args[2], "state.dir", args[0],
-                "processing.guarantee", "exactly_once_v2", "commit.interval.ms", "100",
-                "statestore.cache.max.bytes", "0", "num.stream.threads", "1", "replication.factor", "1",
-                "num.standby.replicas", "1", "auto.offset.reset", "earliest"));
-        settings.putAll(Map.of("default.key.serde", Serdes.StringSerde.class, "default.value.serde", Serdes.StringSerde.class,
-                "consumer.session.timeout.ms", "6000", "consumer.heartbeat.interval.ms", "500",
-                "reconnect.backoff.max.ms", "200"));
         Serde<String> text = Serdes.String();
         StreamsBuilder builder = new StreamsBuilder();
         Consumed<String, String> timed = Consumed.with(text, text)
@@ -58,13 +45,7 @@ public final class Shop {
                 .map((window, count) -> KeyValue.pair(window.key(),
                         window.key() + "@" + window.window().start() + ":" + count))
                 .to("windows");
-        KafkaStreams streams = new KafkaStreams(builder.build(), settings);
-        streams.setUncaughtExceptionHandler(error -> {
-            error.printStackTrace();
-            return StreamThreadExceptionResponse.REPLACE_THREAD;
-        });
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(10))));
-        streams.start();
-        new CountDownLatch(1).await();
+        new Instance("shop", args[2], args[0], 1).with("num.standby.replicas", "1").with("auto.offset.reset", "earliest")
+                .run(builder.build());
     }
 }

@@ -145,6 +145,10 @@ pub const OTHERWISE: &[(&str, &str)] = &[
     ("shims", BESIDE),
     ("shims-all", BESIDE),
     ("shims-kafka", BESIDE),
+    (
+        "floods",
+        "on a broker whose pipelined requests waited for each other for ever",
+    ),
     ("kafka-it", LISTED),
     ("kafka-it-core", LISTED),
     ("kafka-it-tools", LISTED),

@@ -71,7 +71,7 @@ enum Command {
         /// How often each scenario runs against each broker.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
-        /// Writes docs/benchmarks.md.
+        /// Writes what was measured into docs/benchmarks.md.
         #[arg(long)]
         write: bool,
     },

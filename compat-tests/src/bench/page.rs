@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::figures::Figures;
 use super::memory;
-use super::scenarios::Scenario;
+use super::scenarios::{SCENARIOS, Scenario};
 use crate::error::Result;
 use crate::files;
 
@@ -41,31 +41,59 @@ fn describe(cores: usize, processor: &str, meminfo: &str, kernel: &str) -> Strin
     format!("{cores} cores ({model}), {gib} GiB of memory, Linux {kernel}")
 }
 
-/// Writes what was measured.
-pub fn write(machine: &str, rounds: usize, measured: &[(&Scenario, Figures)]) -> Result<()> {
-    files::write(&file(), render(machine, rounds, measured))
+/// Writes what was measured of a scenario in the place of what the page says of it; the others stay.
+pub fn write(machine: &str, rounds: usize, scenario: &Scenario, figures: &Figures) -> Result<()> {
+    let before = match file().exists() {
+        true => files::read_text(&file())?,
+        false => String::new(),
+    };
+    let section = section(machine, rounds, scenario, figures);
+    files::write(&file(), merged(&before, scenario.name, &section))
 }
 
-fn render(machine: &str, rounds: usize, measured: &[(&Scenario, Figures)]) -> String {
-    let mut text = format!(
-        "# Measured beside Apache Kafka\n\n\
-         Written by `cargo compat bench --versus kafka --rounds {rounds} --write`, which repeats it; one scenario \
-         alone is `cargo compat bench SCENARIO --versus kafka`. What the runner does for the figures to mean \
-         something: [compat-tests/README.md](../compat-tests/README.md), \"Measuring\".\n\n\
-         On {machine}. The broker has one core, the load another; both brokers run one after the other with their \
-         default settings but for those named, in each of {rounds} rounds. Told are the median of the rounds and, in \
-         parentheses, the least and the most. The ratio says how many times as good Reka is as Apache Kafka 4.3.1, \
-         whether more is better or less.\n"
+const HEAD: &str = "# Measured beside Apache Kafka
+
+Written by `cargo compat bench --versus kafka --write`, all of it or the scenarios that are named. What the runner \
+does for the figures to mean something: [compat-tests/README.md](../compat-tests/README.md), \"Measuring\".
+
+The broker has one core, the load another; both brokers run one after the other in each round, with their default \
+settings but for those named. Told are the median of the rounds and, in parentheses, the least and the most. The \
+ratio says how many times as good Reka is as Apache Kafka 4.3.1, whether more is better or less.
+";
+const SECTION: &str = "\n## ";
+
+fn section(machine: &str, rounds: usize, scenario: &Scenario, figures: &Figures) -> String {
+    let Scenario { name, about, .. } = scenario;
+    let mut text = format!("{SECTION}{name}\n\n{about}.");
+    if !scenario.settings.is_empty() {
+        let _ = write!(text, " With `{}`.", scenario.settings.join("`, `"));
+    }
+    let _ = write!(
+        text,
+        "\n\n`cargo compat bench {name} --versus kafka --rounds {rounds} --write` on {machine}:\n\n\
+         | Figure | Unit | Reka | Apache Kafka | Ratio |\n|---|---|---|---|---|\n"
     );
-    for (scenario, figures) in measured {
-        let _ = write!(text, "\n## {}\n\n{}.", scenario.name, scenario.about);
-        if !scenario.settings.is_empty() {
-            let _ = write!(text, " With `{}`.", scenario.settings.join("`, `"));
+    for row in figures.rows() {
+        text += &row;
+        text += "\n";
+    }
+    text
+}
+
+/// The page with this section in the place of the one of that name, in the order of the scenarios.
+fn merged(before: &str, name: &str, section: &str) -> String {
+    let mut text = HEAD.to_owned();
+    for known in SCENARIOS {
+        if known.name == name {
+            text += section;
+            continue;
         }
-        text += "\n\n| Figure | Unit | Reka | Apache Kafka | Ratio |\n|---|---|---|---|---|\n";
-        for row in figures.rows() {
-            text += &row;
-            text += "\n";
+        let begin = format!("{SECTION}{}\n", known.name);
+        if let Some(at) = before.find(&begin) {
+            let rest = &before[at + SECTION.len()..];
+            let end = rest.find(SECTION).unwrap_or(rest.len());
+            text += SECTION;
+            text += &rest[..end];
         }
     }
     text
@@ -75,7 +103,6 @@ fn render(machine: &str, rounds: usize, measured: &[(&Scenario, Figures)]) -> St
 mod tests {
     use super::*;
     use crate::bench::figures::Unit;
-    use crate::bench::scenarios::SCENARIOS;
 
     #[test]
     fn the_machine_is_told_without_names_of_its_own() {
@@ -91,23 +118,37 @@ mod tests {
         );
     }
 
+    fn measured(scenario: &Scenario, ours: f64) -> String {
+        let mut figures = Figures::default();
+        figures.add("reka", "wait", Unit::Milliseconds, ours);
+        figures.add("kafka", "wait", Unit::Milliseconds, 4.0);
+        section("a machine", 5, scenario, &figures)
+    }
+
     #[test]
-    fn a_page_has_a_table_for_each_scenario() {
-        let measured = |scenario| {
-            let mut figures = Figures::default();
-            figures.add("reka", "wait", Unit::Milliseconds, 2.0);
-            figures.add("kafka", "wait", Unit::Milliseconds, 4.0);
-            (scenario, figures)
-        };
-        let all: Vec<_> = SCENARIOS.iter().map(measured).collect();
-        let page = render("a machine", 5, &all);
+    fn a_page_has_a_table_for_each_scenario_and_the_last_one_measured() {
+        let mut page = String::new();
+        // In another order than theirs, each twice.
+        for (scenario, ours) in SCENARIOS
+            .iter()
+            .rev()
+            .flat_map(|one| [(one, 1.0), (one, 2.0)])
+        {
+            page = merged(&page, scenario.name, &measured(scenario, ours));
+        }
+        let sections = page.split(SECTION).skip(1);
+        let told: Vec<&str> = sections.filter_map(|text| text.lines().next()).collect();
+        let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(told, known);
         for scenario in SCENARIOS {
             let begins = format!("\n## {}\n\n{}.", scenario.name, scenario.about);
-            assert!(page.contains(&begins), "{}", scenario.name);
+            assert_eq!(page.matches(&begins).count(), 1, "{}", scenario.name);
+            let repeated = format!("bench {} --versus kafka --rounds 5 --write", scenario.name);
+            assert!(page.contains(&repeated), "{repeated}");
         }
         let row = "| `wait` | ms | 2.000 (2.000 to 2.000) | 4.000 (4.000 to 4.000) | 2.00 |";
         assert_eq!(page.matches(row).count(), SCENARIOS.len());
-        assert!(page.contains("--rounds 5 --write"), "{page}");
+        assert_eq!(page.matches("| `wait` |").count(), SCENARIOS.len());
     }
 
     /// The figures are of another day; the scenarios must be those there are.

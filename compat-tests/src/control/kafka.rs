@@ -15,7 +15,8 @@ use crate::wait;
 /// What its directories are formatted for.
 pub const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 const FORMAT_TIME_MAX: Duration = Duration::from_secs(60);
-const START_TIME_MAX: Duration = Duration::from_secs(90);
+/// With ten thousand partitions to recover it takes minutes.
+const START_TIME_MAX: Duration = Duration::from_secs(300);
 const STOP_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A running broker. Dropping it kills it.

@@ -33,7 +33,13 @@ async function run() {
       const lines = batch.messages.map(message => `${batch.partition} ${message.offset}\n`)
       await new Promise(resolve => process.stdout.write(lines.join(''), resolve))
       const offset = String(BigInt(batch.lastOffset()) + 1n)
-      await consumer.commitOffsets([{ topic, partition: batch.partition, offset }])
+      try {
+        await consumer.commitOffsets([{ topic, partition: batch.partition, offset }])
+      } catch (error) {
+        // The partition is another's by now, who reads the records again. Thrown from here it would end
+        // the consumer for good.
+        console.error(error)
+      }
     },
   })
 }

@@ -13,7 +13,10 @@ pub enum StoreError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The content is not what was written.
-    #[error("{} at byte {position}: {damage}", .path.display())]
+    #[error(
+        "{} at byte {position}: {damage}; restore the directory from a backup; without one, new \
+         metadata begins in an empty directory in its place", .path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -23,7 +26,7 @@ pub enum StoreError {
         damage: Damage,
     },
     /// An earlier write failed, so nothing more is written.
-    #[error("the metadata log stopped: {reason}")]
+    #[error("the metadata log stopped: {reason}; mend that and restart")]
     Stopped {
         /// What failed then.
         reason: String,

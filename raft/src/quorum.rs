@@ -9,6 +9,7 @@ use std::time::Duration;
 use openraft::error::{CheckIsLeaderError, ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::{Raft, ServerState, SnapshotPolicy};
 use reka_storage::fs::{Disk, DiskError};
+use reka_storage::log_dir::id_to_text;
 use tokio::sync::watch;
 
 use crate::error::StoreError;
@@ -116,13 +117,18 @@ impl Default for Timing {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another process has the directory.
-    #[error("{} is in use by another process", .dir.display())]
+    #[error("{} is in use by another process; stop it, or choose another directory", .dir.display())]
     InUse {
         /// The directory.
         dir: PathBuf,
     },
     /// The directory belongs to someone else.
-    #[error("{} belongs to {found}, not to {expected}", .dir.display())]
+    #[error(
+        "{} belongs to {found}, not to {expected}; if meta.properties beside it was lost or changed, \
+         set cluster.id={} and directory.id={} in it; to begin with new metadata, move the directory \
+         away and create it empty",
+        .dir.display(), .found.cluster_id, id_to_text(.found.directory_id)
+    )]
     Foreign {
         /// The directory.
         dir: PathBuf,
@@ -132,7 +138,7 @@ pub enum StartError {
         found: Box<Identity>,
     },
     /// This voter is not among the voters.
-    #[error("voter {voter_id} is not among the voters")]
+    #[error("voter {voter_id} is not among the voters; correct its id, or name it among them")]
     NotAVoter {
         /// This voter.
         voter_id: VoterId,

@@ -399,11 +399,14 @@ fn open(dir: &Path) {
     drop(logs);
     log_dir.close(1).expect("a clean stop");
 
-    let log_dir = take();
     let plain = look_plainly(dir, PARTITIONS);
     let start = Instant::now();
+    // The lock, whose it is, the checkpoints and the list of what is there count.
+    let log_dir = take();
+    let found = log_dir.list().expect("a directory of ours").partitions;
     let opened = log_dir.open_logs(partitions(), 2, 0);
     let took = start.elapsed();
+    assert_eq!(found.len(), PARTITIONS as usize);
     for (_, opened) in opened {
         let (_, report) = opened.expect("a log of ours");
         assert_eq!(report.scanned_bytes, 0);
@@ -427,8 +430,8 @@ fn open(dir: &Path) {
     figure("open_memory_per_partition", each, "KiB");
 }
 
-/// Lists each partition with the sizes of its files and reads the last bytes of its data, on two
-/// threads: less cannot tell where a log ends.
+/// Lists the directory, and each partition with the sizes of its files, and reads the last bytes of its
+/// data, on two threads: less cannot tell where a log ends.
 fn look_plainly(dir: &Path, partitions: i32) -> Duration {
     let look = |partition: i32| {
         let entries = std::fs::read_dir(dir.join(format!("topic-{partition}")));
@@ -444,6 +447,8 @@ fn look_plainly(dir: &Path, partitions: i32) -> Duration {
         }
     };
     let start = Instant::now();
+    let names = std::fs::read_dir(dir).expect("a directory of ours").count();
+    assert!(names >= partitions as usize);
     std::thread::scope(|scope| {
         scope.spawn(|| (0..partitions / 2).for_each(look));
         (partitions / 2..partitions).for_each(look);

@@ -9,6 +9,8 @@ mod groups;
 mod http;
 mod log_dirs;
 mod restart;
+#[path = "../../../storage-engine/tests/it/small_disk.rs"]
+mod small_disk;
 mod support;
 mod topics_and_records;
 mod transactions;

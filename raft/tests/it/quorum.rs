@@ -89,7 +89,9 @@ async fn a_directory_of_another_cluster_is_refused() {
         error.to_string(),
         "/metadata belongs to cluster the-cluster, voter 1, directory \
          00000000-0000-0000-0000-00000000d001, not to cluster another, voter 1, directory \
-         00000000-0000-0000-0000-00000000d001"
+         00000000-0000-0000-0000-00000000d001; if meta.properties beside it was lost or changed, set \
+         cluster.id=the-cluster and directory.id=AAAAAAAAAAAAAAAAAADQAQ in it; to begin with new \
+         metadata, move the directory away and create it empty"
     );
 }
 

@@ -54,6 +54,12 @@ pub(super) fn grow(out: &mut Vec<u8>, len: usize) {
     out.resize(len, 0);
 }
 
+/// Whether a block may have `claimed` bytes reserved for its output before it is known that it has
+/// them: sixteen times what it is long, and something for small ones.
+pub(super) fn is_modest(block_bytes: usize, claimed: usize) -> bool {
+    claimed <= block_bytes.saturating_mul(16).saturating_add(32 * 1024)
+}
+
 fn read_some(reader: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     loop {
         match reader.read(into) {

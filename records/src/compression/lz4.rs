@@ -13,7 +13,8 @@
 //!
 //! The frame is read here rather than by the codec crate, for two reasons. Blocks decode straight
 //! into the output, and a 15-byte body that declares 4 MiB blocks cannot make us allocate them:
-//! the room for a block is bounded by what its compressed bytes can expand to.
+//! the room for a block is bounded by what its compressed bytes can expand to, and where that is much,
+//! by what its sequences come to.
 //!
 //! What Kafka refuses is refused here: linked blocks and dictionaries. What it ignores is ignored:
 //! the content size, the content checksum, and anything after the end of the first frame.
@@ -24,7 +25,7 @@ use lz4_flex::block;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use twox_hash::XxHash32;
 
-use super::capped::grow;
+use super::capped::{grow, is_modest};
 use super::{Compression, CompressionError};
 
 const CODEC: Compression = Compression::Lz4;
@@ -54,10 +55,18 @@ pub(super) fn decompress(
             }
             Block::Stored(plain) => out.extend_from_slice(plain),
             Block::Compressed(data) => {
-                let most = data
+                let mut most = data
                     .len()
                     .saturating_mul(EXPANSION_MAX)
                     .min(descriptor.block_bytes_max);
+                if !is_modest(data.len(), most.min(room)) {
+                    let bytes = sequences_bytes(data).ok_or_else(|| {
+                        frame.malformed(
+                            "a block whose sequences are not whole, or copy from before it",
+                        )
+                    })?;
+                    most = bytes.min(most);
+                }
                 let end = start + most.min(room);
                 make_room(out, end, cap);
                 grow(out, end);
@@ -72,6 +81,43 @@ pub(super) fn decompress(
         }
     }
     Ok(())
+}
+
+/// What the sequences of a block come to; `None` where they are not whole or copy from before its
+/// beginning.
+fn sequences_bytes(block: &[u8]) -> Option<usize> {
+    let (mut rest, mut sum) = (block, 0_usize);
+    loop {
+        let (token, behind) = rest.split_first()?;
+        rest = behind;
+        let literals = length(usize::from(token >> 4), &mut rest)?;
+        rest = rest.get(literals..)?;
+        sum = sum.checked_add(literals)?;
+        let Some((offset, behind)) = rest.split_first_chunk::<2>() else {
+            // The last sequence has no copy.
+            return rest.is_empty().then_some(sum);
+        };
+        rest = behind;
+        let offset = usize::from(u16::from_le_bytes(*offset));
+        if offset == 0 || offset > sum {
+            return None;
+        }
+        let copied = length(usize::from(token & 15), &mut rest)?.checked_add(4)?;
+        sum = sum.checked_add(copied)?;
+    }
+}
+
+/// A length of a sequence: four bits, and where they are all set, bytes up to one that is not 255.
+fn length(bits: usize, rest: &mut &[u8]) -> Option<usize> {
+    let mut sum = bits;
+    let mut more = bits == 15;
+    while more {
+        let (byte, behind) = rest.split_first()?;
+        *rest = behind;
+        sum = sum.checked_add(usize::from(*byte))?;
+        more = *byte == 255;
+    }
+    Some(sum)
 }
 
 /// Doubles the buffer rather than growing it block by block, within the cap.

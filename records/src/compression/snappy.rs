@@ -8,10 +8,11 @@
 //! | per block: length | 4 | big-endian |
 //! | per block: raw snappy | length | begins with its uncompressed length as a varint |
 //!
-//! A raw block has to declare its output. The declaration is checked twice before it is believed:
-//! against the cap, and against what a block of that size can expand to at all.
+//! A raw block has to declare its output. The declaration is checked before it is believed: against
+//! the cap, against what a block of that size can expand to at all, and where it is much, against what
+//! the elements of the block come to.
 
-use super::capped::grow;
+use super::capped::{grow, is_modest};
 use super::{Compression, CompressionError};
 
 const CODEC: Compression = Compression::Snappy;
@@ -79,6 +80,10 @@ fn block(
         let reason = format!("block of {length} bytes declares {declared}");
         return Err(CompressionError::malformed(CODEC, at, reason));
     }
+    if !is_modest(compressed.len(), declared) && elements_bytes(compressed) != Some(declared) {
+        let reason = format!("declares {declared} bytes, its elements are not that many");
+        return Err(CompressionError::malformed(CODEC, at, reason));
+    }
     make_room(out, declared, cap);
     grow(out, start + declared);
     let written = snap::raw::Decoder::new()
@@ -86,6 +91,47 @@ fn block(
         .map_err(|error| CompressionError::malformed(CODEC, at, error.to_string()))?;
     out.truncate(start + written);
     Ok(())
+}
+
+/// What the elements of a block come to; `None` where they are not whole or copy from before its
+/// beginning.
+fn elements_bytes(block: &[u8]) -> Option<usize> {
+    let header = block.iter().position(|byte| byte & 0x80 == 0)? + 1;
+    let (mut rest, mut sum) = (&block[header..], 0_usize);
+    while let Some((tag, behind)) = rest.split_first() {
+        let upper = usize::from(tag >> 2);
+        // Length, bytes behind the tag that are no literal, bytes of them that are an offset.
+        let (len, head, offset_bytes) = match tag & 3 {
+            0 if upper < 60 => (upper + 1, 0, 0),
+            0 => {
+                let head = upper - 59;
+                (little_endian(behind.get(..head)?) + 1, head, 0)
+            }
+            1 => (4 + (upper & 7), 1, 1),
+            2 => (upper + 1, 2, 2),
+            _ => (upper + 1, 4, 4),
+        };
+        if offset_bytes > 0 {
+            let high = match offset_bytes {
+                1 => usize::from(tag >> 5) << 8,
+                _ => 0,
+            };
+            let offset = high | little_endian(behind.get(..offset_bytes)?);
+            if offset == 0 || offset > sum {
+                return None;
+            }
+            rest = behind.get(head..)?;
+        } else {
+            rest = behind.get(head.checked_add(len)?..)?;
+        }
+        sum = sum.checked_add(len)?;
+    }
+    Some(sum)
+}
+
+fn little_endian(bytes: &[u8]) -> usize {
+    let digits = bytes.iter().rev();
+    digits.fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
 /// Doubles the buffer rather than growing it block by block, within the cap.

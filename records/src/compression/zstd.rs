@@ -1,7 +1,7 @@
 //! zstd: any number of frames, without a dictionary.
 //!
 //! Frames are decoded whole, into the output itself. Decoding piece by piece would keep a window
-//! beside it, as large as the frame asks for: ten bytes may ask for 128 MiB.
+//! beside it, as large as the frame asks for: ten bytes may ask for 128 MiB (decision 0012).
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -16,6 +16,8 @@ const CODEC: Compression = Compression::Zstd;
 /// The largest window a frame may ask for, 128 MiB: what Java clients at level 22 declare for the
 /// smallest batch, and where Kafka's decoder stops too.
 const WINDOW_BYTES_MAX: u64 = 1 << 27;
+/// What a block may come to (RFC 8878, 3.1.1.2.4).
+const BLOCK_BYTES_MAX: usize = 128 * 1024;
 /// What a frame of no size may have reserved for its output at first; beside it sixteen times the
 /// frame.
 const FIRST_BYTES: usize = 48 * 1024;
@@ -58,11 +60,15 @@ fn decompress_with(
             );
             return Err(CompressionError::malformed(CODEC, at, why));
         }
-        let content = header.and_then(|header| header.content_bytes_max());
+        let content = header.and_then(|header| header.content());
+        let content = content.unwrap_or_default();
+        if content.block_bytes_max > BLOCK_BYTES_MAX {
+            let found = content.block_bytes_max;
+            let why = format!("a block of {found} bytes, at most {BLOCK_BYTES_MAX} allowed");
+            return Err(CompressionError::malformed(CODEC, at, why));
+        }
         let first = len.saturating_mul(16).saturating_add(FIRST_BYTES);
-        let wanted = filled
-            .saturating_add(first.min(content.unwrap_or(0)))
-            .min(cap);
+        let wanted = filled.saturating_add(first.min(content.bytes_max)).min(cap);
         if out.len() < wanted {
             grow(out, wanted);
         }
@@ -124,26 +130,34 @@ impl FrameHeader<'_> {
     }
 
     /// The most that the blocks can come to.
-    fn content_bytes_max(&self) -> Option<usize> {
-        const BLOCK_BYTES_MAX: usize = 128 * 1024;
-        let (mut sum, mut rest) = (0_usize, self.blocks);
+    fn content(&self) -> Option<Content> {
+        let (mut content, mut rest) = (Content::default(), self.blocks);
         loop {
             let [a, b, c] = *rest.first_chunk()?;
             let header = u32::from_le_bytes([a, b, c, 0]);
             let size = (header >> 3) as usize;
-            let (stored, content) = match header >> 1 & 3 {
+            let (stored, bytes) = match header >> 1 & 3 {
                 0 => (size, size),
                 // One byte, so often.
                 1 => (1, size),
                 _ => (size, BLOCK_BYTES_MAX),
             };
-            sum = sum.saturating_add(content);
+            content.bytes_max = content.bytes_max.saturating_add(bytes);
+            content.block_bytes_max = content.block_bytes_max.max(bytes);
             if header & 1 != 0 {
-                return Some(sum);
+                return Some(content);
             }
             rest = rest.get(3 + stored..)?;
         }
     }
+}
+
+/// What a frame can hold at most.
+#[derive(Default)]
+struct Content {
+    bytes_max: usize,
+    /// Of its largest block.
+    block_bytes_max: usize,
 }
 
 pub(super) fn compress(input: &[u8], level: Option<i32>, out: &mut Vec<u8>) {
@@ -157,6 +171,8 @@ pub(super) fn compress(input: &[u8], level: Option<i32>, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use zstd_safe::{InBuffer, OutBuffer};
 
     use super::*;
@@ -185,5 +201,72 @@ mod tests {
         let hint = context.decompress_stream(&mut out, &mut input);
         hint.expect("a frame that goes on");
         assert!(context.sizeof() > 100 << 20, "{} bytes", context.sizeof());
+    }
+
+    /// A frame whose header says anything, of blocks that say anything; or an honest one of any
+    /// level and window, changed here and there.
+    fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+        let blocks = vec(
+            (any::<u8>(), 0_u32..1 << 18, vec(any::<u8>(), 0..300)),
+            0..30,
+        );
+        let invented = (any::<[u8; 14]>(), blocks).prop_map(|(head, blocks)| {
+            let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd];
+            frame.extend(head);
+            for (kind, size, rest) in blocks {
+                frame.extend(&(size << 3 | u32::from(kind & 7)).to_le_bytes()[..3]);
+                frame.extend(rest);
+            }
+            frame
+        });
+        let plain = (vec(any::<u8>(), 1..300), 1_usize..3_000);
+        let honest = (plain, -5..4_i32, 10_u32..28).prop_map(|((seed, times), level, window)| {
+            let mut frame = Vec::new();
+            let mut encoder = Encoder::new(&mut frame, level).expect("a level");
+            encoder.window_log(window).expect("a window");
+            let written = encoder.write_all(&seed.repeat(times));
+            written.and_then(|()| encoder.finish()).expect("memory");
+            frame
+        });
+        let changes = vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+        let changed = (prop_oneof![invented, honest], changes).prop_map(|(mut frame, changes)| {
+            for (at, byte) in changes {
+                let at = at.index(frame.len());
+                frame[at] = byte;
+            }
+            frame
+        });
+        // Formats of before the first release, and frames that are skipped.
+        let magic = prop_oneof![0x22..0x29_u8, 0x50..0x60_u8];
+        let other = (magic, vec(any::<u8>(), 0..2_000)).prop_map(|(magic, rest)| {
+            let tail = if magic < 0x50 {
+                [0xb5, 0x2f, 0xfd]
+            } else {
+                [0x2a, 0x4d, 0x18]
+            };
+            [&[magic][..], &tail, &rest].concat()
+        });
+        prop_oneof![8 => changed, 1 => other]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        /// With the test of the heap (`codecs.rs`) this is all there is: the codec allocates what its
+        /// context says that it has.
+        #[test]
+        fn no_frame_makes_the_codecs_own_memory_grow(
+            frames in vec(any_frame(), 1..4),
+            cap in prop::sample::select(vec![1_000_usize, 1 << 20, 1 << 28]),
+        ) {
+            let mut context = DCtx::create();
+            for frame in frames {
+                let mut out = Vec::new();
+                let _ = decompress_with(&mut context, &frame, &mut out, cap);
+                let bytes = context.sizeof();
+                prop_assert!(bytes < STATE_BYTES_MAX, "{bytes} bytes");
+                prop_assert!(out.len() <= cap);
+            }
+        }
     }
 }

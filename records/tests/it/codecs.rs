@@ -88,8 +88,8 @@ proptest! {
 }
 
 /// 64 MiB of zeros in each codec; a cap of 1 MiB. Memory stays within twice the cap: the buffer,
-/// and the smaller one it grew from. zstd's own context is C memory and not counted; its own test
-/// says that it has one size.
+/// and the smaller one it grew from. zstd's own context is C memory and not counted here; its own
+/// tests say that it has one size.
 #[test]
 fn a_bomb_costs_what_the_cap_allows_and_an_error() {
     const CAP: usize = 1 << 20;
@@ -162,6 +162,167 @@ fn a_small_body_cannot_make_us_reserve_what_it_declares() {
             "{codec} took {} bytes for {body:?}",
             used.bytes_max
         );
+    }
+}
+
+/// Bodies that say more than they are, of each codec: bombs, blocks that declare what they do not
+/// hold, windows and sizes from nowhere, headers of many bytes, and honest bodies that were changed.
+fn hostile_body() -> impl Strategy<Value = (Compression, Vec<u8>)> {
+    let noise = |most: usize| vec(any::<u8>(), 0..most);
+    let plain = (vec(any::<u8>(), 1..400), 1_usize..2_000).prop_map(|(seed, times)| {
+        let mut plain = seed.repeat(times);
+        plain.truncate(400_000);
+        plain
+    });
+    let changes = vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+    let changed = (prop::sample::select(PACKED.to_vec()), plain, changes);
+    let changed = changed.prop_map(|(codec, plain, changes)| {
+        let mut body = compressed(codec, &plain);
+        for (at, byte) in changes {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        (codec, body)
+    });
+    // As many bytes as such a block can expand to at most, or fewer.
+    let raw_snappy = |(rest, of): (Vec<u8>, u32)| {
+        let mut declared = rest.len() as u32 * of;
+        let mut body = Vec::new();
+        while declared >= 0x80 {
+            body.push(declared as u8 | 0x80);
+            declared >>= 7;
+        }
+        body.push(declared as u8);
+        body.extend(rest);
+        body
+    };
+    let snappy = (noise(40_000), 1_u32..23).prop_map(raw_snappy).boxed();
+    let xerial = vec(snappy.clone(), 1..4).prop_map(|blocks| {
+        let mut body = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
+        for block in blocks {
+            body.extend((block.len() as i32).to_be_bytes());
+            body.extend(block);
+        }
+        body
+    });
+    let lz4 = (
+        prop::sample::select(vec![0x40, 0x50, 0x60, 0x70]),
+        vec(noise(40_000), 1..4),
+    );
+    let lz4 = lz4.prop_map(|(size, blocks): (u8, Vec<Vec<u8>>)| {
+        let blocks = blocks.into_iter().flat_map(|mut block| {
+            // Full lengths, which each byte raises by 255.
+            block.iter_mut().step_by(3).for_each(|byte| *byte |= 0xf0);
+            [&(block.len() as u32).to_le_bytes()[..], &block].concat()
+        });
+        lz4_frame(0x60, size, &[], &blocks.collect::<Vec<u8>>())
+    });
+    let zstd = (
+        any::<[u8; 10]>(),
+        vec((any::<u8>(), 0_u32..1 << 18, noise(300)), 0..60),
+    );
+    let zstd = zstd.prop_map(|(head, blocks)| {
+        // Any flags but those of a dictionary; any window; any size of the content.
+        let mut body = [&[0x28, 0xb5, 0x2f, 0xfd, head[0] & 0xf8][..], &head[1..]].concat();
+        for (kind, size, rest) in blocks {
+            let header = size << 3 | u32::from(kind & 7);
+            body.extend(&header.to_le_bytes()[..3]);
+            body.extend(rest);
+        }
+        body
+    });
+    let gzip = (0_u8..32, noise(70_000), noise(70_000));
+    let gzip = gzip.prop_map(|(flags, mut text, rest)| {
+        // A name or a comment ends at its first zero.
+        text.iter_mut().for_each(|byte| *byte |= 1);
+        [
+            &[0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 3][..],
+            &text,
+            &[0],
+            &rest,
+        ]
+        .concat()
+    });
+    prop_oneof![
+        changed,
+        snappy.prop_map(|body| (Snappy, body)),
+        xerial.prop_map(|body| (Snappy, body)),
+        lz4.prop_map(|body| (Lz4, body)),
+        zstd.prop_map(|body| (Zstd, body)),
+        gzip.prop_map(|body| (Gzip, body)),
+    ]
+}
+
+/// How many bytes another decoder makes of a body, piece by piece, until its end or an error.
+fn really_in(codec: Compression, body: &[u8], cap: usize) -> usize {
+    fn count(mut from: impl std::io::Read, cap: usize) -> usize {
+        let (mut piece, mut sum) = ([0; 4096], 0);
+        while let Ok(read @ 1..) = from.read(&mut piece)
+            && sum < cap
+        {
+            sum += read;
+        }
+        sum.min(cap)
+    }
+    match codec {
+        Compression::None => body.len(),
+        Gzip => count(flate2::read::MultiGzDecoder::new(body), cap),
+        Lz4 => count(lz4_flex::frame::FrameDecoder::new(body), cap),
+        Zstd => match zstd::stream::read::Decoder::new(body) {
+            Ok(decoder) => count(decoder, cap),
+            Err(_) => 0,
+        },
+        Snappy => {
+            let mut rest = body;
+            let blocks = std::iter::from_fn(|| match body.starts_with(b"\x82SNAPPY\0") {
+                false => Some(std::mem::take(&mut rest)).filter(|block| !block.is_empty()),
+                true => {
+                    if rest.starts_with(b"\x82SNAPPY\0") {
+                        rest = rest.get(16..)?;
+                    }
+                    let (length, behind) = rest.split_first_chunk::<4>()?;
+                    let (block, behind) =
+                        behind.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+                    rest = behind;
+                    Some(block)
+                }
+            });
+            let decoded = blocks.map_while(|block| {
+                let most = snap::raw::decompress_len(block).ok()?;
+                (most <= 64 * block.len()).then_some(())?;
+                snap::raw::Decoder::new().decompress_vec(block).ok()
+            });
+            decoded.map(|block| block.len()).sum::<usize>().min(cap)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    /// Sixteen times the body and 64 KiB whatever it says, and beyond that what it really holds, five
+    /// times: a buffer of up to four times that, beside the one it grows from. All within the cap.
+    /// The state of a codec and one block of zstd, of 128 KiB, have one size.
+    #[test]
+    fn what_a_body_takes_is_bounded_by_what_it_is_and_holds(
+        (codec, body) in hostile_body(),
+        cap in prop::sample::select(vec![1_000_usize, 100_000, 1 << 20, 1 << 30]),
+    ) {
+        const CODEC_STATE: usize = 64 * 1024;
+        let block = if codec == Zstd { 128 * 1024 } else { 0 };
+        let mut out = Vec::new();
+        let used = measure(|| {
+            let _ = decompress_into(codec, &body, &mut out, cap);
+        });
+        let holds = really_in(codec, &body, cap);
+        let allowed = 16 * body.len() + 64 * 1024 + CODEC_STATE + 5 * (holds + block);
+        let took = used.bytes_max as usize;
+        prop_assert!(
+            took <= allowed,
+            "{codec} took {took} bytes for a body of {}, which holds {holds}",
+            body.len()
+        );
+        prop_assert!(took <= 2 * cap + 4 * CODEC_STATE, "{codec} took {took}, the cap is {cap}");
     }
 }
 
@@ -407,6 +568,20 @@ fn the_window_of_zstds_highest_level_is_accepted() {
     // Window descriptor 17 << 3: 2^27 bytes, then an empty last block.
     let body = [0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 1, 0, 0];
     assert_eq!(decompressed(Zstd, &body, 100).unwrap(), b"");
+}
+
+/// As a decoder that reads piece by piece refuses it.
+#[test]
+fn a_zstd_block_of_more_than_a_block_may_have_is_malformed() {
+    // One byte 131073 times, in the last block of a frame without a size.
+    let header = (131_073_u32 << 3 | 1 << 1 | 1).to_le_bytes();
+    let body = [
+        &[0x28, 0xb5, 0x2f, 0xfd, 0, 10 << 3][..],
+        &header[..3],
+        b"x",
+    ]
+    .concat();
+    malformed(Zstd, &body, 0, "a block of 131073 bytes");
 }
 
 #[test]

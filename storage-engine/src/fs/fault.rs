@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Backend, DirEntry, Op, OpenMode, RawDir, RawFile, RawMapping};
 
 /// What goes wrong at one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The call fails and does nothing.
     Errno(i32),
@@ -47,7 +47,7 @@ struct State {
     /// Set by `calling`, consumed by the call that follows on the same disk.
     site: Option<Site>,
     seen: BTreeSet<Site>,
-    hit: BTreeSet<Site>,
+    hit: BTreeSet<(Site, Fault)>,
     interrupted: Option<u64>,
 }
 
@@ -85,43 +85,52 @@ impl FaultDisk {
         self.lock().calls
     }
 
-    /// Call sites that made a call, and those that were hit by a fault.
-    pub fn sites(&self) -> (BTreeSet<Site>, BTreeSet<Site>) {
-        let state = self.lock();
-        (state.seen.clone(), state.hit.clone())
+    /// Call sites that made a call.
+    pub fn seen(&self) -> BTreeSet<Site> {
+        self.lock().seen.clone()
+    }
+
+    /// Call sites at which something went wrong, with what: a call that moves no more than one byte
+    /// is not made short.
+    pub fn hit(&self) -> BTreeSet<(Site, Fault)> {
+        self.lock().hit.clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `Ok(true)` when the call is to be short.
-    fn strike(&self, op: Op) -> io::Result<bool> {
+    /// A call that moves no bytes.
+    fn strike(&self, op: Op) -> io::Result<()> {
+        self.strike_moving(op, 0).map(drop)
+    }
+
+    /// How many of `len` bytes a call moves.
+    fn strike_moving(&self, op: Op, len: usize) -> io::Result<usize> {
         let mut state = self.lock();
         let number = state.calls;
         state.calls += 1;
         let Some((when, fault)) = state.plan else {
-            return Ok(false);
+            return Ok(len);
         };
         let due = match when {
             When::Nth(n) => n == number,
             When::Every(kind) => kind == op,
             When::EveryFrom(kind, n) => kind == op && number >= n,
         };
-        if !due {
-            return Ok(false);
+        // The retry of an interrupted call is a call of its own; it must not be struck again.
+        let is_retry =
+            fault == Fault::Interrupted && state.interrupted == Some(number.wrapping_sub(1));
+        if !due || is_retry || fault == Fault::Short && len < 2 {
+            return Ok(len);
         }
         if let Some(site) = state.site {
-            state.hit.insert(site);
+            state.hit.insert((site, fault));
         }
         match fault {
             Fault::Errno(code) => Err(io::Error::from_raw_os_error(code)),
-            Fault::Short => Ok(true),
+            Fault::Short => Ok(1),
             Fault::Interrupted => {
-                // The retry is a call of its own; it must not be struck again.
-                if state.interrupted == Some(number.wrapping_sub(1)) {
-                    return Ok(false);
-                }
                 state.interrupted = Some(number);
                 Err(io::ErrorKind::Interrupted.into())
             }
@@ -221,14 +230,12 @@ struct FaultFile {
 
 impl RawFile for FaultFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        let short = self.disk.strike(Op::Read)?;
-        let len = if short { buf.len().min(1) } else { buf.len() };
+        let len = self.disk.strike_moving(Op::Read, buf.len())?;
         self.inner.read_at(&mut buf[..len], position)
     }
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<usize> {
-        let short = self.disk.strike(Op::Write)?;
-        let len = if short { buf.len().min(1) } else { buf.len() };
+        let len = self.disk.strike_moving(Op::Write, buf.len())?;
         self.inner.write_at(&buf[..len], position)
     }
 

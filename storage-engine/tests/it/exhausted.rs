@@ -132,7 +132,7 @@ fn a_truncation_on_a_full_disk_is_refused_or_carried_out() {
             fault.plan(When::EveryFrom(Op::Write, call), Fault::Errno(ENOSPC));
             let truncated = truncate(&mut log);
             assert!(online(&dir), "from call {call}: {truncated:?}");
-            if fault.sites().1.is_empty() {
+            if fault.hit().is_empty() {
                 break;
             }
             let mut bytes = keyed(&[("a", "w")]);
@@ -216,12 +216,12 @@ fn a_truncation_that_finds_no_room_for_a_name_discards_what_it_took_out() {
             };
             fault.plan(when, Fault::Errno(ENOSPC));
             let truncated = truncate(&mut log);
-            let struck = fault.sites().1;
+            let struck = fault.hit();
             fault.heal();
             if struck.is_empty() {
                 break;
             }
-            if struck.iter().any(|(_, _, struck)| *struck != op) {
+            if struck.iter().any(|((_, _, struck), _)| *struck != op) {
                 continue;
             }
             let what = format!("anew {anew}, {op:?} from call {call}: {struck:?}");

@@ -22,6 +22,7 @@ mod replay;
 #[path = "../../examples/write-kafka-dir/seen.rs"]
 mod seen;
 mod several_dirs;
+mod small_disk;
 mod support;
 mod texts;
 mod unreadable;

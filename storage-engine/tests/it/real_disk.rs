@@ -21,6 +21,7 @@ use reka_storage::{
     AppendError, CheckedBatches, Log, LogConfig, LogDir, LogReader, LogSlice, ReadError,
 };
 
+use crate::small_disk::SmallDisk;
 use crate::support::{append, batch, identity, partition, read_all};
 
 fn open_dir(dir: &Path, maps: usize) -> LogDir {
@@ -524,27 +525,6 @@ fn file_names_that_are_not_ours_are_left_alone() {
     }
     for name in names {
         assert_eq!(std::fs::read(path(name)).expect("a file"), b"not ours");
-    }
-}
-
-/// A small file system of its own, gone when this is.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this process may not mount.
-    fn mount(at: &Path) -> Option<SmallDisk> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "reka-test"])
-            .arg(at)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then(|| SmallDisk(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).output();
     }
 }
 

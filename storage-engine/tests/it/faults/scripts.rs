@@ -54,6 +54,16 @@ pub(super) enum Step {
     FreeSpace,
 }
 
+impl Step {
+    /// Whether it hands batches to the log and does nothing else.
+    pub(super) fn appends(self) -> bool {
+        matches!(
+            self,
+            Append(..) | Untimed | AppendMany(_) | NewEpoch | Txn | Abort | Commit
+        )
+    }
+}
+
 use Step::{
     Abort, Append, AppendMany, BeginEpoch, Checkpoint, Close, CloseTogether, Commit, Compact,
     CompactInVain, Delete, ExpireAll, Flush, FreeSpace, LeaveFree, List, LookIn, NewEpoch,

@@ -522,13 +522,20 @@ impl World {
         }
     }
 
+    /// What a full disk refused it takes by itself once there is room.
+    pub(super) fn check_resuming(&mut self) {
+        let value = serial_values(&mut self.serial, 1, 20);
+        let appended = self.append(batch(&[&value[0]], 100, Compression::None));
+        appended.expect("there is room again");
+    }
+
     /// A reader of this process sees what was accepted, or is told that it cannot.
     pub(super) fn check_visible(&mut self, after: &dyn std::fmt::Debug) {
         let online = self.is_online();
         let Some(log) = &self.log else { return };
-        let struck_before = !self.fault.sites().1.is_empty();
+        let struck_before = !self.fault.hit().is_empty();
         let mut seen = read_all(&log.reader());
-        if seen.is_err() && !struck_before && !self.fault.sites().1.is_empty() {
+        if seen.is_err() && !struck_before && !self.fault.hit().is_empty() {
             // A read that failed says nothing about the next one.
             seen = read_all(&log.reader());
         }

@@ -70,10 +70,10 @@ fn main() -> ExitCode {
 }
 
 fn run(line: CommandLine) -> Result<(), Failure> {
-    if line.command.needs_no_cluster() {
-        return line.command.run_alone(&Session::of_none(&line.options)?);
-    }
-    let session = Session::new(&line.options)?;
+    let session = match line.command.needs_no_cluster() {
+        true => Session::of_none(&line.options)?,
+        false => Session::new(&line.options)?,
+    };
     // One command speaks to a handful of brokers: threads would only cost time to start.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

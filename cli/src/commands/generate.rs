@@ -90,19 +90,12 @@ impl Command {
         matches!(self, Command::Completion(_) | Command::Dashboard(_))
     }
 
-    pub(crate) fn run_alone(&self) -> Result<(), Failure> {
-        match self {
-            Command::Completion(completion) => completion.run(),
-            Command::Dashboard(dashboard) => dashboard.run(),
-            Command::Client(_) | Command::Prometheus(_) => Ok(()),
-        }
-    }
-
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Failure> {
         match self {
             Command::Client(client) => client.run(session).await,
             Command::Prometheus(prometheus) => prometheus.run(session).await,
-            Command::Completion(_) | Command::Dashboard(_) => self.run_alone(),
+            Command::Completion(completion) => completion.run(),
+            Command::Dashboard(dashboard) => dashboard.run(),
         }
     }
 }

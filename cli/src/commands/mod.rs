@@ -62,19 +62,9 @@ impl Command {
     /// Whether it is about this machine alone.
     pub(crate) fn needs_no_cluster(&self) -> bool {
         match self {
-            Command::Profile(_) | Command::Shims(_) => true,
+            Command::Profile(_) | Command::Shims(_) | Command::Dev(_) => true,
             Command::Generate(command) => command.needs_no_cluster(),
             _ => false,
-        }
-    }
-
-    /// Runs a command that is about this machine alone.
-    pub(crate) fn run_alone(&self, session: &Session) -> Result<(), Failure> {
-        match self {
-            Command::Profile(command) => command.run(session),
-            Command::Shims(command) => command.run(session),
-            Command::Generate(command) => command.run_alone(),
-            _ => Ok(()),
         }
     }
 
@@ -92,7 +82,8 @@ impl Command {
             Command::Bundle(command) => command.run(session).await,
             Command::Bench(command) => command.run(session).await,
             Command::Dev(command) => command.run(session).await,
-            Command::Profile(_) | Command::Shims(_) => self.run_alone(session),
+            Command::Profile(command) => command.run(session),
+            Command::Shims(command) => command.run(session),
         }
     }
 }

@@ -26,6 +26,7 @@ impl Home {
             .args(line.split_whitespace())
             .env("HOME", self.0.path())
             .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
             .env_remove("KAFKA_BOOTSTRAP_SERVERS")
             .current_dir(self.0.path())
             .stdin(std::process::Stdio::null());
@@ -216,6 +217,10 @@ fn a_broken_file_is_told_with_its_place_and_stops_no_command_that_needs_no_profi
         "{}",
         broken.err
     );
+    for line in ["dev status", "generate completion bash", "generate dashboard"] {
+        let alone = home.run(line);
+        assert_eq!(alone.exit, 0, "{line}: {}", alone.err);
+    }
     let other = home.run("topic list -b 127.0.0.1:1");
     assert_eq!(other.exit, 5, "{}", other.err);
 }

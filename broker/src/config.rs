@@ -370,6 +370,8 @@ impl MigrationPolicy {
 pub struct OffsetsConfig {
     /// `offset.metadata.max.bytes`
     pub metadata_max_bytes: usize,
+    /// `reka.group.memory.max.bytes`
+    pub memory_max: usize,
     /// `offsets.commit.timeout.ms`
     pub commit_timeout: Duration,
     /// `offsets.retention.minutes`
@@ -950,6 +952,7 @@ fn offsets(values: &Values<'_>) -> OffsetsConfig {
     }
     OffsetsConfig {
         metadata_max_bytes: values.count("offset.metadata.max.bytes"),
+        memory_max: values.count("reka.group.memory.max.bytes"),
         commit_timeout: values.millis("offsets.commit.timeout.ms"),
         retention: values.minutes("offsets.retention.minutes"),
         retention_check_interval: values.millis("offsets.retention.check.interval.ms"),

@@ -9,8 +9,10 @@ use crate::output::Format;
 
 /// Administers a Reka or Apache Kafka cluster.
 ///
-/// The cluster is the one at --bootstrap-server, else at KAFKA_BOOTSTRAP_SERVERS, else at
-/// localhost:9092. Data goes to standard output, everything else to standard error.
+/// The cluster is the one at --bootstrap-server, else that of --command-config, of --profile or of
+/// the profile in use, else the one at KAFKA_BOOTSTRAP_SERVERS, else at localhost:9092. Where
+/// --bootstrap-server is all that is named, the profile in use has no say: its secrets are for its own
+/// cluster. Data goes to standard output, everything else to standard error.
 ///
 /// Exit codes: 0 done, 1 failed for another reason than those that follow, 2 wrong usage, 3 something
 /// named is not there, 4 the cluster refused, 5 the cluster cannot be reached or does not answer in
@@ -30,6 +32,13 @@ pub(crate) struct Options {
     /// Brokers to start from: host:port, several with commas between them
     #[arg(short, long, global = true, value_name = "HOST:PORT")]
     pub(crate) bootstrap_server: Option<String>,
+    /// A file with settings of Java's clients: security.protocol, ssl.truststore.location (PEM),
+    /// sasl.mechanism, sasl.jaas.config and others
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "profile")]
+    pub(crate) command_config: Option<std::path::PathBuf>,
+    /// A profile instead of the one in use
+    #[arg(long, global = true, value_name = "NAME", add = crate::completion::profiles())]
+    pub(crate) profile: Option<String>,
     /// How to show what was found
     #[arg(
         short,
@@ -40,12 +49,12 @@ pub(crate) struct Options {
         value_name = "FORMAT"
     )]
     pub(crate) output: Format,
-    /// Give up after this long: 500ms, 30s, 2m
-    #[arg(long, global = true, value_parser = duration, default_value = "30s", value_name = "TIME")]
-    pub(crate) timeout: Duration,
-    /// What brokers write into their logs and metrics
-    #[arg(long, global = true, default_value = "rkctl", value_name = "NAME")]
-    pub(crate) client_id: String,
+    /// Give up after this long: 500ms, 30s, 2m; 30s where nothing else is set
+    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    pub(crate) timeout: Option<Duration>,
+    /// What brokers write into their logs and metrics; rkctl where nothing else is set
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) client_id: Option<String>,
 }
 
 /// For commands that change something.

@@ -127,6 +127,12 @@ impl From<std::io::Error> for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let text = error.to_string();
+        if error.is_security() {
+            return Failure::new(Exit::Refused, text).hint(
+                "settings for TLS and logins come from --command-config FILE or a profile: rkctl \
+                 profile --help",
+            );
+        }
         if error.is_unreachable() {
             return Failure::new(Exit::Unreachable, text).hint(
                 "is the broker running, and is this its address? name another with -b HOST:PORT",

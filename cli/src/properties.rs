@@ -5,7 +5,40 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use reka_client::ClientConfig;
+use reka_client::security::settings as security;
+use reka_client::{ClientConfig, Security};
+
+/// Settings that [`apply`] knows beside those of security.
+pub(crate) const CLIENT_KEYS: [&str; 8] = [
+    "bootstrap.servers",
+    "client.id",
+    "request.timeout.ms",
+    "default.api.timeout.ms",
+    "socket.connection.setup.timeout.ms",
+    "metadata.max.age.ms",
+    "retry.backoff.ms",
+    "retry.backoff.max.ms",
+];
+
+/// Settings as a file that [`parse`] reads.
+pub(crate) fn written(settings: &BTreeMap<String, String>) -> String {
+    let mut out = String::new();
+    for (key, value) in settings {
+        let mut escaped = String::with_capacity(value.len());
+        for (at, c) in value.char_indices() {
+            match c {
+                '\\' => escaped += "\\\\",
+                '\n' => escaped += "\\n",
+                '\r' => escaped += "\\r",
+                '\t' => escaped += "\\t",
+                ' ' if at == 0 => escaped += "\\ ",
+                other => escaped.push(other),
+            }
+        }
+        out += &format!("{key}={escaped}\n");
+    }
+    out
+}
 
 /// Settings by key. An error names file and line.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, String>, String> {
@@ -88,15 +121,12 @@ pub(crate) fn apply(
             "metadata.max.age.ms" => config.metadata_age_max = time()?,
             "retry.backoff.ms" => config.backoff.first = time()?,
             "retry.backoff.max.ms" => config.backoff.max = time()?,
-            "security.protocol" if value == "PLAINTEXT" => {}
-            "security.protocol" => {
-                return Err(format!(
-                    "security.protocol={value} is not to be had: only PLAINTEXT is"
-                ));
-            }
+            key if security::is_known(key) => {}
             _ => return Err(format!("the setting {key} is not known here")),
         }
     }
+    let security = Security::from_settings(settings);
+    config.security = security.map_err(|error| error.to_string())?;
     Ok(())
 }
 
@@ -124,6 +154,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_read_again() {
+        let settings = [("a", " x\\y\nz\t"), ("b.c", "p=\"q\";"), ("d", "")];
+        let settings: BTreeMap<String, String> = settings
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        assert_eq!(parse(&written(&settings)), settings);
+    }
+
+    #[test]
     fn settings_take_effect_or_are_refused_by_name() {
         let mut config = ClientConfig::new("a:1".parse().expect("an address"));
         let settings = parse("client.id=me\nrequest.timeout.ms=1500\nsecurity.protocol=PLAINTEXT");
@@ -131,8 +170,9 @@ mod tests {
         assert_eq!(config.client_id, "me");
         assert_eq!(config.request_timeout, Duration::from_millis(1500));
         for (line, named) in [
-            ("security.protocol=SSL", "SSL"),
+            ("security.protocol=TLS", "TLS"),
             ("sasl.mechanism=PLAIN", "sasl.mechanism"),
+            ("acks=all", "acks"),
             ("request.timeout.ms=soon", "soon"),
         ] {
             let refused = apply(&parse(line), &mut config).expect_err(line);

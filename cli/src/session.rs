@@ -1,6 +1,7 @@
 //! Which cluster a command is for, and what all commands need of it.
 
 use std::io::Write;
+use std::time::Duration;
 
 use reka_client::admin::GroupListing;
 use reka_client::{Bootstrap, Client, ClientConfig, Outcome, Refusal, TopicInfo};
@@ -11,21 +12,46 @@ use crate::command_line::Options;
 use crate::failure::Failure;
 use crate::nearest;
 use crate::output::{self, Format, Report};
+use crate::profiles::{Profiles, Settings};
+use crate::properties;
 use crate::table::{Page, Table};
 
 const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP_SERVERS";
 const BOOTSTRAP_DEFAULT: &str = "localhost:9092";
+const CLIENT_ID: &str = "rkctl";
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A command's cluster and its options.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
     format: Format,
+    /// The addresses on the command line.
+    named: Option<String>,
+}
+
+/// The settings that count: those of a file or a profile that is named, and where nothing at all is
+/// named those of the profile in use. An address alone names another cluster than the profile's, which
+/// must not learn the profile's secrets.
+fn settings(options: &Options) -> Result<Settings, Failure> {
+    if let Some(file) = &options.command_config {
+        return properties::read(file).map_err(Failure::usage);
+    }
+    if options.profile.is_none() && options.bootstrap_server.is_some() {
+        return Ok(Settings::new());
+    }
+    let profiles = Profiles::read()?;
+    match options.profile.as_ref().or(profiles.current.as_ref()) {
+        Some(name) => Ok(profiles.get(name)?.clone()),
+        None => Ok(Settings::new()),
+    }
 }
 
 impl Session {
     pub(crate) fn new(options: &Options) -> Result<Self, Failure> {
+        let settings = settings(options)?;
         let named = options.bootstrap_server.clone();
+        let named = named.or_else(|| settings.get("bootstrap.servers").cloned());
         let variable = || {
             std::env::var(BOOTSTRAP_VARIABLE)
                 .ok()
@@ -34,20 +60,47 @@ impl Session {
         let bootstrap = named.or_else(variable);
         let bootstrap: Bootstrap = bootstrap.as_deref().unwrap_or(BOOTSTRAP_DEFAULT).parse()?;
         let mut config = ClientConfig::new(bootstrap);
-        config.client_id.clone_from(&options.client_id);
-        config.deadline = options.timeout;
-        config.connect_timeout = config.connect_timeout.min(options.timeout);
-        config.request_timeout = config.request_timeout.min(options.timeout);
+        CLIENT_ID.clone_into(&mut config.client_id);
+        config.deadline = TIMEOUT;
+        properties::apply(&settings, &mut config).map_err(Failure::usage)?;
+        if let Some(id) = &options.client_id {
+            config.client_id.clone_from(id);
+        }
+        if let Some(timeout) = options.timeout {
+            config.deadline = timeout;
+        }
+        config.connect_timeout = config.connect_timeout.min(config.deadline);
+        config.request_timeout = config.request_timeout.min(config.deadline);
         Ok(Session {
             client: Client::new(config),
             format: options.output,
+            named: options.bootstrap_server.clone(),
         })
+    }
+
+    /// For commands that need no cluster: what is wrong with the way to one is none of their business.
+    pub(crate) fn of_none(options: &Options) -> Result<Self, Failure> {
+        Ok(Session {
+            client: Client::new(ClientConfig::new(BOOTSTRAP_DEFAULT.parse()?)),
+            format: options.output,
+            named: options.bootstrap_server.clone(),
+        })
+    }
+
+    /// The addresses on the command line.
+    pub(crate) fn bootstrap_named(&self) -> Option<&str> {
+        self.named.as_deref()
     }
 
     /// The client, once a broker has been reached: who waits at a wrong address learns it at once.
     pub(crate) async fn client(&self) -> Result<&Client, Failure> {
         self.client.reach().await?;
         Ok(&self.client)
+    }
+
+    /// In which form to show things.
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// Whether fields are asked for rather than something for people.

@@ -118,6 +118,7 @@ impl Client {
             limit,
             end: Instant::now() + limit,
             failures: 0,
+            turned_away: 0,
             last: None,
         }
     }
@@ -556,8 +557,13 @@ pub(crate) struct Tries<'a> {
     limit: Duration,
     end: Instant,
     failures: u32,
+    /// How often in a row a broker has closed where a login may have been due.
+    turned_away: u32,
     last: Option<Box<ClientError>>,
 }
+
+/// A broker that is stopped may do that once; one that expects a login does it every time.
+const TURNED_AWAY_MAX: u32 = 3;
 
 impl Tries<'_> {
     /// Makes one attempt. `None` asks for another one: it failed in a way that may pass, and the
@@ -570,6 +576,13 @@ impl Tries<'_> {
             Ok(Ok(done)) => return Ok(Some(done)),
             Ok(Err(error)) if !error.is_transient() => return Err(error),
             Ok(Err(error)) => {
+                self.turned_away = match error.is_turned_away() {
+                    true => self.turned_away + 1,
+                    false => 0,
+                };
+                if self.turned_away >= TURNED_AWAY_MAX {
+                    return Err(error);
+                }
                 if error.is_unreachable() {
                     // Leaders may have moved away from the broker that is lost.
                     self.client.view_mut().forget_topics();

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::error::ClientError;
+use crate::security::Security;
 
 /// What a client is told.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// The addresses to start from.
     pub bootstrap: Bootstrap,
+    /// TLS, and who the client is.
+    pub security: Security,
     /// What brokers write into their logs, metrics and quotas.
     pub client_id: String,
     /// For a connection to be made and to say which versions it speaks.
@@ -34,6 +37,7 @@ impl ClientConfig {
     pub fn new(bootstrap: Bootstrap) -> Self {
         ClientConfig {
             bootstrap,
+            security: Security::default(),
             client_id: "reka-client".to_owned(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),

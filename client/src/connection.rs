@@ -21,8 +21,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use crate::config::{Address, ClientConfig};
-use crate::error::{CLOSED_AT_START, ClientError, ConnectionError, ConnectionProblem};
+use crate::error::{
+    CLOSED_AT_FIRST, CLOSED_AT_START, ClientError, ConnectionError, ConnectionProblem,
+};
 use crate::negotiate::BrokerVersions;
+use crate::security::login::Login;
+use crate::security::{Security, tls};
 
 /// Requests on their way over one connection; more wait for room.
 const IN_FLIGHT_MAX: usize = 64;
@@ -40,6 +44,8 @@ pub struct Connection {
     client_id: Arc<str>,
     versions: Arc<BrokerVersions>,
     request_timeout: Duration,
+    /// Who the client is, if the broker asks.
+    login: Option<Arc<Login>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +67,14 @@ impl Connection {
         let limit = config.connect_timeout;
         let opened = timeout(limit, async {
             let stream = dial(address).await?;
-            Self::start(stream, &address.to_string(), config).await
+            let broker = address.to_string();
+            match &config.security.tls {
+                None => Self::start(stream, &broker, config).await,
+                Some(tls) => {
+                    let stream = tls.connect(&address.host, stream).await?;
+                    Self::start(stream, &broker, config).await
+                }
+            }
         });
         match opened.await {
             Ok(opened) => opened.map_err(at),
@@ -91,9 +104,19 @@ impl Connection {
             client_id: config.client_id.as_str().into(),
             versions: Arc::default(),
             request_timeout: config.request_timeout,
+            login: None,
         };
         let versions = connection.negotiate().await?;
         connection.versions = Arc::new(BrokerVersions::new(&versions));
+        if let Some(sasl) = &config.security.sasl {
+            let without = Security {
+                tls: config.security.tls.clone(),
+                sasl: None,
+            };
+            let login = Arc::new(Login::new(sasl.clone(), without.protocol()));
+            login.run(&connection).await?;
+            connection.login = Some(login);
+        }
         Ok(connection)
     }
 
@@ -142,17 +165,36 @@ impl Connection {
         request: &R,
         longer: Duration,
     ) -> Result<Pending<R>, ClientError> {
-        let api = api::<R>();
         let (answer, answered) = oneshot::channel();
         self.hand_over(version, request, longer, Some(answer))
             .await?;
-        Ok(Pending {
-            api,
+        Ok(self.pending(version, answered))
+    }
+
+    /// Sends a request of a login, which waits for no login.
+    pub(crate) async fn call_alone<R: Request + 'static>(
+        &self,
+        version: i16,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        let (answer, answered) = oneshot::channel();
+        self.put(version, request, Duration::ZERO, Some(answer))
+            .await?;
+        self.pending::<R>(version, answered).wait().await
+    }
+
+    fn pending<R: Request + 'static>(
+        &self,
+        version: i16,
+        answered: oneshot::Receiver<Answer>,
+    ) -> Pending<R> {
+        Pending {
+            api: api::<R>(),
             version,
             broker: self.broker.clone(),
             answered,
             request: std::marker::PhantomData,
-        })
+        }
     }
 
     /// Sends a request that is never answered: produce with `acks=0`.
@@ -165,6 +207,43 @@ impl Connection {
     }
 
     async fn hand_over<R: Request + 'static>(
+        &self,
+        version: i16,
+        request: &R,
+        longer: Duration,
+        answer: Option<oneshot::Sender<Answer>>,
+    ) -> Result<(), ClientError> {
+        let Some(login) = &self.login else {
+            return self.put(version, request, longer, answer).await;
+        };
+        let mut turn = login.turn.read().await;
+        if login.is_due() {
+            drop(turn);
+            let renewed = self.renew(login).await;
+            renewed.map_err(|problem| lost(api::<R>(), &self.broker, problem))?;
+            turn = login.turn.read().await;
+        }
+        let put = self.put(version, request, longer, answer).await;
+        drop(turn);
+        put
+    }
+
+    /// Logs in again. It is carried to its end even if who asked stops waiting: half a login would be
+    /// the end of the connection.
+    async fn renew(&self, login: &Arc<Login>) -> Result<(), ConnectionProblem> {
+        let (connection, login) = (self.clone(), login.clone());
+        let renewed = tokio::spawn(async move {
+            let _turn = login.turn.write().await;
+            match login.is_due() {
+                true => login.run(&connection).await,
+                // Somebody else was faster.
+                false => Ok(()),
+            }
+        });
+        renewed.await.unwrap_or(Err(ConnectionProblem::Gone))
+    }
+
+    async fn put<R: Request + 'static>(
         &self,
         version: i16,
         request: &R,
@@ -327,7 +406,22 @@ where
     S: AsyncRead + AsyncWrite,
 {
     let mut owed = VecDeque::new();
-    let problem = serve(stream, &mut queue, &mut owed, frame_bytes_max).await;
+    let mut answered = 0;
+    let problem = serve(
+        stream,
+        &mut queue,
+        &mut owed,
+        frame_bytes_max,
+        &mut answered,
+    )
+    .await;
+    // A broker that lets nobody in without a login still says which versions it speaks.
+    let problem = match problem {
+        ConnectionProblem::Closed("") if answered == 1 && !owed.is_empty() => {
+            ConnectionProblem::Closed(CLOSED_AT_FIRST)
+        }
+        other => other,
+    };
     queue.close();
     for request in owed {
         let _ = request.answer.send(Err(problem.clone()));
@@ -344,6 +438,7 @@ async fn serve<S>(
     queue: &mut mpsc::Receiver<Outgoing>,
     owed: &mut VecDeque<Owed>,
     frame_bytes_max: usize,
+    answered: &mut u64,
 ) -> ConnectionProblem
 where
     S: AsyncRead + AsyncWrite,
@@ -352,6 +447,8 @@ where
     let mut frames = FrameReader::new(frame_bytes_max);
     let mut scratch = BytesMut::with_capacity(READ_BYTES);
     let mut out: VecDeque<BytesMut> = VecDeque::new();
+    // What TLS has taken and not sent yet.
+    let mut unflushed = false;
     loop {
         let overdue = owed.front().map(|oldest| (oldest.by, oldest.patience));
         let deadline = async {
@@ -367,13 +464,14 @@ where
             read = read_some(&mut input, &mut frames, &mut scratch) => match read {
                 Ok(0) => return ConnectionProblem::Closed(""),
                 Ok(_) => {
-                    if let Err(problem) = hand_out(&mut frames, &mut scratch, owed) {
+                    if let Err(problem) = hand_out(&mut frames, &mut scratch, owed, answered) {
                         return problem;
                     }
                 }
                 Err(error) => return ConnectionProblem::io(&error),
             },
-            written = write_some(&mut output, &mut out), if !out.is_empty() => {
+            written = write_some(&mut output, &mut out, &mut unflushed),
+                if unflushed || !out.is_empty() => {
                 if let Err(error) = written {
                     return ConnectionProblem::io(&error);
                 }
@@ -414,18 +512,21 @@ async fn read_some<S: AsyncRead>(
 async fn write_some<S: AsyncWrite>(
     output: &mut tokio::io::WriteHalf<S>,
     out: &mut VecDeque<BytesMut>,
+    unflushed: &mut bool,
 ) -> io::Result<()> {
     if let Some(frame) = out.front_mut() {
         let written = output.write_buf(frame).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        *unflushed = true;
         if frame.is_empty() {
             out.pop_front();
-            if out.is_empty() {
-                output.flush().await?;
-            }
         }
+    }
+    if out.is_empty() {
+        output.flush().await?;
+        *unflushed = false;
     }
     Ok(())
 }
@@ -435,9 +536,15 @@ fn hand_out(
     frames: &mut FrameReader,
     scratch: &mut BytesMut,
     owed: &mut VecDeque<Owed>,
+    answered: &mut u64,
 ) -> Result<(), ConnectionProblem> {
     if let Some(frame) = frames.take_complete() {
         answer(frame, owed)?;
+        *answered += 1;
+    }
+    // To plaintext a port that speaks TLS answers with an alert.
+    if *answered == 0 && frames.is_between_frames() && tls::looks_like_tls(scratch) {
+        return Err(ConnectionProblem::SpeaksTls);
     }
     let mut input = &scratch[..];
     loop {
@@ -445,7 +552,10 @@ fn hand_out(
             .read(&mut input)
             .map_err(|error| ConnectionProblem::Frame(error.to_string()))?;
         match frame {
-            Some(frame) => answer(frame, owed)?,
+            Some(frame) => {
+                answer(frame, owed)?;
+                *answered += 1;
+            }
             None => break,
         }
     }

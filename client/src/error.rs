@@ -8,6 +8,9 @@ use std::time::Duration;
 use reka_protocol::{DecodeError, ErrorCode};
 use thiserror::Error;
 
+use crate::security::login::LoginProblem;
+use crate::security::tls::{self, TlsProblem};
+
 /// What one of several things asked for came to.
 pub type Outcome<T> = Result<T, Refusal>;
 
@@ -156,14 +159,52 @@ pub enum ConnectionProblem {
     /// Nobody holds the client any more.
     #[error("the client was closed")]
     Gone,
+    /// The handshake of TLS came to nothing.
+    #[error("{0}")]
+    Tls(TlsProblem),
+    /// TLS came where plaintext was spoken.
+    #[error(
+        "its port speaks tls: set security.protocol=SSL, or SASL_SSL if it wants a login as well"
+    )]
+    SpeaksTls,
+    /// The broker did not let the client in.
+    #[error("{0}")]
+    Login(LoginProblem),
 }
+
+/// What is added where a broker closes at the first request after it said its versions.
+pub(crate) const CLOSED_AT_FIRST: &str =
+    " at the first request after it said which versions it speaks; does it expect a login by sasl?";
 
 /// What is added where a broker closes before its first answer.
 pub(crate) const CLOSED_AT_START: &str =
     " before it said which versions it speaks; does it expect tls or sasl?";
 
 impl ConnectionProblem {
+    /// Whether another attempt would come to the same: settings have to be changed.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            ConnectionProblem::SpeaksTls | ConnectionProblem::Login(_) => true,
+            // A broker that is being stopped closes in the middle of anything.
+            ConnectionProblem::Tls(problem) => *problem != TlsProblem::Closed,
+            _ => false,
+        }
+    }
+
+    /// Whether it is about how connections are made safe.
+    #[must_use]
+    pub fn is_security(&self) -> bool {
+        matches!(
+            self,
+            ConnectionProblem::SpeaksTls | ConnectionProblem::Login(_) | ConnectionProblem::Tls(_)
+        )
+    }
+
     pub(crate) fn io(error: &io::Error) -> Self {
+        if let Some(problem) = tls::problem(error) {
+            return ConnectionProblem::Tls(problem);
+        }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => ConnectionProblem::Closed(""),
             _ => ConnectionProblem::Io(error.to_string()),
@@ -271,10 +312,36 @@ impl ClientError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. } | ClientError::Connection { .. } => true,
+            ClientError::Unreachable { attempts } => {
+                !attempts.iter().all(|attempt| attempt.reason.is_final())
+            }
+            ClientError::Connection { error, .. } => !error.reason.is_final(),
             ClientError::Refused(refusal) => refusal.is_transient(),
             _ => false,
         }
+    }
+
+    /// Whether brokers were found that the client could not come to terms with about TLS or who it is.
+    #[must_use]
+    pub fn is_security(&self) -> bool {
+        match self {
+            ClientError::Unreachable { attempts } => {
+                attempts.iter().any(|attempt| attempt.reason.is_security())
+            }
+            ClientError::Connection { error, .. } => {
+                error.reason.is_security() || self.is_turned_away()
+            }
+            ClientError::Deadline {
+                last: Some(last), ..
+            } => last.is_security(),
+            _ => false,
+        }
+    }
+
+    /// Whether a broker closed at the first request, as one that expects a login does.
+    pub(crate) fn is_turned_away(&self) -> bool {
+        let closed = ConnectionProblem::Closed(CLOSED_AT_FIRST);
+        matches!(self, ClientError::Connection { error, .. } if error.reason == closed)
     }
 
     /// Whether no broker was reached, now or up to the deadline.

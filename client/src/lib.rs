@@ -4,6 +4,7 @@
 //! | Read | For |
 //! |---|---|
 //! | [`config`] | where the cluster is and how patient the client is |
+//! | [`security`] | TLS, logins, and the same from settings under Kafka's names |
 //! | [`error`] | what can go wrong, and whether trying again can help |
 //! | [`client`] | the way a request takes: pick a broker, send, try again until the deadline |
 //! | [`metadata`] | what is known of the cluster; pure |
@@ -36,6 +37,7 @@ pub mod consumer;
 pub mod error;
 pub mod metadata;
 pub mod producer;
+pub mod security;
 
 pub mod backoff;
 pub mod connection;
@@ -54,3 +56,4 @@ pub use metadata::{Broker, PartitionInfo, TopicInfo, TopicPartition};
 pub use producer::{
     Acks, Delivered, Delivery, Producer, ProducerConfig, ProducerRecord, TransactionalConfig,
 };
+pub use security::Security;

@@ -7,3 +7,4 @@ pub mod jars;
 pub mod java;
 pub mod kafka;
 pub mod probe;
+pub mod secure;

@@ -10,6 +10,7 @@ mod dump_log;
 mod flink;
 mod flink_cluster;
 mod flink_sql;
+mod floods;
 mod go;
 mod java_clients;
 mod kafka_it;
@@ -151,6 +152,7 @@ pub const ROWS: &[Row] = &[
     kill_groups::ROW,
     churn::ROW,
     chaos::ROW,
+    floods::ROW,
     kill_transactions::ROW,
     streams::ROW,
     streams_app::ROW,

@@ -95,7 +95,8 @@ impl Env {
 
     /// Stores what is known of a partition in its own directory, which is about to get another name:
     /// without it, nobody who gives it the name back could tell a torn tail from damage, nor deleted
-    /// records from others.
+    /// records from others. What is not known is said as well, by a file without a line: by then
+    /// another partition of the name may have one.
     pub(crate) fn send_along(&self, partition: &TopicPartition, dir: &Path) -> DiskResult<()> {
         for checkpoint in self.checkpoints() {
             checkpoint.send_along(&self.disk, partition, dir)?;
@@ -104,7 +105,8 @@ impl Env {
     }
 
     /// Takes over what [`Env::send_along`] stored in a directory that has a partition's name now, and
-    /// stores it. It goes before what is known by that name, which is another one's.
+    /// stores it. It goes before what is known by that name, which is another one's. A file that is
+    /// gone was taken over before a crash.
     pub(crate) fn take_over(
         &self,
         partition: &TopicPartition,
@@ -246,13 +248,10 @@ impl DirCheckpoint {
 
     fn send_along(&self, disk: &Disk, partition: &TopicPartition, dir: &Path) -> DiskResult<()> {
         let path = dir.join(self.path.file_name().unwrap_or_default());
-        match self.get(partition) {
-            Some(offset) => {
-                let alone = Offsets::from([(partition.clone(), offset)]);
-                checkpoint::write_offsets(disk, &path, &alone)
-            }
-            None => disk.remove_file(&path),
-        }
+        let own = self
+            .get(partition)
+            .map(|offset| (partition.clone(), offset));
+        checkpoint::write_offsets(disk, &path, &own.into_iter().collect())
     }
 
     fn take_over(
@@ -262,9 +261,12 @@ impl DirCheckpoint {
         dir: &Path,
     ) -> Result<(), CheckpointError> {
         let path = dir.join(self.path.file_name().unwrap_or_default());
-        let offsets = checkpoint::read_offsets(disk, &path)?;
-        if let Some(offset) = offsets.get(partition) {
-            self.put(disk, partition, *offset)?;
+        if disk.open_if_exists(&path)?.is_none() {
+            return Ok(());
+        }
+        match checkpoint::read_offsets(disk, &path)?.get(partition) {
+            Some(offset) => self.put(disk, partition, *offset)?,
+            None => self.forget(disk, partition)?,
         }
         Ok(())
     }

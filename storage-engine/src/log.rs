@@ -33,6 +33,7 @@ use crate::recovery::{Damage, Warning};
 use crate::segment::{FileSizes, Segment};
 
 mod open;
+mod restore;
 mod truncate;
 
 pub use open::OpenOptions;

@@ -72,7 +72,7 @@ pub enum LogDirsError {
     /// Directories belong to different clusters.
     #[error(
         "{} is of cluster {found}, {} of cluster {expected}: log.dirs names directories of two \
-         brokers",
+         brokers; name those of one",
         .second.display(),
         .first.display()
     )]

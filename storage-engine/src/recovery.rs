@@ -284,12 +284,33 @@ pub(crate) struct ScannedSegment {
     /// the recovery point: were only the last one dropped, the next scan would drop the
     /// one before it.
     pub(crate) before_gaps: Option<(u64, i64)>,
+    /// The end before the first batch that left a gap, behind another batch or behind the beginning
+    /// of the segment, and where that batch begins.
+    pub(crate) first_gap: Option<(u64, i64, i64)>,
     /// The end before the first batch that left a gap from below the recovery point to
     /// behind it: that was the end of a batch that was on disk.
     pub(crate) spanning_gap: Option<(u64, i64)>,
     /// Why the scan stopped before the end of the file. Zeros to the end are not
     /// in themselves wrong: a truncation or a reservation leaves them.
     pub(crate) stopped: Option<Stop>,
+}
+
+impl ScannedSegment {
+    /// The same, ended by its first gap.
+    pub(crate) fn upto_first_gap(self) -> ScannedSegment {
+        match self.first_gap {
+            None => self,
+            Some((valid_bytes, end_offset, behind)) => ScannedSegment {
+                valid_bytes,
+                end_offset,
+                before_gap: None,
+                before_gaps: None,
+                first_gap: None,
+                spanning_gap: None,
+                stopped: Some(Stop::Bad(format!("a gap up to offset {behind}"))),
+            },
+        }
+    }
 }
 
 /// Why a scan stopped.
@@ -626,70 +647,122 @@ pub(crate) fn scan(
     segment.publish(file_bytes);
     segment.offsets.keep_plausible(file_bytes)?;
     let start = confirmed_start(segment, from_offset)?;
-    let first_position = start.map_or(0, |entry| entry.position);
-    segment
-        .offsets
-        .truncate_to_position(first_position + u64::from(start.is_some()))?;
-    // Time entries of batches that are not scanned again stay; the greatest
-    // timestamp between the last of them and the start is read from the headers.
-    let start_offset = start.map_or(segment.base_offset(), |entry| entry.last_offset + 1);
-    segment.times.keep_plausible(start_offset)?;
-    restore_largest(segment, first_position)?;
-
-    let mut reader = BatchReader::new(segment.file()?, segment.base_offset(), file_bytes);
-    reader.position = first_position;
-    reader.epoch = *epoch;
-    let mut since_index = 0;
-    let mut before_gap = None;
-    let mut before_gaps = None;
-    let mut spanning_gap = None;
-    let stopped = loop {
-        let (position, end_offset) = (reader.position, reader.end_offset);
-        let header = match reader.next()? {
-            Next::Batch(header) => header,
-            Next::End => break None,
-            Next::Stopped(stop) => break Some(stop),
-            Next::OutOfOrder(header) => {
-                // A batch that left a gap and now overlaps was moved by a flipped bit.
-                if let Some((gap_position, gap_offset)) = before_gap.take()
-                    && header.base_offset >= gap_offset
-                {
-                    (reader.position, reader.end_offset) = (gap_position, gap_offset);
-                    before_gaps = before_gaps.filter(|(first, _)| *first < gap_position);
-                }
-                break Some(Stop::Bad(out_of_order(&header, reader.end_offset)));
-            }
-        };
-        let already_indexed = start.is_some() && position == first_position;
-        segment.note_timestamp(header.max_timestamp, header.last_offset());
-        if since_index > index_interval && !already_indexed {
-            segment.make_room(1)?;
-            segment.index(&header, position)?;
-            since_index = 0;
-        }
-        since_index += header.size() as u64;
-        let leaves_gap =
-            header.base_offset > end_offset && (start.is_none() || position > first_position);
-        before_gap = leaves_gap.then_some((position, end_offset));
-        let spans = end_offset < recovery_point && recovery_point < header.base_offset;
-        spanning_gap = spanning_gap.or(before_gap.filter(|_| spans));
-        // What ends below the recovery point is borne out by it.
-        before_gaps = before_gap
-            .filter(|_| header.next_offset() > recovery_point)
-            .map(|gap| before_gaps.unwrap_or(gap));
+    let scan = Scan {
+        segment,
+        file_bytes,
+        recovery_point,
+        index_interval,
     };
-    *scanned_bytes += reader.read_bytes;
-    *epoch = reader.epoch;
-    let valid_bytes = reader.position;
-    segment.publish(valid_bytes);
-    Ok(ScannedSegment {
-        valid_bytes,
-        end_offset: reader.end_offset,
-        before_gap,
-        before_gaps,
-        spanning_gap,
-        stopped,
-    })
+    let before = *epoch;
+    let found = scan.run(start, epoch, scanned_bytes);
+    let is_found_wrong = |start: OffsetEntry| match &found {
+        Ok(found) => found.valid_bytes <= start.position,
+        Err(error) => matches!(error, ReadError::Corrupt(_)),
+    };
+    match start {
+        // Where the batch before it ends only the batches before it say, and of what is wrong with
+        // these it is for the decision to judge.
+        Some(start) if is_found_wrong(start) => {
+            *epoch = before;
+            segment.publish(file_bytes);
+            scan.run(None, epoch, scanned_bytes)
+        }
+        _ => found,
+    }
+}
+
+/// A segment and how it is scanned.
+struct Scan<'a> {
+    segment: &'a Arc<Segment>,
+    file_bytes: u64,
+    recovery_point: i64,
+    index_interval: u64,
+}
+
+impl Scan<'_> {
+    fn run(
+        &self,
+        start: Option<OffsetEntry>,
+        epoch: &mut i32,
+        scanned_bytes: &mut u64,
+    ) -> Result<ScannedSegment, ReadError> {
+        let Scan {
+            segment,
+            file_bytes,
+            recovery_point,
+            index_interval,
+        } = *self;
+        let first_position = start.map_or(0, |entry| entry.position);
+        segment
+            .offsets
+            .truncate_to_position(first_position + u64::from(start.is_some()))?;
+        // Time entries of batches that are not scanned again stay; the greatest
+        // timestamp between the last of them and the start is read from the headers.
+        let start_offset = start.map_or(segment.base_offset(), |entry| entry.last_offset + 1);
+        segment.times.keep_plausible(start_offset)?;
+        restore_largest(segment, first_position)?;
+
+        let mut reader = BatchReader::new(segment.file()?, segment.base_offset(), file_bytes);
+        reader.position = first_position;
+        reader.epoch = *epoch;
+        let mut since_index = 0;
+        let mut before_gap = None;
+        let mut before_gaps = None;
+        let mut spanning_gap = None;
+        let mut first_gap = None;
+        let stopped = loop {
+            let (position, end_offset) = (reader.position, reader.end_offset);
+            let header = match reader.next()? {
+                Next::Batch(header) => header,
+                Next::End => break None,
+                Next::Stopped(stop) => break Some(stop),
+                Next::OutOfOrder(header) => {
+                    // A batch that left a gap and now overlaps was moved by a flipped bit.
+                    if let Some((gap_position, gap_offset)) = before_gap.take()
+                        && header.base_offset >= gap_offset
+                    {
+                        (reader.position, reader.end_offset) = (gap_position, gap_offset);
+                        before_gaps = before_gaps.filter(|(first, _)| *first < gap_position);
+                    }
+                    break Some(Stop::Bad(out_of_order(&header, reader.end_offset)));
+                }
+            };
+            let already_indexed = start.is_some() && position == first_position;
+            segment.note_timestamp(header.max_timestamp, header.last_offset());
+            if since_index > index_interval && !already_indexed {
+                segment.make_room(1)?;
+                segment.index(&header, position)?;
+                since_index = 0;
+            }
+            since_index += header.size() as u64;
+            let leaves_gap =
+                header.base_offset > end_offset && (start.is_none() || position > first_position);
+            before_gap = leaves_gap.then_some((position, end_offset));
+            first_gap = first_gap.or_else(|| {
+                let (position, end_offset) = before_gap?;
+                Some((position, end_offset, header.base_offset))
+            });
+            let spans = end_offset < recovery_point && recovery_point < header.base_offset;
+            spanning_gap = spanning_gap.or(before_gap.filter(|_| spans));
+            // What ends below the recovery point is borne out by it.
+            before_gaps = before_gap
+                .filter(|_| header.next_offset() > recovery_point)
+                .map(|gap| before_gaps.unwrap_or(gap));
+        };
+        *scanned_bytes += reader.read_bytes;
+        *epoch = reader.epoch;
+        let valid_bytes = reader.position;
+        segment.publish(valid_bytes);
+        Ok(ScannedSegment {
+            valid_bytes,
+            end_offset: reader.end_offset,
+            before_gap,
+            before_gaps,
+            first_gap,
+            spanning_gap,
+            stopped,
+        })
+    }
 }
 
 /// The offset after the last batch of a segment that is not scanned: a few headers
@@ -766,6 +839,7 @@ mod tests {
             end_offset,
             before_gap: None,
             before_gaps: None,
+            first_gap: None,
             spanning_gap: None,
             stopped: None,
         }

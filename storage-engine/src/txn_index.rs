@@ -10,8 +10,8 @@
 //!
 //! Big-endian, ordered by last offset. Aborts are rare, so entries are written
 //! one by one and the whole index of a segment is held once it was asked for. What
-//! cannot be an entry of the segment ends the index; recovery compares the rest with
-//! the markers (`log/open.rs`).
+//! cannot be an entry of the segment ends the index; a start compares the rest with
+//! the batches that its entries name, recovery with the markers (`log/restore.rs`).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -170,6 +170,19 @@ impl TxnIndex {
         state.dirty = true;
         self.load(&mut state)?.push(txn);
         Ok(())
+    }
+
+    /// Whether there is anything in the file.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.state().file_bytes > 0
+    }
+
+    /// Whether all that is in the file is entries.
+    pub(crate) fn is_whole(&self) -> DiskResult<bool> {
+        let mut state = self.state();
+        let file_bytes = state.file_bytes;
+        let entries = self.load(&mut state)?.len();
+        Ok(file_bytes == (entries * TXN_INDEX_ENTRY_BYTES) as u64)
     }
 
     /// Whether there is anything a sync would carry to the disk.

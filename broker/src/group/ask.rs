@@ -63,6 +63,20 @@ pub enum Ask {
     Lags(Arc<Ends>, usize),
 }
 
+impl Ask {
+    /// The group whose members may be others once this is answered. What is written changes it later,
+    /// by its records.
+    pub fn reshapes(&self) -> Option<&str> {
+        match self {
+            Ask::Join(join) => Some(&join.group),
+            Ask::Sync(sync) => Some(&sync.group),
+            Ask::Leave(leave) => Some(&leave.group),
+            Ask::Beat(beat) => Some(&beat.group),
+            _ => None,
+        }
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
@@ -475,6 +489,13 @@ pub struct Beat {
     pub fresh_id: Uuid,
     /// The client must choose its own id (ConsumerGroupHeartbeat 1, KIP-1082).
     pub chooses_id: bool,
+}
+
+impl Beat {
+    /// Whether it says what the member reads.
+    pub fn describes(&self) -> bool {
+        self.topics.is_some() || self.pattern.is_some()
+    }
 }
 
 /// A group as ConsumerGroupDescribe shows it.

@@ -11,6 +11,7 @@
 //! | [`ask`] | what can be asked of a group, and the answers |
 //! | [`record`] | what is written to `__consumer_offsets` |
 //! | [`timers`] | what falls due when; pure |
+//! | [`memory`] | how much all that takes, and how much it may; pure |
 //! | [`offsets`] | committed offsets, and those that wait for a transaction's end; pure |
 //! | [`lag`] | how far groups are behind; pure |
 //! | [`classic`] | a group of the classic protocol; pure |
@@ -34,6 +35,7 @@ pub mod coordinators;
 pub mod embedded;
 pub mod lag;
 pub mod load;
+pub mod memory;
 pub mod offsets;
 pub mod record;
 pub mod refusal;

@@ -12,6 +12,7 @@ use reka_protocol::messages::coordinator::offset::OffsetCommitValue;
 use uuid::Uuid;
 
 use super::ask::{FetchedPartition, FetchedTopic, WantedTopic};
+use super::memory;
 
 /// No offset.
 const NONE: i64 = -1;
@@ -48,6 +49,10 @@ impl Committed {
         }
     }
 
+    fn bytes(&self) -> usize {
+        memory::OFFSET + self.metadata.len()
+    }
+
     /// Whether it is of the topic with this id; nil stands for whichever has the name.
     fn is_of(&self, topic_id: Uuid) -> bool {
         self.topic_id.is_nil() || topic_id.is_nil() || self.topic_id == topic_id
@@ -56,40 +61,58 @@ impl Committed {
 
 /// Offsets by topic and partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Topics(HashMap<Arc<str>, BTreeMap<i32, Committed>>);
+struct Topics {
+    by_name: HashMap<Arc<str>, BTreeMap<i32, Committed>>,
+    /// About what they take in memory.
+    bytes: usize,
+}
 
 impl Topics {
     fn get(&self, topic: &str, partition: i32) -> Option<&Committed> {
-        self.0.get(topic)?.get(&partition)
+        self.by_name.get(topic)?.get(&partition)
     }
 
     fn insert(&mut self, topic: &str, partition: i32, committed: Committed) -> Option<Committed> {
-        match self.0.get_mut(topic) {
+        self.bytes += committed.bytes();
+        let before = match self.by_name.get_mut(topic) {
             Some(partitions) => partitions.insert(partition, committed),
             None => {
-                self.0
-                    .insert(topic.into(), BTreeMap::from([(partition, committed)]));
+                self.bytes += topic_bytes(topic);
+                let first = BTreeMap::from([(partition, committed)]);
+                self.by_name.insert(topic.into(), first);
                 None
             }
-        }
+        };
+        self.bytes -= before.as_ref().map_or(0, Committed::bytes);
+        before
     }
 
     fn remove(&mut self, topic: &str, partition: i32) -> Option<Committed> {
-        let partitions = self.0.get_mut(topic)?;
+        let partitions = self.by_name.get_mut(topic)?;
         let removed = partitions.remove(&partition);
-        if partitions.is_empty() {
-            self.0.remove(topic);
+        self.bytes -= removed.as_ref().map_or(0, Committed::bytes);
+        if partitions.is_empty() && self.by_name.remove(topic).is_some() {
+            self.bytes -= topic_bytes(topic);
         }
         removed
     }
 
+    fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &Committed)> {
-        self.0.iter().flat_map(|(topic, partitions)| {
+        self.by_name.iter().flat_map(|(topic, partitions)| {
             partitions
                 .iter()
                 .map(move |(partition, committed)| (topic, *partition, committed))
         })
     }
+}
+
+/// What a topic with offsets takes beside them.
+fn topic_bytes(topic: &str) -> usize {
+    memory::TOPIC + topic.len()
 }
 
 /// The offsets of all groups of a partition.
@@ -101,6 +124,8 @@ pub struct Offsets {
     /// Producers with pending offsets, by group.
     open: HashMap<Arc<str>, BTreeSet<i64>>,
     count: usize,
+    /// About what all of it takes in memory.
+    bytes: usize,
 }
 
 impl Offsets {
@@ -112,6 +137,23 @@ impl Offsets {
     /// Whether none is committed.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// About what they take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// By how much that would grow with a commit.
+    pub fn growth(&self, group: &str, topic: &str, partition: i32, metadata: &str) -> usize {
+        let topics = self.committed.get(group);
+        let known = topics.and_then(|topics| topics.get(topic, partition));
+        let needed = memory::OFFSET + metadata.len();
+        match known {
+            Some(known) => needed.saturating_sub(known.bytes()),
+            None if topics.is_some_and(|topics| topics.by_name.contains_key(topic)) => needed,
+            None => needed + topic_bytes(topic),
+        }
     }
 
     /// Groups with committed offsets.
@@ -157,15 +199,13 @@ impl Offsets {
             None => self.put(group, topic, partition, committed),
             Some(producer) => {
                 let groups = self.pending.entry(producer).or_default();
-                match groups.get_mut(group) {
-                    Some(topics) => {
-                        topics.insert(topic, partition, committed);
-                    }
-                    None => {
-                        let mut topics = Topics::default();
-                        topics.insert(topic, partition, committed);
-                        groups.insert(group.into(), topics);
-                    }
+                if !groups.contains_key(group) {
+                    groups.insert(group.into(), Topics::default());
+                }
+                if let Some(topics) = groups.get_mut(group) {
+                    self.bytes -= topics.bytes;
+                    topics.insert(topic, partition, committed);
+                    self.bytes += topics.bytes;
                 }
                 match self.open.get_mut(group) {
                     Some(producers) => {
@@ -180,25 +220,26 @@ impl Offsets {
     }
 
     fn put(&mut self, group: &str, topic: &str, partition: i32, committed: Committed) {
-        let before = match self.committed.get_mut(group) {
-            Some(topics) => topics.insert(topic, partition, committed),
-            None => {
-                let mut topics = Topics::default();
-                topics.insert(topic, partition, committed);
-                self.committed.insert(group.into(), topics);
-                None
-            }
-        };
-        self.count += usize::from(before.is_none());
+        if !self.committed.contains_key(group) {
+            self.committed.insert(group.into(), Topics::default());
+        }
+        if let Some(topics) = self.committed.get_mut(group) {
+            self.bytes -= topics.bytes;
+            let before = topics.insert(topic, partition, committed);
+            self.bytes += topics.bytes;
+            self.count += usize::from(before.is_none());
+        }
     }
 
     /// A tombstone was written: committed and pending offsets of the partition are gone.
     pub fn apply_tombstone(&mut self, group: &str, topic: &str, partition: i32) {
         if let Some(topics) = self.committed.get_mut(group) {
+            self.bytes -= topics.bytes;
             if topics.remove(topic, partition).is_some() {
                 self.count -= 1;
             }
-            if topics.0.is_empty() {
+            self.bytes += topics.bytes;
+            if topics.is_empty() {
                 self.committed.remove(group);
             }
         }
@@ -208,7 +249,9 @@ impl Offsets {
                 .get_mut(producer)
                 .and_then(|groups| groups.get_mut(group));
             if let Some(topics) = topics {
+                self.bytes -= topics.bytes;
                 topics.remove(topic, partition);
+                self.bytes += topics.bytes;
             }
         }
     }
@@ -219,6 +262,7 @@ impl Offsets {
             return;
         };
         for (group, topics) in groups {
+            self.bytes -= topics.bytes;
             if let Some(producers) = self.open.get_mut(&group) {
                 producers.remove(&producer);
                 if producers.is_empty() {
@@ -228,7 +272,7 @@ impl Offsets {
             if !commits {
                 continue;
             }
-            for (topic, partitions) in topics.0 {
+            for (topic, partitions) in topics.by_name {
                 for (partition, committed) in partitions {
                     let later = self
                         .get(&group, &topic, partition)
@@ -288,7 +332,7 @@ impl Offsets {
                 })
                 .collect(),
             None => {
-                let topics = self.committed.get(group).map(|topics| &topics.0);
+                let topics = self.committed.get(group).map(|topics| &topics.by_name);
                 topics
                     .into_iter()
                     .flatten()
@@ -353,10 +397,22 @@ impl Offsets {
             .map(|topics| topics.iter().count())
             .sum();
         assert_eq!(count, self.count, "offsets are counted");
+        let pending = self.pending.values().flat_map(HashMap::values);
+        let all = self.committed.values().chain(pending);
+        let bytes = |topics: &Topics| {
+            let names = topics.by_name.keys().map(|name| topic_bytes(name));
+            let offsets = topics.iter().map(|(_, _, committed)| committed.bytes());
+            names.sum::<usize>() + offsets.sum::<usize>()
+        };
+        let bytes: usize = all.map(bytes).sum();
+        assert_eq!(bytes, self.bytes, "memory of offsets is counted");
         for (group, topics) in &self.committed {
-            assert!(!topics.0.is_empty(), "{group} is kept without an offset");
+            assert!(!topics.is_empty(), "{group} is kept without an offset");
             assert!(
-                topics.0.values().all(|partitions| !partitions.is_empty()),
+                topics
+                    .by_name
+                    .values()
+                    .all(|partitions| !partitions.is_empty()),
                 "{group} keeps a topic without an offset"
             );
         }

@@ -129,17 +129,25 @@ impl GroupRecord {
         !matches!(self.key, OffsetsKey::OffsetCommit { .. })
     }
 
-    /// The consumer group it is about, if it is about one.
-    pub fn consumer_group(&self) -> Option<&str> {
+    /// The group it is about.
+    pub fn group(&self) -> &str {
         match &self.key {
-            OffsetsKey::OffsetCommit { .. } | OffsetsKey::GroupMetadata { .. } => None,
+            OffsetsKey::OffsetCommit { group, .. } | OffsetsKey::GroupMetadata { group } => group,
             OffsetsKey::ConsumerGroupMetadata { group_id }
             | OffsetsKey::ConsumerGroupPartitionMetadata { group_id }
             | OffsetsKey::ConsumerGroupMemberMetadata { group_id, .. }
             | OffsetsKey::ConsumerGroupTargetAssignmentMetadata { group_id }
             | OffsetsKey::ConsumerGroupTargetAssignmentMember { group_id, .. }
             | OffsetsKey::ConsumerGroupCurrentMemberAssignment { group_id, .. }
-            | OffsetsKey::ConsumerGroupRegularExpression { group_id, .. } => Some(group_id),
+            | OffsetsKey::ConsumerGroupRegularExpression { group_id, .. } => group_id,
+        }
+    }
+
+    /// The consumer group it is about, if it is about one.
+    pub fn consumer_group(&self) -> Option<&str> {
+        match &self.key {
+            OffsetsKey::OffsetCommit { .. } | OffsetsKey::GroupMetadata { .. } => None,
+            _ => Some(self.group()),
         }
     }
 

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::ask::{Ask, Reply, Ticket};
 use super::classic::{Event, Step};
+use super::memory::Limits;
 use super::record::GroupRecord;
 use super::state::Groups;
 use super::{Now, Settings};
@@ -39,6 +40,8 @@ const TURN_MAX: usize = 256;
 const BATCH_BYTES: usize = 512 << 10;
 /// A timer far away, for when none is armed.
 const FAR: Duration = Duration::from_secs(3600);
+/// How often the log says that there is no memory for more groups.
+const FULL_AGAIN: Duration = Duration::from_secs(60);
 
 type Envelope = crate::coordinator::mailbox::Envelope<Ask, Reply>;
 
@@ -56,8 +59,10 @@ pub(super) struct Shard {
     /// Answers that wait for the high watermark to reach the offset.
     uncommitted: VecDeque<Uncommitted>,
     config: OffsetsConfig,
-    /// Groups and offsets, as told to the metrics.
-    counted: [i64; 2],
+    /// Groups, offsets and what they take in memory, as told to the metrics.
+    counted: [i64; 3],
+    /// When the log last said that there is no memory for more.
+    full: Option<Instant>,
     began: Instant,
     scratch: Vec<u8>,
 }
@@ -87,7 +92,8 @@ pub(super) async fn serve(
         open: Step::default(),
         open_bytes: 0,
         uncommitted: VecDeque::new(),
-        counted: [0; 2],
+        counted: [0; 3],
+        full: None,
         began: Instant::now(),
         scratch: Vec::new(),
     };
@@ -220,6 +226,7 @@ impl Shard {
         let now = self.now();
         let mut good = true;
         self.groups.see(self.services.quorum.image());
+        self.groups.limit(self.limits());
         for Envelope { ask, reply } in inbox.drain(..) {
             if !good {
                 let _ = reply.send(Reply::Refused(ErrorCode::NotCoordinator));
@@ -421,8 +428,15 @@ impl Shard {
         }
     }
 
+    /// What the groups of all partitions here leave for those of this one.
+    fn limits(&self) -> Limits {
+        let all = self.services.metrics.groups.bytes.get();
+        let all = usize::try_from(all).unwrap_or_default();
+        Limits::new(self.groups.bytes(), all, self.config.memory_max)
+    }
+
     /// A line in the log for each rebalance, with its cause and whose doing it was.
-    fn tell(&self, event: &Event) {
+    fn tell(&mut self, event: &Event) {
         let metrics = &self.services.metrics.groups;
         match event {
             Event::Rebalanced {
@@ -444,6 +458,21 @@ impl Shard {
                     "group rebalanced: {cause}"
                 );
             }
+            Event::NoMemory { group } => {
+                metrics.memory_refusals.inc();
+                let told = self.full.is_some_and(|at| at.elapsed() < FULL_AGAIN);
+                if !told {
+                    tracing::warn!(
+                        %group,
+                        "refused to grow: groups take {} bytes in memory, \
+                         reka.group.memory.max.bytes is {}; delete groups that are not used, or \
+                         raise it; others are refused likewise without a line of their own",
+                        metrics.bytes.get(),
+                        self.config.memory_max,
+                    );
+                    self.full = Some(Instant::now());
+                }
+            }
             Event::Removed {
                 group,
                 members,
@@ -457,11 +486,16 @@ impl Shard {
 
     /// Tells how many groups and offsets there are, if that has changed.
     fn count(&mut self) {
-        let now = [self.groups.len(), self.groups.offsets().len()];
+        let now = [
+            self.groups.len(),
+            self.groups.offsets().len(),
+            self.groups.bytes(),
+        ];
         let now = now.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         let metrics = &self.services.metrics.groups;
         metrics.groups.add(now[0] - self.counted[0]);
         metrics.offsets.add(now[1] - self.counted[1]);
+        metrics.bytes.add(now[2] - self.counted[2]);
         self.counted = now;
     }
 }
@@ -472,5 +506,6 @@ impl Drop for Shard {
         let metrics = &self.services.metrics.groups;
         metrics.groups.sub(self.counted[0]);
         metrics.offsets.sub(self.counted[1]);
+        metrics.bytes.sub(self.counted[2]);
     }
 }

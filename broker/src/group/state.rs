@@ -20,9 +20,10 @@ use super::ask::{
     Heartbeat, Join, Joined, Leave, Left, ListFilter, Listed, PartitionCodes, Reply, Sync, Synced,
     Ticket,
 };
-use super::classic::{CONSUMER, ClassicGroup, Event, OffsetsAge, Step, Turn};
-use super::consumer::{Assignor, Beaten, ConsumerGroup};
+use super::classic::{CONSUMER, ClassicGroup, Event, OffsetsAge, Step, Turn, newcomer_bytes};
+use super::consumer::{Assignor, Beaten, ConsumerGroup, described_bytes};
 use super::lag::Lags;
+use super::memory::{self, Limits};
 use super::offsets::Offsets;
 use super::record::{GroupRecord, GroupValue};
 use super::refusal::Refusal;
@@ -51,6 +52,18 @@ impl Group {
         match self {
             Group::Classic(group) => group.is_empty(),
             Group::Consumer(group) => group.is_empty(),
+        }
+    }
+
+    /// About what it takes in memory, under a name of its own.
+    fn bytes(&self, id: &str) -> usize {
+        let members = match self {
+            Group::Classic(group) => group.bytes(),
+            Group::Consumer(group) => group.bytes(),
+        };
+        match members {
+            0 => new_group_bytes(id),
+            _ => joined_group_bytes(id) + members,
         }
     }
 
@@ -99,6 +112,16 @@ impl Group {
     }
 }
 
+/// What a group takes that nobody is in.
+fn new_group_bytes(id: &str) -> usize {
+    memory::GROUP + id.len()
+}
+
+/// What a group with members takes beside them.
+fn joined_group_bytes(id: &str) -> usize {
+    new_group_bytes(id) + memory::FIRST_MEMBER
+}
+
 /// All groups of one partition.
 #[derive(Debug)]
 pub struct Groups {
@@ -112,6 +135,9 @@ pub struct Groups {
     given: VecDeque<(Arc<str>, Arc<str>)>,
     /// Records so far: the place of the next one.
     order: u64,
+    /// About what groups and members take in memory; offsets have their own count.
+    bytes: usize,
+    limits: Limits,
 }
 
 /// Ids that are kept for clients to join with. Beyond it the oldest are forgotten, with groups that are
@@ -129,6 +155,8 @@ impl Groups {
             timers: Timers::default(),
             given: VecDeque::new(),
             order: 0,
+            bytes: 0,
+            limits: Limits::NONE,
         }
     }
 
@@ -145,6 +173,16 @@ impl Groups {
     /// Committed offsets.
     pub fn offsets(&self) -> &Offsets {
         &self.offsets
+    }
+
+    /// About what all of it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.offsets.bytes()
+    }
+
+    /// How far it may grow from now on.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// A group of the classic protocol.
@@ -180,7 +218,10 @@ impl Groups {
         {
             let id: Arc<str> = group.as_str().into();
             let group = ClassicGroup::from_value(id.clone(), value.clone());
-            self.groups.insert(id, Group::Classic(Box::new(group)));
+            let before = self.bytes_of(&id);
+            self.groups
+                .insert(id.clone(), Group::Classic(Box::new(group)));
+            self.count_again(&id, before);
         }
         self.take(record, producer);
     }
@@ -205,8 +246,23 @@ impl Groups {
         self.check();
     }
 
+    fn bytes_of(&self, id: &str) -> usize {
+        self.groups.get(id).map_or(0, |group| group.bytes(id))
+    }
+
+    /// A group that took this much before may have changed.
+    fn count_again(&mut self, id: &str, before: usize) {
+        self.bytes = self.bytes - before + self.bytes_of(id);
+    }
+
     fn take(&mut self, record: &GroupRecord, producer: Option<i64>) {
         self.order += 1;
+        let before = self.bytes_of(record.group());
+        self.take_kind(record, producer);
+        self.count_again(record.group(), before);
+    }
+
+    fn take_kind(&mut self, record: &GroupRecord, producer: Option<i64>) {
         match (&record.key, &record.value) {
             (
                 OffsetsKey::OffsetCommit {
@@ -302,6 +358,16 @@ impl Groups {
 
     /// Answers a question, or keeps its ticket until it can be answered.
     pub fn handle(&mut self, now: Now, ticket: Ticket, ask: Ask, step: &mut Step) {
+        let reshaped = ask.reshapes().map(str::to_owned);
+        let before = reshaped.as_deref().map_or(0, |id| self.bytes_of(id));
+        self.decide(now, ticket, ask, step);
+        if let Some(id) = reshaped {
+            self.count_again(&id, before);
+        }
+        self.check();
+    }
+
+    fn decide(&mut self, now: Now, ticket: Ticket, ask: Ask, step: &mut Step) {
         let reply = match ask {
             Ask::Join(join) => return self.join(now, ticket, join, step),
             Ask::Sync(sync) => return self.sync(now, ticket, sync, step),
@@ -332,7 +398,6 @@ impl Groups {
             }
         };
         step.replies.push((ticket, reply));
-        self.check();
     }
 
     /// Takes something out that has fallen due, and does it. False if nothing has.
@@ -340,6 +405,7 @@ impl Groups {
         let Some(timer) = self.timers.take_due(now.steady_ms) else {
             return false;
         };
+        let before = self.bytes_of(timer.group());
         let mut goes = None;
         match (self.turn(now, timer.group(), step), &timer) {
             (Some((Group::Classic(group), mut turn)), Timer::Session { member, .. }) => {
@@ -363,6 +429,7 @@ impl Groups {
         if let Some((member, cause)) = goes {
             self.put_out(now, timer.group(), &[member], cause, step);
         }
+        self.count_again(timer.group(), before);
         self.check();
         true
     }
@@ -489,6 +556,19 @@ impl Groups {
                 Some(Group::Consumer(group)) if group.is_empty() && !join.member_id.is_empty() => {
                     Some(ErrorCode::UnknownMemberId)
                 }
+                Some(Group::Classic(group))
+                    if !self.has_memory(&join.group, group.growth(&join), step) =>
+                {
+                    Some(ErrorCode::GroupMaxSizeReached)
+                }
+                None if !self.has_memory(
+                    &join.group,
+                    joined_group_bytes(&join.group) + newcomer_bytes(&join),
+                    step,
+                ) =>
+                {
+                    Some(ErrorCode::GroupMaxSizeReached)
+                }
                 _ => None,
             }
         };
@@ -546,7 +626,17 @@ impl Groups {
         while self.given.len() > GIVEN_MAX {
             self.forget_oldest_given(now, step);
         }
-        self.check();
+    }
+
+    /// Whether a group may grow by this much.
+    fn has_memory(&self, group: &str, more: usize, step: &mut Step) -> bool {
+        let is_known = self.groups.contains_key(group);
+        let allowed = more == 0 || self.limits.allow(is_known, self.bytes() + more);
+        if !allowed {
+            let group = group.to_owned();
+            step.events.push(Event::NoMemory { group });
+        }
+        allowed
     }
 
     /// As if its client had let its session time out; a group that is nothing else goes with it.
@@ -590,7 +680,6 @@ impl Groups {
             }
             None => {}
         }
-        self.check();
     }
 
     fn heartbeat(&mut self, now: Now, heartbeat: &Heartbeat, step: &mut Step) -> ErrorCode {
@@ -636,6 +725,19 @@ impl Groups {
     fn beat(&mut self, now: Now, beat: &Beat, step: &mut Step) -> Result<Beaten, Refusal> {
         self.check_beat(beat)?;
         let leaves = beat.epoch < 0;
+        let more = match self.groups.get(beat.group.as_str()) {
+            _ if leaves => 0,
+            Some(Group::Consumer(group)) if beat.epoch == 0 || beat.describes() => {
+                group.growth(beat)
+            }
+            Some(_) => 0,
+            None => joined_group_bytes(&beat.group) + described_bytes(beat),
+        };
+        if !self.has_memory(&beat.group, more, step) {
+            let why = "The memory of this broker for groups is used up \
+                       (reka.group.memory.max.bytes): delete groups that are not used, or raise it.";
+            return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, why));
+        }
         match self.groups.get(beat.group.as_str()) {
             Some(Group::Consumer(_)) => {}
             None if beat.epoch == 0 => return self.begin(now, beat, step),
@@ -875,6 +977,11 @@ impl Groups {
             }
             None => return PartitionCodes::error(ErrorCode::IllegalGeneration),
         }
+        let more = self.growth(&commit);
+        if !self.has_memory(&commit.group, more, step) {
+            // Kafka's code for what does not fit its log: no client takes it for a passing trouble.
+            return PartitionCodes::error(ErrorCode::InvalidCommitOffsetSize);
+        }
         let expire_timestamp = match commit.retention_ms {
             DEFAULT_RETENTION => -1,
             retention_ms => now.wall_ms.saturating_add(retention_ms),
@@ -909,6 +1016,22 @@ impl Groups {
             error_code: ErrorCode::None,
             topics,
         }
+    }
+
+    /// By how much a commit makes a group grow, if all of it is taken.
+    fn growth(&self, commit: &Commit) -> usize {
+        let group = match self.groups.contains_key(commit.group.as_str()) {
+            true => 0,
+            false => new_group_bytes(&commit.group),
+        };
+        let offsets = commit.topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(|partition| {
+                let metadata = &partition.metadata;
+                self.offsets
+                    .growth(&commit.group, &topic.name, partition.index, metadata)
+            })
+        });
+        group + offsets.sum::<usize>()
     }
 
     fn fetch(&self, fetch: &FetchOffsets) -> Result<Vec<FetchedTopic>, ErrorCode> {
@@ -1036,6 +1159,8 @@ impl Groups {
     /// Panics on what only a bug can bring about.
     pub fn check_invariants(&self) {
         self.offsets.check_invariants();
+        let bytes = self.groups.iter().map(|(id, group)| group.bytes(id));
+        assert_eq!(bytes.sum::<usize>(), self.bytes, "memory of groups");
         for group in self.groups.values() {
             match group {
                 Group::Classic(group) => group.check_invariants(),

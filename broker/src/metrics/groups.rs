@@ -29,6 +29,10 @@ pub struct GroupMetrics {
     pub groups: IntGauge,
     /// Their committed offsets.
     pub offsets: IntGauge,
+    /// About what all of that takes in memory.
+    pub bytes: IntGauge,
+    /// Questions refused because that may not be more.
+    pub memory_refusals: IntCounter,
     /// Members removed without asking.
     pub members_removed: IntCounter,
     rebalance_seconds: Histogram,
@@ -41,6 +45,14 @@ impl GroupMetrics {
     pub(super) fn register(registry: &Registry) -> Result<GroupMetrics, prometheus::Error> {
         let groups = IntGauge::new("reka_groups", "Groups coordinated here")?;
         let offsets = IntGauge::new("reka_group_offsets", "Committed offsets kept here")?;
+        let bytes = IntGauge::new(
+            "reka_group_memory_bytes",
+            "About what groups, their members and offsets take in memory",
+        )?;
+        let memory_refusals = IntCounter::new(
+            "reka_group_memory_refusals_total",
+            "Joins and commits refused because the memory for groups is used up",
+        )?;
         let members_removed = IntCounter::new(
             "reka_group_members_removed_total",
             "Members removed from their groups because a time of theirs had passed",
@@ -79,11 +91,15 @@ impl GroupMetrics {
         registry.register(Box::new(lag_seconds.clone()))?;
         registry.register(Box::new(groups.clone()))?;
         registry.register(Box::new(offsets.clone()))?;
+        registry.register(Box::new(bytes.clone()))?;
+        registry.register(Box::new(memory_refusals.clone()))?;
         registry.register(Box::new(members_removed.clone()))?;
         registry.register(Box::new(rebalance_seconds.clone()))?;
         Ok(GroupMetrics {
             groups,
             offsets,
+            bytes,
+            memory_refusals,
             members_removed,
             rebalance_seconds,
             rebalances,

@@ -77,6 +77,8 @@ struct Started {
 
 enum State {
     Done(Answer),
+    /// The connection ends when those before it are answered.
+    Failed(Closed),
     Waiting(Pin<Box<dyn Future<Output = Result<Answer, Closed>>>>),
 }
 
@@ -161,7 +163,8 @@ impl Connection {
     ) -> Poll<Result<std::convert::Infallible, Closed>> {
         self.check_deadline(task)?;
         let mut frames_left = FRAMES_PER_TURN;
-        self.collect_answers(task)?;
+        self.go_on_waiting(task);
+        self.collect_answers()?;
         loop {
             let halt = self.start_pending(&mut frames_left, task)?;
             self.send(task)?;
@@ -191,20 +194,32 @@ impl Connection {
         self.started.len() < IN_FLIGHT_MAX && self.outbox.len() < UNSENT_BYTES_MAX
     }
 
+    /// Lets every request that waits go on, not the first alone: what one behind it has been given
+    /// the turn of (a lock, a place in a mailbox) may be what the first waits for.
+    fn go_on_waiting(&mut self, task: &mut TaskContext<'_>) {
+        let metrics = &self.context.services.metrics.requests;
+        for started in &mut self.started {
+            let State::Waiting(future) = &mut started.state else {
+                continue;
+            };
+            if let Poll::Ready(answer) = future.as_mut().poll(task) {
+                metrics.parked(started.api, -1);
+                started.state = answer.map_or_else(State::Failed, State::Done);
+            }
+        }
+    }
+
     /// Moves answers from the front of the queue to the outbox as far as they are ready.
-    fn collect_answers(&mut self, task: &mut TaskContext<'_>) -> Result<(), Closed> {
+    fn collect_answers(&mut self) -> Result<(), Closed> {
         while let Some(first) = self.started.front_mut() {
             let answer = match &mut first.state {
                 State::Done(answer) => std::mem::take(answer),
-                State::Waiting(future) => match future.as_mut().poll(task) {
-                    Poll::Ready(answer) => answer?,
-                    Poll::Pending => break,
-                },
+                State::Waiting(_) => break,
+                State::Failed(closed) => {
+                    return Err(std::mem::replace(closed, Closed::ByClient));
+                }
             };
             let metrics = &self.context.services.metrics.requests;
-            if matches!(first.state, State::Waiting(_)) {
-                metrics.parked(first.api, -1);
-            }
             metrics.answered(first.api, first.at.elapsed(), answer.len());
             self.started.pop_front();
             self.shard.give_answer_buffer(self.outbox.push(answer)?);
@@ -519,7 +534,7 @@ impl Connection {
             }
             Reply::Now(answer) => State::Done(answer),
             Reply::Later(mut future) => match future.as_mut().poll(task) {
-                Poll::Ready(answer) => State::Done(answer?),
+                Poll::Ready(answer) => answer.map_or_else(State::Failed, State::Done),
                 Poll::Pending => {
                     metrics.parked(api, 1);
                     State::Waiting(future)
@@ -532,7 +547,24 @@ impl Connection {
             at,
             _memory: memory,
         });
-        self.collect_answers(task)
+        self.collect_answers()
+    }
+}
+
+#[cfg(test)]
+impl Connection {
+    /// A request as if it had come and had to wait for this.
+    pub(super) fn begin_waiting(
+        &mut self,
+        waited_for: impl Future<Output = Answer> + 'static,
+        task: &mut TaskContext<'_>,
+    ) {
+        let begun = Begun {
+            api: &PRODUCE,
+            reply: Reply::Later(Box::pin(async { Ok(waited_for.await) })),
+        };
+        let taken = self.begun(begun, Instant::now(), None, task);
+        taken.expect("a connection that goes on");
     }
 }
 

@@ -111,6 +111,26 @@ impl Turned {
         }
     }
 
+    /// Turns the connection as often as it wants to be, and no longer.
+    fn exchange_nothing(&mut self) -> Option<Closed> {
+        let waker = Waker::from(self.woken.clone());
+        let Turned {
+            connection,
+            woken,
+            runtime,
+            ..
+        } = self;
+        runtime.block_on(poll_fn(|_| {
+            let mut its_task = TaskContext::from_waker(&waker);
+            while woken.0.swap(false, Ordering::SeqCst) {
+                if let Poll::Ready(closed) = connection.turn(&mut its_task) {
+                    return Poll::Ready(Some(closed));
+                }
+            }
+            Poll::Ready(None)
+        }))
+    }
+
     /// Sends `bytes`, and turns the connection until they are read and `buffer` is full of answers.
     fn exchange(&mut self, bytes: &[u8], buffer: &mut [u8]) -> Option<Closed> {
         let deadline = Instant::now() + PATIENCE;
@@ -407,6 +427,39 @@ fn fetch() -> Vec<u8> {
 }
 
 /// A frame that is none closes the connection; what came before it is done and answered.
+/// Else both wait for ever: the one whose turn it is, because nobody lets it go on, and the one before it.
+#[test]
+fn a_request_goes_on_when_it_is_its_turn_though_one_before_it_waits_for_the_same() {
+    let mut turned = Turned::new(&[]);
+    let lock = Arc::new(tokio::sync::Mutex::new(()));
+    let (asked, may_ask) = tokio::sync::oneshot::channel::<()>();
+    let held = lock.clone().try_lock_owned().expect("a free lock");
+    let answer = |text: &'static str| super::answer::Answer::from(bytes::BytesMut::from(text));
+    let waker = Waker::from(turned.woken.clone());
+    let mut task = TaskContext::from_waker(&waker);
+    let first = {
+        let lock = lock.clone();
+        async move {
+            let _ = may_ask.await;
+            let _turn = lock.lock().await;
+            answer("first")
+        }
+    };
+    let second = async move {
+        let _turn = lock.lock().await;
+        answer("second")
+    };
+    turned.connection.begin_waiting(first, &mut task);
+    turned.connection.begin_waiting(second, &mut task);
+    // The second is in line already; now the first gets in line behind it.
+    asked.send(()).expect("somebody who waits");
+    assert!(turned.exchange_nothing().is_none());
+    drop(held);
+    let mut answers = [0; "firstsecond".len()];
+    assert!(turned.exchange(&[], &mut answers).is_none());
+    assert_eq!(&answers, b"firstsecond");
+}
+
 #[test]
 fn what_came_before_a_broken_frame_is_answered() {
     let mut turned = Turned::new(&[]);

@@ -59,7 +59,7 @@ fn node(dir: &Path) -> Node {
     node
 }
 
-fn create(client: &mut Client, name: &str) {
+pub(crate) fn create(client: &mut Client, name: &str) {
     let topic = CreatableTopic::default()
         .with_name(topic_name(name))
         .with_num_partitions(2)
@@ -175,7 +175,7 @@ pub(crate) fn commit_code(
 }
 
 /// Offset and metadata of partition 0 of `t`.
-fn committed(client: &mut Client, version: i16, name: &str) -> (i64, String) {
+pub(crate) fn committed(client: &mut Client, version: i16, name: &str) -> (i64, String) {
     let plain = |offset, metadata: Option<StrBytes>| {
         let metadata = metadata.map(|metadata| metadata.to_string());
         (offset, metadata.unwrap_or_default())

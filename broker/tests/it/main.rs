@@ -4,6 +4,7 @@ mod bad_input;
 mod cleaner;
 mod every_version;
 mod flush;
+mod group_memory;
 mod groups;
 mod http;
 mod log_dirs;

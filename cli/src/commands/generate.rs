@@ -1,8 +1,12 @@
 //! `rkctl generate`.
 
+mod dashboard;
+mod prometheus;
+
 use std::io::Write;
 
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -11,6 +15,43 @@ use crate::session::Session;
 pub(crate) enum Command {
     /// Settings with which a program of this kind reads from and writes to this very cluster
     Client(Client),
+    /// Completion for a shell
+    Completion(Completion),
+    /// A dashboard of Grafana over the metrics of Reka's brokers
+    Dashboard(dashboard::Dashboard),
+    /// A configuration by which Prometheus reads the metrics of Reka's brokers
+    Prometheus(prometheus::Prometheus),
+}
+
+/// Names of topics, groups and profiles are completed by asking. For bash, put
+/// `source <(rkctl generate completion bash)` into ~/.bashrc; for zsh the same into ~/.zshrc; for fish
+/// write it to ~/.config/fish/completions/rkctl.fish.
+#[derive(Debug, Args)]
+pub(crate) struct Completion {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Completion {
+    fn run(&self) -> Result<(), Failure> {
+        let shell: &dyn EnvCompleter = match self.shell {
+            Shell::Bash => &Bash,
+            Shell::Zsh => &Zsh,
+            Shell::Fish => &Fish,
+        };
+        let mut script = Vec::new();
+        shell.write_registration("COMPLETE", "rkctl", "rkctl", "rkctl", &mut script)?;
+        std::io::stdout().write_all(&script)?;
+        Ok(())
+    }
 }
 
 /// The cluster is asked: the addresses are those its brokers tell clients, and what they do not speak
@@ -45,9 +86,23 @@ enum Kind {
 }
 
 impl Command {
+    pub(crate) fn needs_no_cluster(&self) -> bool {
+        matches!(self, Command::Completion(_) | Command::Dashboard(_))
+    }
+
+    pub(crate) fn run_alone(&self) -> Result<(), Failure> {
+        match self {
+            Command::Completion(completion) => completion.run(),
+            Command::Dashboard(dashboard) => dashboard.run(),
+            Command::Client(_) | Command::Prometheus(_) => Ok(()),
+        }
+    }
+
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Failure> {
         match self {
             Command::Client(client) => client.run(session).await,
+            Command::Prometheus(prometheus) => prometheus.run(session).await,
+            Command::Completion(_) | Command::Dashboard(_) => self.run_alone(),
         }
     }
 }

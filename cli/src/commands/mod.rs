@@ -1,10 +1,14 @@
 //! Every command: a folder per group, a file per command, a line in its group's list.
 
+mod bench;
+mod bundle;
 pub(crate) mod cluster;
 mod declared;
 pub(crate) mod dev;
+mod doctor;
 mod generate;
 pub(crate) mod group;
+mod profile;
 mod shims;
 pub(crate) mod topic;
 pub(crate) mod txn;
@@ -35,9 +39,18 @@ pub(crate) enum Command {
     Apply(declared::apply::Apply),
     /// Write the file for a cluster as it is
     Export(declared::export::Export),
+    /// Clusters with names, and the settings to come to them
+    #[command(subcommand)]
+    Profile(profile::Command),
     /// Write settings for programs that use the cluster
     #[command(subcommand)]
     Generate(generate::Command),
+    /// Check the cluster and the settings of a client, and say what to change
+    Doctor(doctor::Doctor),
+    /// Write what helps to find out what is wrong, but no secrets, into one file
+    Bundle(bundle::Bundle),
+    /// Put a small load on the cluster and say how it takes it
+    Bench(bench::Bench),
     /// A broker on this machine, to try things on
     #[command(subcommand)]
     Dev(dev::Command),
@@ -46,6 +59,25 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it is about this machine alone.
+    pub(crate) fn needs_no_cluster(&self) -> bool {
+        match self {
+            Command::Profile(_) | Command::Shims(_) => true,
+            Command::Generate(command) => command.needs_no_cluster(),
+            _ => false,
+        }
+    }
+
+    /// Runs a command that is about this machine alone.
+    pub(crate) fn run_alone(&self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Command::Profile(command) => command.run(session),
+            Command::Shims(command) => command.run(session),
+            Command::Generate(command) => command.run_alone(),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Failure> {
         match self {
             Command::Topic(command) => command.run(session).await,
@@ -56,8 +88,11 @@ impl Command {
             Command::Apply(command) => command.run(session).await,
             Command::Export(command) => command.run(session).await,
             Command::Generate(command) => command.run(session).await,
+            Command::Doctor(command) => command.run(session).await,
+            Command::Bundle(command) => command.run(session).await,
+            Command::Bench(command) => command.run(session).await,
             Command::Dev(command) => command.run(session).await,
-            Command::Shims(command) => command.run(session),
+            Command::Profile(_) | Command::Shims(_) => self.run_alone(session),
         }
     }
 }

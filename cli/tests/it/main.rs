@@ -2,7 +2,11 @@
 //! `REKA_TEST_BOOTSTRAP`.
 
 mod dev;
+mod followers;
+mod hanging;
+mod profiles;
 mod refusals;
+mod reports;
 #[path = "../../../client/tests/it/server.rs"]
 mod server;
 mod session;

@@ -11,6 +11,7 @@ fn run(args: &[&str]) -> (String, String, i32) {
     let output = Command::new(env!("CARGO_BIN_EXE_rkctl"))
         .args(args)
         .env_remove("KAFKA_BOOTSTRAP_SERVERS")
+        .env("XDG_CONFIG_HOME", "/nowhere")
         .stdin(Stdio::null())
         .output()
         .expect("rkctl");

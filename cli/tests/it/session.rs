@@ -83,17 +83,22 @@ fn wait(server: &Server, name: &str, usable_then: bool) {
     });
 }
 
-fn run(server: &Server, line: &str) -> Said {
-    let output = Command::new(env!("CARGO_BIN_EXE_rkctl"))
+/// The command with a home of its own, for a server.
+pub(crate) fn command(server: &Server, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rkctl"));
+    command
         .args(words(line))
         .env("KAFKA_BOOTSTRAP_SERVERS", server.address())
         .env("HOME", server.home())
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("XDG_STATE_HOME")
         .current_dir(server.home())
-        .stdin(Stdio::null())
-        .output()
-        .expect("rkctl");
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(server: &Server, line: &str) -> Said {
+    let output = command(server, line).output().expect("rkctl");
     Said {
         out: String::from_utf8(output.stdout).expect("text"),
         err: String::from_utf8(output.stderr).expect("text"),

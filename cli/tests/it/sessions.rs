@@ -27,6 +27,25 @@ fn topics_are_copied_and_compared_and_partitions_moved() {
 }
 
 #[test]
+fn topics_are_analyzed_and_partitions_explained_and_balanced() {
+    let server = Server::start();
+    let lines: String = (0..40)
+        .map(|n| {
+            let key = if n % 4 == 0 {
+                "null".to_owned()
+            } else {
+                format!("\"k{}\"", n % 3)
+            };
+            let value = "v".repeat(n);
+            let at = 1_700_000_000_000_u64 + n as u64 * 100;
+            format!("{{\"key\":{key},\"value\":\"{value}\",\"timestamp_ms\":{at}}}\n")
+        })
+        .collect();
+    std::fs::write(server.home().join("w-records.jsonl"), lines).expect("written");
+    hold(&server, "looks");
+}
+
+#[test]
 fn the_cluster_is_shown_and_configured() {
     hold(&Server::start(), "cluster");
 }
@@ -75,6 +94,18 @@ fn a_cluster_becomes_what_a_file_says() {
     );
     write("d-fewer.toml", "[topics.d-orders]\npartitions = 1\n");
     write("d-broken.toml", "[topics.d-orders]\npartitions = many\n");
+    write(
+        "d-third.yaml",
+        concat!(
+            "topics:\n  d-orders:\n    configs:\n      retention.ms: 80000\n",
+            "quotas:\n- user: d-alice\n  limits:\n    producer_byte_rate: 1024\n    request_percentage: 12.5\n",
+        ),
+    );
+    write(
+        "d-fourth.yaml",
+        "quotas:\n- user: d-alice\n  limits: {producer_byte_rate: 2048}\n",
+    );
+    write("d-broken.yaml", "topics:\n  d-orders: [1, 2\n  d-plain:\n");
     hold(&server, "declared");
 }
 

@@ -35,6 +35,11 @@ impl Target<'_> {
 
     /// A whole Produce frame with one batch.
     pub fn produce(&self, acks: i16, batch: Bytes) -> Result<Bytes> {
+        self.produce_in(PRODUCE_VERSION, acks, batch)
+    }
+
+    /// The same in another version.
+    pub fn produce_in(&self, version: i16, acks: i16, batch: Bytes) -> Result<Bytes> {
         let data = PartitionProduceData::default()
             .with_index(self.partition)
             .with_records(Some(batch));
@@ -45,7 +50,7 @@ impl Target<'_> {
             .with_acks(acks)
             .with_timeout_ms(30_000)
             .with_topic_data(vec![topic]);
-        frame(PRODUCE_VERSION, &request)
+        frame(version, &request)
     }
 
     /// A whole Fetch frame.

@@ -36,7 +36,7 @@ impl Kafka {
     /// The same where clients are told beforehand.
     pub fn start_at(java: &Java, home: &Path, extra: &[&str], client: SocketAddr) -> Result<Self> {
         let [controller] = ports::free().map_err(Error::io("find a free port"))?;
-        Self::start_on(java, home, extra, &[], [client.port(), controller])
+        Self::start_on(java, home, extra, &[], &[], [client.port(), controller])
     }
 
     /// The same with levels of features other than the newest: `name=level`.
@@ -46,15 +46,42 @@ impl Kafka {
         extra: &[&str],
         features: &[&str],
     ) -> Result<Self> {
+        let options: Vec<&str> = features.iter().flat_map(|f| ["--feature", f]).collect();
+        Self::start_formatted(java, home, extra, &[], &options)
+    }
+
+    /// The same with more listeners, and with users of SCRAM: `MECHANISM=[name=...,password=...]`.
+    pub fn start_with_listeners(
+        java: &Java,
+        home: &Path,
+        extra: &[&str],
+        listeners: &[Listener],
+        users: &[String],
+    ) -> Result<Self> {
+        let options: Vec<&str> = users
+            .iter()
+            .flat_map(|user| ["--add-scram", user.as_str()])
+            .collect();
+        Self::start_formatted(java, home, extra, listeners, &options)
+    }
+
+    fn start_formatted(
+        java: &Java,
+        home: &Path,
+        extra: &[&str],
+        listeners: &[Listener],
+        options: &[&str],
+    ) -> Result<Self> {
         let ports = ports::free().map_err(Error::io("find free ports"))?;
-        Self::start_on(java, home, extra, features, ports)
+        Self::start_on(java, home, extra, listeners, options, ports)
     }
 
     fn start_on(
         java: &Java,
         home: &Path,
         extra: &[&str],
-        features: &[&str],
+        listeners: &[Listener],
+        options: &[&str],
         [client, controller]: [u16; 2],
     ) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
@@ -62,13 +89,12 @@ impl Kafka {
         files::make_dir(home)?;
         let log_dir = home.join("data");
         let config = home.join("server.properties");
-        files::write(&config, properties(home, client, controller, extra))?;
+        let text = properties(home, client, controller, extra, listeners);
+        files::write(&config, text)?;
         if !log_dir.join("meta.properties").exists() {
             let config = config.display().to_string();
             let mut format = vec!["format", "-t", CLUSTER_ID, "-c", &config];
-            for feature in features {
-                format.extend(["--feature", feature]);
-            }
+            format.extend(options);
             let main = "kafka.tools.StorageTool";
             java.run("format", main, format, home, FORMAT_TIME_MAX)?;
         }
@@ -127,18 +153,52 @@ impl Kafka {
     }
 }
 
-fn properties(home: &Path, client: u16, controller: u16, extra: &[&str]) -> String {
+/// A listener beside those of every broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    name: &'static str,
+    protocol: &'static str,
+    port: u16,
+}
+
+impl Listener {
+    /// One that speaks `protocol`.
+    #[must_use]
+    pub fn new(name: &'static str, protocol: &'static str, port: u16) -> Self {
+        Self {
+            name,
+            protocol,
+            port,
+        }
+    }
+}
+
+fn properties(
+    home: &Path,
+    client: u16,
+    controller: u16,
+    extra: &[&str],
+    listeners: &[Listener],
+) -> String {
     let home = home.display();
+    let more: String = listeners
+        .iter()
+        .map(|Listener { name, port, .. }| format!(",{name}://127.0.0.1:{port}"))
+        .collect();
+    let protocols: String = listeners
+        .iter()
+        .map(|Listener { name, protocol, .. }| format!(",{name}:{protocol}"))
+        .collect();
     // The metadata log has a folder of its own, so that the log directory holds topics only.
     let mut text = format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}{more}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}{more}
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={home}/data
 metadata.log.dir={home}/metadata
 offsets.topic.replication.factor=1

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::control::java::Java;
-use crate::control::kafka::Kafka;
+use crate::control::secure::{self, Secure};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
@@ -30,13 +30,14 @@ fn run(ctx: &Context) -> Result<Verdict> {
 /// Runs the tests of a crate that has a client's tests, against a fresh Apache Kafka.
 pub(super) fn own_tests(ctx: &Context, package: &str) -> Result<Verdict> {
     let java = Java::kafka(ctx)?;
-    let kafka = Kafka::start(&java, &ctx.work().join("kafka"), &[])?;
+    let Secure { kafka, settings } = secure::start(&java, &ctx.work().join("kafka"))?;
     let log = ctx.work().join("tests.log");
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(ctx.checkout())
         .args(["test", "--locked", "--package", package, "--test", "it"])
-        .env("REKA_TEST_BOOTSTRAP", kafka.address().to_string());
+        .env("REKA_TEST_BOOTSTRAP", kafka.address().to_string())
+        .env("REKA_TEST_SECURE", settings);
     let step = format!("test {package} against Apache Kafka");
     Process::start(&step, &mut cargo, &log, &log)?.finish(TESTS_TIME_MAX)?;
     kafka.stop()?;

@@ -5,10 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use reka_records::BatchView;
-
+use super::restore::{self, Replay, drop_snapshots_above, newest_snapshot};
 use super::{Active, Log};
-use crate::append::marker;
 use crate::checkpoint::CheckpointError;
 use crate::compaction::swap;
 use crate::config::LogConfig;
@@ -21,14 +19,12 @@ use crate::format::{
     LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT, SEGMENT_BYTES_LIMIT,
     TopicPartition,
 };
-use crate::fs::{DirEntry, DiskResult, TEMPORARY_SUFFIX};
+use crate::fs::{DirEntry, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
-use crate::producer_snapshot::{self, Loaded};
 use crate::producer_state::ProducerState;
 use crate::reader::Shared;
 use crate::recovery::{self, Damage, Decision, Gaps, RecoveryReport, Warning};
 use crate::segment::{FileSizes, Segment};
-use crate::txn_index::AbortedTxn;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -43,6 +39,15 @@ pub struct OpenOptions {
     pub now_ms: i64,
 }
 
+/// From where on the batches of a log that was not stopped cleanly are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ScanFrom {
+    /// All before it was synced.
+    RecoveryPoint,
+    /// Something before it is not what was written.
+    Start,
+}
+
 impl Log {
     /// Opens the log in `<env's directory>/<topic>-<partition>/`, creating the
     /// directory when it is missing. After a clean stop nothing is scanned; else
@@ -53,7 +58,17 @@ impl Log {
         options: OpenOptions,
     ) -> Result<(Log, RecoveryReport), OpenError> {
         env.health.check()?;
-        let opened = Log::recover_and_open(env, partition, options);
+        let from = ScanFrom::RecoveryPoint;
+        let mut opened = Log::recover_and_open(env, partition.clone(), options.clone(), from);
+        if let Err(OpenError::Corrupt(_)) = &opened {
+            // A batch that nobody meant to look at is damaged. A scan of everything says where, and
+            // all before it can be read.
+            let options = OpenOptions {
+                clean: false,
+                ..options
+            };
+            opened = Log::recover_and_open(env, partition, options, ScanFrom::Start);
+        }
         if let Err(
             OpenError::Disk(error)
             | OpenError::Checkpoint(CheckpointError::Disk(error))
@@ -71,6 +86,7 @@ impl Log {
         env: &Arc<Env>,
         partition: TopicPartition,
         mut options: OpenOptions,
+        scan_from: ScanFrom,
     ) -> Result<(Log, RecoveryReport), OpenError> {
         let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
         let mut created = false;
@@ -192,6 +208,7 @@ impl Log {
             recover(
                 env,
                 &mut segments,
+                scan_from,
                 recovery_point,
                 gaps,
                 &options.config,
@@ -262,6 +279,27 @@ impl Log {
             None => drop_snapshots_above(env, &dir, snapshots, end)?,
             Some(_) => snapshots,
         };
+        if report.damage.is_none()
+            && let Some(base_offset) = restore::first_doubtful(&segments, gaps)?
+        {
+            // Made anew from the markers where all is known that they end.
+            let restored = newest_snapshot(env, &dir, &segments, &snapshots, base_offset)?;
+            report.unusable_snapshots = restored.unusable;
+            if restored.from == 0 || snapshots.contains(&restored.from) {
+                let replay = Replay {
+                    from: restored.from,
+                    end,
+                    compare_below: Some(checked_from),
+                    producers_max: options.config.producer_ids_max,
+                };
+                match replay.run(&segments, &mut { restored.state }) {
+                    Ok((_, rebuilt)) => report.rebuilt_txn_indexes = rebuilt,
+                    // Whoever reads the batch is told.
+                    Err(ReadError::Corrupt(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
         let producers = if clean && snapshots.is_empty() {
             // A clean stop without producers leaves no snapshot.
             ProducerState::default()
@@ -289,9 +327,10 @@ impl Log {
                 producers_max: options.config.producer_ids_max,
             };
             let mut producers = restored.state;
-            report.unusable_snapshots = restored.unusable;
-            (report.replayed_batches, report.rebuilt_txn_indexes) =
-                replay.run(&segments, &mut producers)?;
+            report.unusable_snapshots.extend(restored.unusable);
+            let (replayed, rebuilt) = replay.run(&segments, &mut producers)?;
+            report.replayed_batches = replayed;
+            report.rebuilt_txn_indexes.extend(rebuilt);
             producers
         };
         if !known && report.damage.is_none() {
@@ -303,6 +342,8 @@ impl Log {
         }
         // A clean stop that leaves no snapshot says that there are no producers.
         names_dirty |= !report.unusable_snapshots.is_empty();
+        // And one that finds an index made anew has it to sync.
+        names_dirty |= !report.rebuilt_txn_indexes.is_empty();
 
         let active = segments
             .last()
@@ -514,6 +555,7 @@ fn make_durable(env: &Arc<Env>, dir: &Path, segments: &[Arc<Segment>]) -> Result
 fn recover(
     env: &Arc<Env>,
     segments: &mut Vec<Arc<Segment>>,
+    scan_from: ScanFrom,
     recovery_point: i64,
     gaps: Gaps,
     config: &LogConfig,
@@ -521,7 +563,11 @@ fn recover(
 ) -> Result<i64, OpenError> {
     // Nothing is taken on trust where nobody knows what was on disk.
     let known = recovery_point != RECOVERY_POINT_UNKNOWN;
-    let from = if known { recovery_point } else { 0 };
+    let unsynced_from = if known { recovery_point } else { 0 };
+    let from = match scan_from {
+        ScanFrom::RecoveryPoint => unsynced_from,
+        ScanFrom::Start => 0,
+    };
     let first = first_recovered(segments, from);
     let listed = segments.last().map_or(0, |last| last.len());
     let mut scanned = Vec::new();
@@ -530,9 +576,15 @@ fn recover(
         let interval = config.index_interval_bytes;
         let bytes = &mut report.scanned_bytes;
         let found = recovery::scan(segment, from, recovery_point, interval, &mut epoch, bytes)?;
+        // Where something is known to be wrong, a gap that nothing explains is believed no more.
+        let found = match (scan_from, gaps) {
+            (ScanFrom::Start, Gaps::Unexplained) => found.upto_first_gap(),
+            _ => found,
+        };
+        segment.publish(found.valid_bytes);
         // Zeros end a segment that was truncated before it was rolled; whether the
         // next one continues it is for the decision to say.
-        segment.txns.truncate_to_offset(from)?;
+        segment.txns.truncate_to_offset(unsynced_from)?;
         let torn = matches!(found.stopped, Some(recovery::Stop::Bad(_)));
         scanned.push((segment.base_offset(), found));
         if torn {
@@ -729,186 +781,6 @@ fn free_suffix(names: &BTreeSet<String>, log_start: i64) -> String {
         })
         .find(|suffix| !taken(suffix))
         .unwrap_or(plain)
-}
-
-/// The producers before `end`: the newest usable snapshot of those given, and the batches
-/// behind it. Indexes of aborted transactions are left as they are.
-pub(super) fn restore_producers(
-    env: &Env,
-    dir: &Path,
-    segments: &[Arc<Segment>],
-    snapshots: &[i64],
-    end: i64,
-    producers_max: usize,
-) -> Result<(ProducerState, u64), ReadError> {
-    let mut restored = newest_snapshot(env, dir, segments, snapshots, end)?;
-    let replay = Replay {
-        from: restored.from,
-        end,
-        compare_below: None,
-        producers_max,
-    };
-    let (replayed, _) = replay.run(segments, &mut restored.state)?;
-    Ok((restored.state, replayed))
-}
-
-/// Producers as of an offset.
-struct Restored {
-    state: ProducerState,
-    from: i64,
-    /// Offsets of snapshots that were not what was written, and are gone now.
-    unusable: Vec<i64>,
-}
-
-/// The newest usable snapshot at or below `at_most`; without one, no producers as of the
-/// first batch there is.
-fn newest_snapshot(
-    env: &Env,
-    dir: &Path,
-    segments: &[Arc<Segment>],
-    snapshots: &[i64],
-    at_most: i64,
-) -> DiskResult<Restored> {
-    let mut restored = Restored {
-        state: ProducerState::default(),
-        from: segments
-            .first()
-            .map_or(at_most, |segment| segment.base_offset()),
-        unusable: Vec::new(),
-    };
-    let usable = snapshots.partition_point(|offset| *offset <= at_most);
-    for offset in snapshots[..usable].iter().rev().copied() {
-        if offset < restored.from {
-            break;
-        }
-        match producer_snapshot::load(&env.disk, dir, offset)? {
-            Loaded::Missing => {}
-            Loaded::Unusable => {
-                let path = FileName::live(offset, FileKind::Snapshot).in_dir(dir);
-                env.disk.remove_file(&path)?;
-                restored.unusable.push(offset);
-            }
-            Loaded::Producers(state) => {
-                (restored.state, restored.from) = (state, offset);
-                break;
-            }
-        }
-    }
-    Ok(restored)
-}
-
-/// Removes snapshots of a part of the log that was cut; the offsets of the others.
-pub(super) fn drop_snapshots_above(
-    env: &Env,
-    dir: &Path,
-    mut snapshots: Vec<i64>,
-    end: i64,
-) -> DiskResult<Vec<i64>> {
-    let stale = snapshots.split_off(snapshots.partition_point(|offset| *offset <= end));
-    for offset in stale {
-        env.disk
-            .remove_file(&FileName::live(offset, FileKind::Snapshot).in_dir(dir))?;
-    }
-    Ok(snapshots)
-}
-
-/// Batches that are applied to a producer state once more.
-struct Replay {
-    from: i64,
-    end: i64,
-    /// Makes the indexes of aborted transactions hold what the markers call for; one that
-    /// differed below this offset is told of.
-    compare_below: Option<i64>,
-    /// `reka.producer.ids.per.partition.max`
-    producers_max: usize,
-}
-
-impl Replay {
-    /// How many batches there were, and which segments' indexes of aborted transactions
-    /// were not what they should have been.
-    fn run(
-        &self,
-        segments: &[Arc<Segment>],
-        state: &mut ProducerState,
-    ) -> Result<(u64, Vec<i64>), ReadError> {
-        let mut replayed = 0;
-        let mut rebuilt = Vec::new();
-        if self.from >= self.end {
-            return Ok((replayed, rebuilt));
-        }
-        for segment in &segments[crate::reader::holding(segments, self.from)..] {
-            let aborted = self.run_segment(segment, state, &mut replayed)?;
-            if let Some(below) = self.compare_below
-                && self.correct(segment, &aborted, below)?
-            {
-                rebuilt.push(segment.base_offset());
-            }
-        }
-        // What is on disk at start counts as decided; the broker raises the high
-        // watermark from there.
-        state.settle_below(self.end);
-        Ok((replayed, rebuilt))
-    }
-
-    /// The aborted transactions whose markers were met.
-    fn run_segment(
-        &self,
-        segment: &Segment,
-        state: &mut ProducerState,
-        replayed: &mut u64,
-    ) -> Result<Vec<AbortedTxn>, ReadError> {
-        let mut aborted = Vec::new();
-        if segment.len() == 0 {
-            return Ok(aborted);
-        }
-        let mut walk = segment.walk_to(self.from)?;
-        while let Some(batch) = walk.next()? {
-            let header = batch.header;
-            if header.base_offset >= self.end {
-                break;
-            }
-            *replayed += 1;
-            if !header.has_producer_id() || header.base_offset < self.from {
-                continue;
-            }
-            let mut end_txn = None;
-            if header.is_control() {
-                let bytes = segment.bytes(batch.position, header.size() as u64)?;
-                let view = BatchView::parse(&bytes).map_err(|error| {
-                    segment.corruption(batch.position, "a control batch", error)
-                })?;
-                end_txn = marker(&view);
-            }
-            aborted.extend(end_txn.and_then(|end| state.aborted_by(&header, end)));
-            state.apply(&header, end_txn);
-            state.keep_at_most(self.producers_max);
-        }
-        Ok(aborted)
-    }
-
-    /// Makes the index hold these transactions from `from` on; whether it differed below
-    /// an offset.
-    fn correct(&self, segment: &Segment, aborted: &[AbortedTxn], below: i64) -> DiskResult<bool> {
-        let mut indexed = Vec::new();
-        segment.txns.visit(|txn| {
-            if txn.last_offset >= self.from {
-                indexed.push(*txn);
-            }
-            true
-        })?;
-        if indexed == aborted {
-            return Ok(false);
-        }
-        segment.txns.truncate_to_offset(self.from)?;
-        for txn in aborted {
-            segment.txns.push(*txn)?;
-        }
-        let synced = |txns: &[AbortedTxn]| -> Vec<AbortedTxn> {
-            let txns = txns.iter().filter(|txn| txn.last_offset < below);
-            txns.copied().collect()
-        };
-        Ok(synced(&indexed) != synced(aborted))
-    }
 }
 
 pub(crate) fn first_timestamp(segment: &Segment) -> Result<Option<i64>, ReadError> {

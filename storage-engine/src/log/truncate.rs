@@ -12,7 +12,8 @@
 
 use std::sync::Arc;
 
-use super::open::{drop_snapshots_above, first_timestamp, restore_producers};
+use super::open::first_timestamp;
+use super::restore::{drop_snapshots_above, restore_producers};
 use super::{Active, Log, live_files, snapshots};
 use crate::error::{LogError, ReadError};
 use crate::format::{FileKind, FileName, FileStage};

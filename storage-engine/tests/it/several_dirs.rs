@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reka_records::Compression;
 use reka_storage::fs::fault::{Fault, FaultDisk, When};
-use reka_storage::fs::sim::SimDisk;
+use reka_storage::fs::sim::{KeepAll, SimDisk};
 use reka_storage::fs::{Disk, Op, OpenMode};
 use reka_storage::log_dir::{Identity, Opened, ToOpen};
 use reka_storage::log_dirs::{LogDirs, LogDirsError};
@@ -292,7 +292,8 @@ fn directories_that_do_not_belong_together_are_refused() {
     let two = LogDirs::cluster_id(&raw, &paths(&["/a", "/other"])).expect_err("two clusters");
     assert_eq!(
         two.to_string(),
-        "/other is of cluster d, /a of cluster c: log.dirs names directories of two brokers"
+        "/other is of cluster d, /a of cluster c: log.dirs names directories of two brokers; name \
+         those of one"
     );
     let known = LogDirs::cluster_id(&raw, &paths(&["/missing", "/b", "/a"])).expect("one cluster");
     assert_eq!(known.as_deref(), Some("c"));
@@ -405,6 +406,75 @@ fn a_partition_that_gets_its_name_back_is_as_it_was() {
             left.keys()
                 .all(|name| !name.ends_with("-offset-checkpoint"))
         );
+    }
+}
+
+/// Lines of its successor stay behind when a person moves that one away: they are not the first one's,
+/// of which no more than a recovery point is known, as in a directory that Apache Kafka wrote.
+#[test]
+fn a_partition_that_gets_its_name_back_inherits_nothing_of_its_successor() {
+    for is_clean in [true, false] {
+        let sim = disk(&["/a"]);
+        let raw = Disk::new(sim.clone());
+        let dirs = open(&sim, &["/a"]);
+        let mut log = logs(&dirs, 0..1, true).remove(0);
+        for value in 0..10u8 {
+            append(&mut log, batch(&[&[value]], 1, Compression::None));
+        }
+        log.flush().expect("a flush");
+        dirs.dirs()[0].checkpoint().expect("a disk that works");
+        if is_clean {
+            dirs.stop(&mut [&mut log], 1).expect("a clean stop");
+        }
+        drop((log, dirs));
+        for name in [
+            "log-start-offset-checkpoint",
+            "cleaner-offset-checkpoint",
+            "replication-offset-checkpoint",
+        ] {
+            let removed = raw.remove_file(&Path::new("/a").join(name));
+            removed.expect("a disk that works");
+        }
+
+        let dirs = open(&sim, &["/a"]);
+        let aside = dirs.set_aside(&partition(0)).expect("a disk that works");
+        let aside = aside.expect("it was there");
+        let mut other = logs(&dirs, 0..1, true).remove(0);
+        for _ in 0..6 {
+            append(&mut other, batch(&[b"other"], 1, Compression::None));
+        }
+        other.flush().expect("a flush");
+        other.advance_log_start(3).expect("records below the end");
+        let env = dirs.dirs()[0].env().clone();
+        env.cleaner_points.set(&partition(0), 5);
+        env.high_watermarks.set(&partition(0), 6);
+        dirs.stop(&mut [&mut other], 1).expect("a clean stop");
+        drop((other, dirs));
+
+        let (own, elsewhere) = (Path::new("/a/t-0"), Path::new("/a/t-0.old"));
+        raw.rename(own, elsewhere).expect("renamed");
+        raw.rename(&aside, own).expect("renamed");
+        // A crash while it is opened changes nothing of that: the files it was sent with go one by one.
+        let copy = sim.snapshot();
+        copy.record();
+        let dirs = open(&copy, &["/a"]);
+        drop(open_logs(&dirs, 0..1, false).remove(0).expect("a log"));
+        drop((dirs, env));
+        let mut states = copy.recorded();
+        assert!(states.len() > 4, "four files are removed");
+        states.push(sim.snapshot());
+        for (step, state) in states.iter().enumerate() {
+            let found = state.crash(&mut KeepAll);
+            let dirs = open(&found, &["/a"]);
+            let (log, report) = open_logs(&dirs, 0..1, false).remove(0).expect("a log");
+            assert_eq!((report.damage, report.cut), (None, None), "step {step}");
+            assert_eq!(report.warnings, [], "step {step}");
+            assert_eq!((log.log_start(), log.log_end()), (0, 10), "step {step}");
+            assert_eq!(log.recovery_point(), 10, "step {step}");
+            let env = dirs.dirs()[0].env();
+            let known = [&env.cleaner_points, &env.high_watermarks].map(|of| of.get(&partition(0)));
+            assert_eq!(known, [None, None], "step {step}");
+        }
     }
 }
 

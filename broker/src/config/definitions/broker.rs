@@ -503,6 +503,7 @@ const OUR_OWN: &[Definition] = &[
     string("reka.http.listener").default("127.0.0.1:9644").served("Where metrics and health are served, as host:port. Empty turns it off."),
     string("reka.logging.format").default("text").one_of(&["text", "json"]).served("How log lines are written: text for people, json for machines."),
     string("reka.logging.level").default("info").one_of(LEVELS).served("What is logged. Single modules are set as broker loggers of the Admin API."),
+    long("reka.group.memory.max.bytes").default("1073741824").at_least(1 << 20).served("Memory for groups, their members and offsets. Beyond it none may grow; the last eighth is for groups that are there already."),
     long("reka.flush.group.ms").at_least(0).served("Records are synced together at least so often; 0 is never. Not given: 100 on a single node, else 0."),
     int("reka.producer.ids.per.partition.max").default("20000").at_least(16).served("Producers without an open transaction that a partition remembers; beyond it the silent are forgotten first, as if expired."),
     int("reka.shards").at_least(1).served("Threads that serve connections, one core each. Not given: as many as there are cores."),

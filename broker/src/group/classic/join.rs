@@ -181,7 +181,9 @@ impl ClassicGroup {
             return;
         };
         Self::uncount_offers(&mut self.offered, &member.protocols);
+        self.bytes -= member.bytes();
         member.protocols.clone_from(&join.protocols);
+        self.bytes += member.bytes();
         Self::count_offers(&mut self.offered, &member.protocols);
         member.rebalance_timeout_ms = join.rebalance_timeout_ms;
         member.session_timeout_ms = join.session_timeout_ms;
@@ -299,7 +301,8 @@ impl ClassicGroup {
     pub(super) fn prepare_rebalance(&mut self, turn: &mut Turn<'_>, cause: String, member: &str) {
         if self.state == State::CompletingRebalance {
             for member in self.members.values_mut() {
-                member.assignment.clear();
+                self.bytes -= member.assignment.len();
+                member.assignment = Vec::new();
             }
             self.answer_syncs(turn, ErrorCode::RebalanceInProgress);
         }

@@ -71,13 +71,16 @@ impl ClassicGroup {
     fn take_plan(&mut self, turn: &mut Turn<'_>, sync: Sync) {
         let mut plan: HashMap<String, Vec<u8>> = sync.assignments.into_iter().collect();
         for member in self.members.values_mut() {
+            self.bytes -= member.assignment.len();
             member.assignment = plan.remove(&*member.id).unwrap_or_default();
+            self.bytes += member.assignment.len();
         }
         let bytes_max = turn.settings.record_bytes_max;
         if self.stored_bytes() > bytes_max {
             // It could not be written. Kafka finds out by trying, with the same outcome.
             for member in self.members.values_mut() {
-                member.assignment.clear();
+                self.bytes -= member.assignment.len();
+                member.assignment = Vec::new();
             }
             self.answer_syncs(turn, ErrorCode::UnknownServerError);
             let cause = format!("the leader's plan does not fit a record of {bytes_max} bytes");

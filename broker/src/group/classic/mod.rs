@@ -33,12 +33,12 @@ use reka_protocol::ErrorCode;
 
 pub use self::moved::MovedMember;
 use super::ask::{
-    Caller, Commit, Described, DescribedMember, JoinedMember, Protocol, Reply, Synced, Ticket,
+    Caller, Commit, Described, DescribedMember, Join, JoinedMember, Protocol, Reply, Synced, Ticket,
 };
 use super::embedded::Subscription;
 use super::record::GroupRecord;
 use super::timers::{Timer, Timers};
-use super::{Now, Settings};
+use super::{Now, Settings, memory};
 
 /// The protocol type of consumers, the one whose metadata the broker understands.
 pub const CONSUMER: &str = "consumer";
@@ -87,12 +87,30 @@ struct Member {
 }
 
 impl Member {
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        memory::MEMBER + offer_bytes(&self.protocols) + self.assignment.len()
+    }
+
     fn metadata(&self, protocol: &str) -> &[u8] {
         self.protocols
             .iter()
             .find(|offered| offered.name == protocol)
             .map_or(&[], |offered| &offered.metadata)
     }
+}
+
+/// What a member's offer takes in memory.
+fn offer_bytes(protocols: &[Protocol]) -> usize {
+    let offers = protocols.iter();
+    offers
+        .map(|offer| size_of::<Protocol>() + offer.name.len() + offer.metadata.len())
+        .sum()
+}
+
+/// About what a member that joins like this takes in memory.
+pub(super) fn newcomer_bytes(join: &Join) -> usize {
+    memory::MEMBER + offer_bytes(&join.protocols)
 }
 
 /// A rebalance under way.
@@ -129,6 +147,11 @@ pub enum Event {
         member: String,
         /// How long it took.
         took_ms: i64,
+    },
+    /// A group may not grow, as the memory for groups is used up.
+    NoMemory {
+        /// The group.
+        group: String,
     },
     /// Members were removed without asking.
     Removed {
@@ -200,6 +223,8 @@ pub struct ClassicGroup {
     rebalance: Option<Rebalance>,
     /// Topics the members have subscribed to; `None` if that cannot be known.
     subscribed: Option<BTreeSet<String>>,
+    /// About what the members take in memory.
+    bytes: usize,
 }
 
 impl ClassicGroup {
@@ -223,6 +248,7 @@ impl ClassicGroup {
             is_inherited: false,
             rebalance: None,
             subscribed: None,
+            bytes: 0,
         }
     }
 
@@ -239,6 +265,20 @@ impl ClassicGroup {
     /// Members in it.
     pub fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// About what its members take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// By how much that would grow if this member joined.
+    pub fn growth(&self, join: &Join) -> usize {
+        let by_instance = join.instance_id.as_ref();
+        let by_instance = by_instance.and_then(|instance| self.static_members.get(instance));
+        let id = by_instance.map_or(join.member_id.as_str(), |id| id);
+        let known = self.members.get(id).map_or(0, Member::bytes);
+        newcomer_bytes(join).saturating_sub(known)
     }
 
     /// Nobody is in it.
@@ -447,12 +487,14 @@ impl ClassicGroup {
         Self::count_offers(&mut self.offered, &member.protocols);
         self.awaiting_join += usize::from(member.awaits_join.is_some());
         self.pending.remove(&member.id);
+        self.bytes += member.bytes();
         self.members.insert(member.id.clone(), member);
     }
 
     /// Takes a member or a pending id out. Who waits for an answer has been given one before.
     fn remove(&mut self, member_id: &str) {
         if let Some(member) = self.members.remove(member_id) {
+            self.bytes -= member.bytes();
             Self::uncount_offers(&mut self.offered, &member.protocols);
             self.awaiting_join -= usize::from(member.awaits_join.is_some());
             if let Some(instance_id) = &member.instance_id {
@@ -570,6 +612,8 @@ impl ClassicGroup {
             self.awaiting_join,
             "{id}: joins waited for"
         );
+        let bytes = self.members.values().map(Member::bytes);
+        assert_eq!(bytes.sum::<usize>(), self.bytes, "{id}: memory of members");
         let mut offered = HashMap::new();
         for (key, member) in &self.members {
             assert_eq!(*key, member.id, "{id}: a member under another's id");

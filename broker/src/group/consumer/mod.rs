@@ -43,9 +43,9 @@ use uuid::Uuid;
 pub use self::assignor::{Assignor, Partitions};
 pub use self::heartbeat::Beaten;
 pub use self::pattern::Matched;
-use super::ask::{Commit, ConsumerDescribed, ConsumerDescribedMember, TopicAssignment};
-use super::listing_order;
+use super::ask::{Beat, Commit, ConsumerDescribed, ConsumerDescribedMember, TopicAssignment};
 use super::record::{GroupRecord, GroupValue};
+use super::{listing_order, memory};
 
 /// The epoch of a static member that went and means to come back.
 const STATIC_LEAVE_EPOCH: i32 = -2;
@@ -131,6 +131,38 @@ impl Member {
     }
 }
 
+/// About what a member that describes itself like this takes in memory, beside its partitions.
+pub(super) fn described_bytes(beat: &Beat) -> usize {
+    let names = beat.topics.iter().flatten();
+    let names = names.map(|name| name.len() + size_of::<String>());
+    let pattern = beat.pattern.as_ref().map_or(0, String::len);
+    memory::MEMBER + names.sum::<usize>() + pattern
+}
+
+/// About what a member takes in memory, beside its partitions.
+fn member_bytes(about: &ConsumerGroupMemberMetadataValue) -> usize {
+    let names = about.subscribed_topic_names.iter().map(String::len);
+    let pattern = about.subscribed_topic_regex.as_ref().map_or(0, String::len);
+    let classic = about.classic_member_metadata.iter();
+    let offers = classic.flat_map(|classic| &classic.supported_protocols);
+    let offers = offers.map(|offer| offer.name.len() + offer.metadata.0.len());
+    let texts = about.subscribed_topic_names.len() * size_of::<String>();
+    memory::MEMBER + names.sum::<usize>() + texts + pattern + offers.sum::<usize>()
+}
+
+fn target_bytes(target: &Partitions) -> usize {
+    let partitions = target.values().map(BTreeSet::len);
+    partitions.sum::<usize>() * memory::PARTITION
+}
+
+fn pattern_bytes(pattern: &str, resolved: &Resolved) -> usize {
+    let topics = resolved
+        .topics
+        .iter()
+        .map(|topic| topic.len() + size_of::<String>());
+    pattern.len() + topics.sum::<usize>()
+}
+
 /// One by one.
 pub fn held_pairs(held: &Held) -> impl Iterator<Item = (Uuid, i32)> {
     held.iter()
@@ -172,6 +204,8 @@ pub struct ConsumerGroup {
     patterns_at_ms: Option<i64>,
     /// When the group epoch last grew, and why; for the log. Not written.
     rebalance: Option<(i64, String, String)>,
+    /// About what members, their partitions and expressions take in memory.
+    bytes: usize,
 }
 
 /// Epoch of a group nobody has joined, and of the empty assignment it has. Not 0, which is a
@@ -197,12 +231,27 @@ impl ConsumerGroup {
             patterns_seen: 0,
             patterns_at_ms: None,
             rebalance: None,
+            bytes: 0,
         }
     }
 
     /// Members in it.
     pub fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// About what members, their partitions and expressions take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// By how much that would grow if a member joined that describes itself like this.
+    pub fn growth(&self, beat: &Beat) -> usize {
+        let place = beat.instance_id.as_ref();
+        let holder = place.and_then(|instance| self.static_members.get(instance));
+        let id = holder.map_or(beat.member_id.as_str(), |id| id);
+        let known = self.members.get(id);
+        described_bytes(beat).saturating_sub(known.map_or(0, |known| member_bytes(&known.about)))
     }
 
     /// Nobody is in it.
@@ -460,11 +509,14 @@ impl ConsumerGroup {
                     let indexes: BTreeSet<i32> = topic.partitions.iter().copied().collect();
                     (topic.topic_id, indexes)
                 });
-                self.targets
-                    .insert(member_id.as_str().into(), target.collect());
+                let target: Partitions = target.collect();
+                self.bytes += target_bytes(&target);
+                let before = self.targets.insert(member_id.as_str().into(), target);
+                self.bytes -= before.as_ref().map_or(0, target_bytes);
             }
             (OffsetsKey::ConsumerGroupTargetAssignmentMember { member_id, .. }, None) => {
-                self.targets.remove(member_id.as_str());
+                let before = self.targets.remove(member_id.as_str());
+                self.bytes -= before.as_ref().map_or(0, target_bytes);
             }
             (
                 OffsetsKey::ConsumerGroupCurrentMemberAssignment { member_id, .. },
@@ -492,7 +544,9 @@ impl ConsumerGroup {
                     version: value.version_seen,
                     at_ms: value.timestamp,
                 };
-                self.patterns.insert(regular_expression.clone(), resolved);
+                self.bytes += pattern_bytes(regular_expression, &resolved);
+                let before = self.patterns.insert(regular_expression.clone(), resolved);
+                self.bytes -= before.map_or(0, |before| pattern_bytes(regular_expression, &before));
             }
             (
                 OffsetsKey::ConsumerGroupRegularExpression {
@@ -500,7 +554,8 @@ impl ConsumerGroup {
                 },
                 None,
             ) => {
-                self.patterns.remove(regular_expression);
+                let before = self.patterns.remove(regular_expression);
+                self.bytes -= before.map_or(0, |before| pattern_bytes(regular_expression, &before));
             }
             _ => {}
         }
@@ -512,8 +567,11 @@ impl ConsumerGroup {
         if let Some(instance) = &value.instance_id {
             self.static_members.insert(instance.clone(), id.clone());
         }
+        let known = self.members.get(&id);
+        self.bytes -= known.map_or(0, |known| member_bytes(&known.about));
         let member = self.members.entry(id).or_insert_with(Member::new);
         member.about = value.clone();
+        self.bytes += member_bytes(&member.about);
     }
 
     fn remove_member(&mut self, member_id: &str) {
@@ -521,6 +579,7 @@ impl ConsumerGroup {
         let Some(member) = self.members.remove(member_id) else {
             return;
         };
+        self.bytes -= member_bytes(&member.about);
         if let Some(instance) = &member.about.instance_id
             && self.static_members.get(instance).map(|id| &**id) == Some(member_id)
         {
@@ -535,7 +594,14 @@ impl ConsumerGroup {
     ) {
         self.disown(member_id);
         let id: Arc<str> = member_id.into();
-        let member = self.members.entry(id.clone()).or_insert_with(Member::new);
+        if !self.members.contains_key(&id) {
+            let member = Member::new();
+            self.bytes += member_bytes(&member.about);
+            self.members.insert(id.clone(), member);
+        }
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         member.epoch = value.member_epoch;
         member.previous_epoch = value.previous_member_epoch;
         member.state = MemberState::from_number(value.state);
@@ -678,6 +744,13 @@ impl ConsumerGroup {
     /// Panics on what only a bug can bring about.
     pub fn check_invariants(&self) {
         let id = &self.id;
+        let members = self.members.values();
+        let members = members.map(|member| member_bytes(&member.about));
+        let targets = self.targets.values().map(target_bytes);
+        let patterns = self.patterns.iter();
+        let patterns = patterns.map(|(pattern, resolved)| pattern_bytes(pattern, resolved));
+        let bytes = members.chain(targets).chain(patterns).sum::<usize>();
+        assert_eq!(bytes, self.bytes, "{id}: memory of members");
         let mut owners: BTreeMap<Uuid, BTreeMap<i32, Arc<str>>> = BTreeMap::new();
         for (member_id, member) in &self.members {
             for (topic, index) in member.holds() {

@@ -2,6 +2,7 @@
 
 mod classic;
 mod consumer;
+mod memory;
 mod migration;
 mod offsets;
 mod properties;

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use reka_client::admin::Resource;
 
 use super::config_report::{self, Changed};
+use super::{config_diff, config_edit};
 use crate::command_line::{Change, key_value};
 use crate::failure::Failure;
 use crate::session::Session;
@@ -16,17 +17,28 @@ pub(crate) enum Command {
     Set(Set),
     /// Take values away, so that the default counts
     Unset(Unset),
+    /// Change in an editor what was set
+    Edit(config_edit::Edit),
+    /// Show where two brokers differ, or one from the defaults
+    Diff(config_diff::Diff),
 }
 
 #[derive(Debug, Args)]
-struct Which {
+pub(super) struct Which {
     /// The broker's id; all brokers without
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = crate::completion::brokers())]
     broker: Option<i32>,
 }
 
 impl Which {
-    fn resource(&self) -> Resource {
+    pub(super) fn subject(&self) -> String {
+        match self.broker {
+            Some(id) => format!("broker {id}"),
+            None => "all brokers".to_owned(),
+        }
+    }
+
+    pub(super) fn resource(&self) -> Resource {
         match self.broker {
             Some(id) => Resource::broker(id),
             None => Resource::all_brokers(),
@@ -85,6 +97,8 @@ impl Command {
                 let resource = unset.which.resource();
                 config_report::change(session, &resource, changes, unset.change.dry_run).await
             }
+            Command::Edit(edit) => edit.run(session).await,
+            Command::Diff(diff) => diff.run(session).await,
         }
     }
 }

@@ -83,10 +83,15 @@ fn unknown_key(key: &str, entries: &[ConfigEntry]) -> Failure {
 }
 
 /// Changes with what is shown of them.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Changed(Vec<(String, Option<String>)>);
 
 impl Changed {
+    /// Keys with what they are to be; no value takes theirs away.
+    pub(crate) fn new(changes: Vec<(String, Option<String>)>) -> Self {
+        Changed(changes)
+    }
+
     pub(crate) fn set(values: &[(String, String)]) -> Self {
         let values = values.iter();
         Changed(
@@ -132,6 +137,9 @@ pub(crate) async fn change(
     dry_run: bool,
 ) -> Result<(), Failure> {
     let client = session.client().await?;
+    if changed.0.is_empty() {
+        return session.show(&Vec::<Row>::new());
+    }
     let before = client.describe_config(resource, false).await?;
     let changes: Vec<ConfigChange> = changed
         .0

@@ -1,7 +1,7 @@
 //! `rkctl cluster health`.
 
 use clap::Args;
-use reka_client::{ClientError, TopicInfo};
+use reka_client::{Client, ClientError, TopicInfo};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -14,18 +14,34 @@ use crate::table::{Page, Table};
 pub(crate) struct Health {}
 
 #[derive(Debug, Serialize)]
-struct Findings {
+pub(crate) struct Findings {
     healthy: bool,
-    findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Findings {
+    pub(crate) fn new(findings: Vec<Finding>) -> Self {
+        let healthy = findings.is_empty();
+        Findings { healthy, findings }
+    }
+
+    /// Shows them; where there are any that is the exit code.
+    pub(crate) fn show(self, session: &Session) -> Result<(), Failure> {
+        session.show(&self)?;
+        match self.findings.len() {
+            0 => Ok(()),
+            count => Err(Failure::unhealthy(count)),
+        }
+    }
 }
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Finding {
+pub(crate) struct Finding {
     /// What has it, such as `partition orders-3`.
-    subject: String,
-    problem: String,
-    advice: String,
+    pub(crate) subject: String,
+    pub(crate) problem: String,
+    pub(crate) advice: String,
 }
 
 impl Report for Findings {
@@ -51,53 +67,52 @@ const USED_SHARE_MAX: f64 = 0.9;
 impl Health {
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Failure> {
         let client = session.client().await?;
-        let cluster = client.describe_cluster().await?;
-        let mut findings = Vec::new();
-        for broker in &cluster.brokers {
-            let subject = format!("broker {}", broker.id);
-            if broker.is_fenced {
-                findings.push(Finding {
-                    subject: subject.clone(),
-                    problem: "it is fenced: it leads nothing".to_owned(),
-                    advice: "it has not caught up or does not reach the controller: see its log"
-                        .to_owned(),
-                });
-            }
-            match client.describe_log_dirs(broker.id).await {
-                Ok(dirs) => findings.extend(dirs.iter().filter_map(|(path, dir)| {
-                    let subject = format!("{subject} directory {path}");
-                    match dir {
-                        Ok(dir) => full(subject, dir.total_bytes, dir.usable_bytes),
-                        Err(refusal) => Some(Finding {
-                            subject,
-                            problem: format!("it has failed: {refusal}"),
-                            advice: "replace the disk and restart the broker".to_owned(),
-                        }),
-                    }
-                })),
-                Err(error) => findings.push(unreachable(subject, &error)),
-            }
+        Findings::new(look(client).await?).show(session)
+    }
+}
+
+/// Everything that is wrong with the cluster right now.
+pub(crate) async fn look(client: &Client) -> Result<Vec<Finding>, Failure> {
+    let cluster = client.describe_cluster().await?;
+    let mut findings = Vec::new();
+    for broker in &cluster.brokers {
+        let subject = format!("broker {}", broker.id);
+        if broker.is_fenced {
+            findings.push(Finding {
+                subject: subject.clone(),
+                problem: "it is fenced: it leads nothing".to_owned(),
+                advice: "it has not caught up or does not reach the controller: see its log"
+                    .to_owned(),
+            });
         }
-        match client.describe_quorum().await {
-            Ok(quorum) if quorum.leader.is_none() => findings.push(Finding {
-                subject: "the metadata quorum".to_owned(),
-                problem: "it has no leader: nothing can be changed".to_owned(),
-                advice: "bring back a majority of its voters".to_owned(),
-            }),
-            Ok(_) | Err(ClientError::Unsupported { .. }) => {}
-            Err(error) => findings.push(unreachable("the metadata quorum".to_owned(), &error)),
-        }
-        for topic in client.list_topics().await? {
-            findings.extend(of_topic(&topic));
-        }
-        let healthy = findings.is_empty();
-        let count = findings.len();
-        session.show(&Findings { healthy, findings })?;
-        match healthy {
-            true => Ok(()),
-            false => Err(Failure::unhealthy(count)),
+        match client.describe_log_dirs(broker.id).await {
+            Ok(dirs) => findings.extend(dirs.iter().filter_map(|(path, dir)| {
+                let subject = format!("{subject} directory {path}");
+                match dir {
+                    Ok(dir) => full(subject, dir.total_bytes, dir.usable_bytes),
+                    Err(refusal) => Some(Finding {
+                        subject,
+                        problem: format!("it has failed: {refusal}"),
+                        advice: "replace the disk and restart the broker".to_owned(),
+                    }),
+                }
+            })),
+            Err(error) => findings.push(unreachable(subject, &error)),
         }
     }
+    match client.describe_quorum().await {
+        Ok(quorum) if quorum.leader.is_none() => findings.push(Finding {
+            subject: "the metadata quorum".to_owned(),
+            problem: "it has no leader: nothing can be changed".to_owned(),
+            advice: "bring back a majority of its voters".to_owned(),
+        }),
+        Ok(_) | Err(ClientError::Unsupported { .. }) => {}
+        Err(error) => findings.push(unreachable("the metadata quorum".to_owned(), &error)),
+    }
+    for topic in client.list_topics().await? {
+        findings.extend(of_topic(&topic));
+    }
+    Ok(findings)
 }
 
 fn unreachable(subject: String, error: &ClientError) -> Finding {

@@ -14,7 +14,7 @@ use crate::table::{Page, Table, or_none};
 #[derive(Debug, Args)]
 pub(crate) struct Logdirs {
     /// Only this broker; may be given again
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = crate::completion::brokers())]
     broker: Vec<i32>,
     /// Only topics whose names match, with * for any text and ? for any letter
     #[arg(long, value_name = "PATTERN")]

@@ -1,10 +1,14 @@
 //! `rkctl cluster`.
 
+mod balance;
 mod brokers;
 mod config;
+mod config_diff;
+mod config_edit;
 pub(crate) mod config_report;
+mod explain;
 mod features;
-mod health;
+pub(crate) mod health;
 mod info;
 mod logdirs;
 mod loggers;

@@ -6,6 +6,7 @@ use reka_client::{PartitionInfo, TopicPartition};
 use reka_protocol::ErrorCode;
 use serde::Serialize;
 
+use super::{balance, explain};
 use crate::command_line::Change;
 use crate::failure::Failure;
 use crate::names::{matches_any, partition};
@@ -25,6 +26,10 @@ pub(crate) enum Command {
     Status(Status),
     /// Give up moves that are under way
     Cancel(Cancel),
+    /// Say why replicas are not in sync, and what to do
+    Explain(explain::Explain),
+    /// Spread replicas and leaders evenly over the brokers
+    Balance(balance::Balance),
 }
 
 #[derive(Debug, Args)]
@@ -160,6 +165,8 @@ impl Command {
             Command::Move(moves) => moves.run(session).await,
             Command::Status(status) => status.run(session).await,
             Command::Cancel(cancel) => cancel.run(session).await,
+            Command::Explain(explain) => explain.run(session).await,
+            Command::Balance(balance) => balance.run(session).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use reka_client::admin::{ConfigChange, Resource};
 
-use super::{What, difference, live, new_topic, read};
+use super::{What, difference, live, new_topic, quotas, read};
 use crate::command_line::Destruction;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -26,7 +26,7 @@ impl Apply {
             let text = format!(
                 "{} of topic {} cannot go from {} to {}: nothing was done",
                 step.key.as_deref().unwrap_or_default(),
-                step.topic,
+                step.topic.as_deref().unwrap_or_default(),
                 step.before.as_deref().unwrap_or_default(),
                 step.after.as_deref().unwrap_or_default()
             );
@@ -39,8 +39,8 @@ impl Apply {
         self.destruction
             .consent(&format!("do these {} steps", steps.len()))?;
         let client = session.client().await?;
-        for (name, wanted) in &declared {
-            let Some(found) = live.get(name) else {
+        for (name, wanted) in &declared.topics {
+            let Some(found) = live.topics.get(name) else {
                 for (_, created) in client
                     .create_topics(&[new_topic(name, wanted)], false)
                     .await?
@@ -62,7 +62,7 @@ impl Apply {
             }
             let changes: Vec<ConfigChange> = steps
                 .iter()
-                .filter(|step| step.topic == *name)
+                .filter(|step| step.topic.as_ref() == Some(name))
                 .filter_map(|step| {
                     let key = step.key.clone()?;
                     match step.what {
@@ -77,6 +77,9 @@ impl Apply {
                     .alter_config(&Resource::topic(name), &changes, false)
                     .await?;
             }
+        }
+        if !declared.quotas.is_empty() {
+            quotas::apply(session, &declared.quotas, &live.quotas).await?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::table::{Page, Table};
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// Names of the groups
-    #[arg(required = true, value_name = "GROUP")]
+    #[arg(required = true, value_name = "GROUP", add = crate::completion::groups())]
     groups: Vec<String>,
     #[command(flatten)]
     destruction: Destruction,

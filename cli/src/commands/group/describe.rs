@@ -16,7 +16,7 @@ use crate::table::{Page, Table, or_none};
 #[derive(Debug, Args)]
 pub(crate) struct Describe {
     /// Names of the groups
-    #[arg(required = true, value_name = "GROUP")]
+    #[arg(required = true, value_name = "GROUP", add = crate::completion::groups())]
     groups: Vec<String>,
 }
 

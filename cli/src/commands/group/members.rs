@@ -13,7 +13,7 @@ use crate::table::{Page, Table, list, or_none};
 #[derive(Debug, Args)]
 pub(crate) struct Members {
     /// Names of the groups
-    #[arg(required = true, value_name = "GROUP")]
+    #[arg(required = true, value_name = "GROUP", add = crate::completion::groups())]
     groups: Vec<String>,
 }
 

@@ -11,9 +11,10 @@ use crate::session::{ErrorField, PartitionRow, Session};
 #[derive(Debug, Args)]
 pub(crate) struct OffsetDelete {
     /// Name of the group
+    #[arg(add = crate::completion::groups())]
     group: String,
     /// Topics, or some of their partitions: orders:0,2-4
-    #[arg(required = true, value_name = "TOPIC", value_parser = selection)]
+    #[arg(required = true, value_name = "TOPIC", add = crate::completion::topics(), value_parser = selection)]
     topics: Vec<TopicSelection>,
     #[command(flatten)]
     destruction: Destruction,

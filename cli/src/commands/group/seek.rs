@@ -22,6 +22,7 @@ use crate::table::{Page, Table, or_none};
 #[derive(Debug, Args)]
 pub(crate) struct Seek {
     /// Name of the group; one that is not there yet is made
+    #[arg(add = crate::completion::groups())]
     group: String,
     /// Where to: start, end, an offset, +N or -N from where it is, a time
     /// (2026-11-21T10:00:00Z, -2h), group:NAME for where another group is, file:PATH for what a file
@@ -30,7 +31,7 @@ pub(crate) struct Seek {
     #[arg(long, value_name = "WHERE", allow_hyphen_values = true, value_parser = destination)]
     to: Destination,
     /// Only these topics, or some of their partitions: orders:0,2-4; without, what it has committed
-    #[arg(short, long, value_name = "TOPIC", value_parser = selection)]
+    #[arg(short, long, value_name = "TOPIC", add = crate::completion::topics(), value_parser = selection)]
     topic: Vec<TopicSelection>,
     #[command(flatten)]
     destruction: Destruction,

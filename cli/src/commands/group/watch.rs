@@ -23,6 +23,7 @@ use crate::table::{Page, Table, or_none};
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// Name of the group
+    #[arg(add = crate::completion::groups())]
     group: String,
     /// How long between two looks
     #[arg(short, long, value_parser = duration, default_value = "2s", value_name = "TIME")]

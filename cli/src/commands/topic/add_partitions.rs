@@ -12,6 +12,7 @@ use crate::table::{Page, Table};
 #[derive(Debug, Args)]
 pub(crate) struct AddPartitions {
     /// Name of the topic
+    #[arg(add = crate::completion::topics())]
     topic: String,
     /// How many to add
     #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..), conflicts_with = "to", required_unless_present = "to")]

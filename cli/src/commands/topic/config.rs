@@ -21,6 +21,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// Name of the topic
+    #[arg(add = crate::completion::topics())]
     topic: String,
     /// Only these keys
     #[arg(value_name = "KEY")]
@@ -33,6 +34,7 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// Name of the topic
+    #[arg(add = crate::completion::topics())]
     topic: String,
     /// Keys with their values
     #[arg(required = true, value_name = "KEY=VALUE", value_parser = key_value)]
@@ -44,6 +46,7 @@ pub(crate) struct Set {
 #[derive(Debug, Args)]
 pub(crate) struct Unset {
     /// Name of the topic
+    #[arg(add = crate::completion::topics())]
     topic: String,
     /// Keys to take the values of
     #[arg(required = true, value_name = "KEY")]

@@ -1,13 +1,15 @@
 //! `rkctl topic consume`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use reka_client::admin::{Isolation, OffsetSpec, OffsetToCommit};
-use reka_client::{Consumer, ConsumerConfig, ConsumerRecord, Fetched, OffsetReset, TopicPartition};
+use reka_client::{
+    Consumer, ConsumerConfig, ConsumerRecord, Event, Fetched, GroupConfig, GroupConsumer,
+    OffsetReset, TopicPartition,
+};
 use serde_json::{Map, Value};
 
 use super::{offsets, partitions};
@@ -19,11 +21,13 @@ use crate::table::{NONE, shown};
 
 /// Records are shown as lines; with -o json or jsonl each is a line of JSON.
 ///
-/// Ends at the end of the topics as it was when the command began, unless told to go on.
+/// Ends at the end of the topics as it was when the command began, unless told to go on. With --group and
+/// --follow it is a member of the group, which deals the partitions out; Ctrl-C commits where reading has
+/// come and leaves the group.
 #[derive(Debug, Args)]
 pub(crate) struct Consume {
     /// Topics, or some of their partitions: orders:0,2-4
-    #[arg(required = true, value_name = "TOPIC", value_parser = selection)]
+    #[arg(required = true, value_name = "TOPIC", add = crate::completion::topics(), value_parser = selection)]
     topics: Vec<TopicSelection>,
     /// Where to begin: start, end, an offset, -N for the last N of each partition, a time
     /// (2026-11-21T10:00:00Z, -2h), or group:NAME for where a group is
@@ -49,7 +53,7 @@ pub(crate) struct Consume {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Shown,
     /// Commit where reading has come for this group, and begin there
-    #[arg(short, long, value_name = "GROUP", conflicts_with_all = ["from", "tail"])]
+    #[arg(short, long, value_name = "GROUP", add = crate::completion::groups(), conflicts_with_all = ["from", "tail"])]
     group: Option<String>,
     /// Leave out what is in transactions that were aborted or are undecided
     #[arg(long)]
@@ -201,6 +205,9 @@ fn lossy(bytes: &[u8]) -> String {
 impl Consume {
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Failure> {
         session.expect_lines()?;
+        if let (Some(group), true) = (&self.group, self.follow) {
+            return self.run_as_member(session, group).await;
+        }
         let partitions = partitions(session, &self.topics).await?;
         let client = session.client().await?;
         let follow = self.follow || self.tail;
@@ -228,15 +235,7 @@ impl Consume {
                     .collect(),
             ),
         };
-        let config = ConsumerConfig {
-            isolation: match self.committed {
-                true => Isolation::ReadCommitted,
-                false => Isolation::ReadUncommitted,
-            },
-            offset_reset: OffsetReset::Earliest,
-            ..ConsumerConfig::default()
-        };
-        let mut consumer = Consumer::new(client.clone(), config);
+        let mut consumer = Consumer::new(client.clone(), self.config());
         let is_over = |at: &TopicPartition, next: i64| {
             let stop: Option<&BTreeMap<TopicPartition, i64>> = stop.as_ref();
             stop.is_some_and(|stop| stop.get(at).is_none_or(|stop| next >= *stop))
@@ -250,52 +249,26 @@ impl Consume {
         for at in &open {
             consumer.seek(at, begin[at]);
         }
-        // What steers a terminal is shown there, and left alone everywhere else.
-        let plain = !std::io::stdout().is_terminal();
-        let mut out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
-        let mut left = self.count.unwrap_or(u64::MAX);
-        let mut text = String::new();
-        let mut line = Vec::new();
+        let mut out = Printer::new(self, session);
         let mut reached: BTreeMap<TopicPartition, i64> = BTreeMap::new();
-        let several = self.topics.len() > 1;
-        while !open.is_empty() && left > 0 {
-            let fetched = consumer.poll(Duration::from_secs(1)).await?;
+        let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
+        while !open.is_empty() && out.left > 0 {
+            let fetched = tokio::select! {
+                fetched = consumer.poll(STEP) => fetched?,
+                _ = &mut stop => break,
+            };
             if let Some(Fetched {
                 partition, records, ..
             }) = fetched
             {
                 for record in records {
-                    if left == 0 || is_over(&partition, record.offset) {
+                    if out.left == 0 || is_over(&partition, record.offset) {
                         break;
                     }
                     reached.insert(partition.clone(), record.offset + 1);
-                    if !self
-                        .conditions
-                        .iter()
-                        .all(|condition| condition.holds(&record))
-                    {
-                        continue;
-                    }
-                    text.clear();
-                    if session.is_json() {
-                        let _ = writeln!(text, "{}", json(&partition, &record));
-                        out.write_all(text.as_bytes())?;
-                    } else {
-                        self.write(&mut line, &partition, &record, several)?;
-                        match plain {
-                            true => out.write_all(&line)?,
-                            false => {
-                                let line = lossy(&line);
-                                let cells = line.trim_end_matches('\n').split('\t');
-                                let cells: Vec<String> = cells.map(shown).collect();
-                                writeln!(out, "{}", cells.join("\t"))?;
-                            }
-                        }
-                        line.clear();
-                    }
-                    left -= 1;
+                    out.show(&partition, &record)?;
                 }
-                out.flush()?;
+                out.out.flush()?;
             }
             // Records may be gone before the end, or the last may be a marker: the position tells.
             let before = open.len();
@@ -304,13 +277,77 @@ impl Consume {
                 consumer.assign(open.iter().cloned());
             }
         }
-        out.flush()?;
         if let Some(group) = &self.group {
             let offsets: Vec<(TopicPartition, OffsetToCommit)> = reached
                 .into_iter()
                 .map(|(at, offset)| (at, OffsetToCommit::new(offset)))
                 .collect();
             consumer.commit(group, &offsets).await?;
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> ConsumerConfig {
+        ConsumerConfig {
+            isolation: match self.committed {
+                true => Isolation::ReadCommitted,
+                false => Isolation::ReadUncommitted,
+            },
+            offset_reset: OffsetReset::Earliest,
+            ..ConsumerConfig::default()
+        }
+    }
+
+    /// Joins the group and shows what it is given, until Ctrl-C or as many records as were asked for.
+    async fn run_as_member(&self, session: &Session, group: &str) -> Result<(), Failure> {
+        if self.to.is_some() {
+            return Err(Failure::usage(
+                "--to says where to end, and --follow goes on",
+            ));
+        }
+        if let Some(some) = self.topics.iter().find(|topic| topic.partitions.is_some()) {
+            let text = format!("a group deals out the partitions of {} itself", some.topic);
+            return Err(Failure::usage(text).hint("name the topic alone, or leave out --follow"));
+        }
+        let names: Vec<String> = self
+            .topics
+            .iter()
+            .map(|topic| topic.topic.clone())
+            .collect();
+        session.topics(&names).await?;
+        let client = session.client().await?.clone();
+        let mut member = GroupConsumer::join(client, self.config(), GroupConfig::new(group, names));
+        let shown = self.show_what_is_given(session, &mut member).await;
+        // The group is told whatever has happened.
+        let left = member.leave().await;
+        shown?;
+        Ok(left?)
+    }
+
+    async fn show_what_is_given(
+        &self,
+        session: &Session,
+        member: &mut GroupConsumer,
+    ) -> Result<(), Failure> {
+        let mut out = Printer::new(self, session);
+        let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
+        while out.left > 0 {
+            let event = tokio::select! {
+                event = member.poll(STEP) => event?,
+                _ = &mut stop => return Ok(()),
+            };
+            let Some(Event::Records(fetched)) = event else {
+                continue;
+            };
+            for record in &fetched.records {
+                if out.left == 0 {
+                    // The group is told of what was shown, and of no more.
+                    member.seek(&fetched.partition, record.offset);
+                    break;
+                }
+                out.show(&fetched.partition, record)?;
+            }
+            out.out.flush()?;
         }
         Ok(())
     }
@@ -384,6 +421,55 @@ impl Consume {
         }
         out.write_all(value)?;
         out.write_all(b"\n")
+    }
+}
+
+/// How long to wait for records before looking around.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Shows records for which every condition holds, as many as were asked for.
+struct Printer<'a> {
+    consume: &'a Consume,
+    json: bool,
+    /// What steers a terminal is shown there, and left alone everywhere else.
+    plain: bool,
+    out: std::io::BufWriter<std::io::StdoutLock<'static>>,
+    line: Vec<u8>,
+    /// How many more are to be shown.
+    left: u64,
+}
+
+impl<'a> Printer<'a> {
+    fn new(consume: &'a Consume, session: &Session) -> Self {
+        Printer {
+            consume,
+            json: session.is_json(),
+            plain: !std::io::stdout().is_terminal(),
+            out: std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock()),
+            line: Vec::new(),
+            left: consume.count.unwrap_or(u64::MAX),
+        }
+    }
+
+    fn show(&mut self, at: &TopicPartition, record: &ConsumerRecord) -> std::io::Result<()> {
+        let conditions = &self.consume.conditions;
+        if !conditions.iter().all(|condition| condition.holds(record)) {
+            return Ok(());
+        }
+        self.left -= 1;
+        if self.json {
+            return writeln!(self.out, "{}", json(at, record));
+        }
+        self.line.clear();
+        let several = self.consume.topics.len() > 1;
+        self.consume.write(&mut self.line, at, record, several)?;
+        if self.plain {
+            return self.out.write_all(&self.line);
+        }
+        let line = lossy(&self.line);
+        let cells = line.trim_end_matches('\n').split('\t');
+        let cells: Vec<String> = cells.map(shown).collect();
+        writeln!(self.out, "{}", cells.join("\t"))
     }
 }
 

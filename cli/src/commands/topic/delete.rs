@@ -12,7 +12,7 @@ use crate::table::{Page, Table};
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// Names of the topics
-    #[arg(required = true, value_name = "TOPIC")]
+    #[arg(required = true, value_name = "TOPIC", add = crate::completion::topics())]
     topics: Vec<String>,
     #[command(flatten)]
     destruction: Destruction,

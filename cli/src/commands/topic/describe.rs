@@ -15,7 +15,7 @@ use crate::table::{Page, Table, list, or_none, yes_no};
 #[derive(Debug, Args)]
 pub(crate) struct Describe {
     /// Names of the topics
-    #[arg(required = true, value_name = "TOPIC")]
+    #[arg(required = true, value_name = "TOPIC", add = crate::completion::topics())]
     topics: Vec<String>,
     /// Every key of the configuration, not only those that were set for the topic
     #[arg(short, long)]

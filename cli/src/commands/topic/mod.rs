@@ -1,6 +1,7 @@
 //! `rkctl topic`.
 
 mod add_partitions;
+mod analyze;
 mod config;
 mod consume;
 mod copy;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Diff(diff::Diff),
     /// Show how much room topics take
     Du(du::Du),
+    /// Look at the last records: rates, sizes, keys, compression
+    Analyze(analyze::Analyze),
 }
 
 impl Command {
@@ -69,6 +72,7 @@ impl Command {
             Command::Copy(command) => command.run(session).await,
             Command::Diff(command) => command.run(session).await,
             Command::Du(command) => command.run(session).await,
+            Command::Analyze(command) => command.run(session).await,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::table::{Page, Table, or_none};
 #[derive(Debug, Args)]
 pub(crate) struct Offsets {
     /// Topics, or some of their partitions: orders:0,2-4
-    #[arg(required = true, value_name = "TOPIC", value_parser = selection)]
+    #[arg(required = true, value_name = "TOPIC", add = crate::completion::topics(), value_parser = selection)]
     topics: Vec<TopicSelection>,
     /// Also the first offset of this time or later: 2026-11-21T10:00:00Z, -2h, milliseconds
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]

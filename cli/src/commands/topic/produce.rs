@@ -24,6 +24,7 @@ const WINDOW: usize = 100_000;
 #[derive(Debug, Args)]
 pub(crate) struct Produce {
     /// Name of the topic
+    #[arg(add = crate::completion::topics())]
     topic: String,
     /// Read this file in place of standard input
     #[arg(short, long, value_name = "FILE")]

@@ -14,7 +14,7 @@ use crate::table::{Page, Table, or_none};
 #[derive(Debug, Args)]
 pub(crate) struct Producers {
     /// Topics, or some of their partitions: orders:0,2-4
-    #[arg(required = true, value_name = "TOPIC", value_parser = selection)]
+    #[arg(required = true, value_name = "TOPIC", add = crate::completion::topics(), value_parser = selection)]
     topics: Vec<TopicSelection>,
 }
 

@@ -37,7 +37,7 @@ impl Kafka {
     /// The same where clients are told beforehand.
     pub fn start_at(java: &Java, home: &Path, extra: &[&str], client: SocketAddr) -> Result<Self> {
         let [controller] = ports::free().map_err(Error::io("find a free port"))?;
-        Self::start_formatted(java, home, extra, &[], &[], [client.port(), controller])
+        Self::start_on(java, home, extra, &[], &[], [client.port(), controller])
     }
 
     /// The same with levels of features other than the newest: `name=level`.
@@ -48,8 +48,7 @@ impl Kafka {
         features: &[&str],
     ) -> Result<Self> {
         let options: Vec<&str> = features.iter().flat_map(|f| ["--feature", f]).collect();
-        let ports = ports::free().map_err(Error::io("find free ports"))?;
-        Self::start_formatted(java, home, extra, &[], &options, ports)
+        Self::start_formatted(java, home, extra, &[], &options)
     }
 
     /// The same with more listeners, and with users of SCRAM: `MECHANISM=[name=...,password=...]`.
@@ -64,11 +63,21 @@ impl Kafka {
             .iter()
             .flat_map(|user| ["--add-scram", user.as_str()])
             .collect();
-        let ports = ports::free().map_err(Error::io("find free ports"))?;
-        Self::start_formatted(java, home, extra, listeners, &options, ports)
+        Self::start_formatted(java, home, extra, listeners, &options)
     }
 
     fn start_formatted(
+        java: &Java,
+        home: &Path,
+        extra: &[&str],
+        listeners: &[Listener],
+        options: &[&str],
+    ) -> Result<Self> {
+        let ports = ports::free().map_err(Error::io("find free ports"))?;
+        Self::start_on(java, home, extra, listeners, options, ports)
+    }
+
+    fn start_on(
         java: &Java,
         home: &Path,
         extra: &[&str],

@@ -153,7 +153,6 @@ pub const OTHERWISE: &[(&str, &str)] = &[
     ("kafka-it-core", LISTED),
     ("kafka-it-tools", LISTED),
     ("kafka-it-server", LISTED),
-    ("floods", "on what its line in the table of rows says"),
     ("flink-lines", "the judgement of `flink`"),
     ("spark-lines", "the judgement of `spark`"),
     ("connect-kills", "the judgement of `connect`"),

@@ -217,7 +217,11 @@ fn a_broken_file_is_told_with_its_place_and_stops_no_command_that_needs_no_profi
         "{}",
         broken.err
     );
-    for line in ["dev status", "generate completion bash", "generate dashboard"] {
+    for line in [
+        "dev status",
+        "generate completion bash",
+        "generate dashboard",
+    ] {
         let alone = home.run(line);
         assert_eq!(alone.exit, 0, "{line}: {}", alone.err);
     }

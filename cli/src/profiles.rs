@@ -177,7 +177,14 @@ pub(crate) fn check(settings: &Settings) -> Result<(), Failure> {
     let servers = settings.get("bootstrap.servers").map(String::as_str);
     let bootstrap = servers.unwrap_or("localhost:9092").parse()?;
     let mut config = ClientConfig::new(bootstrap);
-    properties::apply(settings, &mut config).map_err(Failure::usage)
+    let unused = properties::apply(settings, &mut config).map_err(Failure::usage)?;
+    match unused.first() {
+        None => Ok(()),
+        // A profile is for this program alone.
+        Some(key) => Err(Failure::usage(format!(
+            "the setting {key} is not known here"
+        ))),
+    }
 }
 
 /// Whether a name can be typed without quotes anywhere.

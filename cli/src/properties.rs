@@ -98,12 +98,14 @@ fn unescaped(value: &str) -> String {
     out
 }
 
-/// Puts settings into a client's configuration. What cannot be done is refused; what is for other parts
-/// of Java's clients is told by name.
+/// Puts settings into a client's configuration. What cannot be done is refused. The names of those that
+/// have no effect come back: files of settings are shared with producers and consumers, which is why
+/// Java's tools leave them alone as well. What is misspelt about security would be found out too late.
 pub(crate) fn apply(
     settings: &BTreeMap<String, String>,
     config: &mut ClientConfig,
-) -> Result<(), String> {
+) -> Result<Vec<String>, String> {
+    let mut unused = Vec::new();
     for (key, value) in settings {
         let time = || {
             let ms: u64 = value
@@ -122,12 +124,18 @@ pub(crate) fn apply(
             "retry.backoff.ms" => config.backoff.first = time()?,
             "retry.backoff.max.ms" => config.backoff.max = time()?,
             key if security::is_known(key) => {}
-            _ => return Err(format!("the setting {key} is not known here")),
+            key if ["security.", "ssl.", "sasl."]
+                .iter()
+                .any(|of| key.starts_with(of)) =>
+            {
+                return Err(format!("the setting {key} is not known here"));
+            }
+            _ => unused.push(key.clone()),
         }
     }
     let security = Security::from_settings(settings);
     config.security = security.map_err(|error| error.to_string())?;
-    Ok(())
+    Ok(unused)
 }
 
 #[cfg(test)]
@@ -165,14 +173,18 @@ mod tests {
     #[test]
     fn settings_take_effect_or_are_refused_by_name() {
         let mut config = ClientConfig::new("a:1".parse().expect("an address"));
-        let settings = parse("client.id=me\nrequest.timeout.ms=1500\nsecurity.protocol=PLAINTEXT");
-        apply(&settings, &mut config).expect("known");
+        let settings = parse(
+            "client.id=me\nrequest.timeout.ms=1500\nsecurity.protocol=PLAINTEXT\nacks=all\ngroup.id=g",
+        );
+        let unused = apply(&settings, &mut config).expect("known");
+        assert_eq!(unused, ["acks", "group.id"]);
         assert_eq!(config.client_id, "me");
         assert_eq!(config.request_timeout, Duration::from_millis(1500));
         for (line, named) in [
             ("security.protocol=TLS", "TLS"),
             ("sasl.mechanism=PLAIN", "sasl.mechanism"),
-            ("acks=all", "acks"),
+            ("sasl.mechansim=PLAIN", "sasl.mechansim"),
+            ("ssl.cipher.suites=x", "ssl.cipher.suites"),
             ("request.timeout.ms=soon", "soon"),
         ] {
             let refused = apply(&parse(line), &mut config).expect_err(line);

@@ -62,7 +62,14 @@ impl Session {
         let mut config = ClientConfig::new(bootstrap);
         CLIENT_ID.clone_into(&mut config.client_id);
         config.deadline = TIMEOUT;
-        properties::apply(&settings, &mut config).map_err(Failure::usage)?;
+        let unused = properties::apply(&settings, &mut config).map_err(Failure::usage)?;
+        if !unused.is_empty() {
+            writeln!(
+                std::io::stderr(),
+                "rkctl: without effect here: {}",
+                unused.join(", ")
+            )?;
+        }
         if let Some(id) = &options.client_id {
             config.client_id.clone_from(id);
         }

@@ -257,7 +257,8 @@ fn start(shim: &Shim, arguments: &Arguments) -> Result<(), Wrong> {
     config.deadline = Duration::from_secs(60);
     if let Some(path) = arguments.value("command-config") {
         let settings = properties::read(Path::new(path)).map_err(Wrong::Failed)?;
-        properties::apply(&settings, &mut config).map_err(Wrong::Failed)?;
+        // What is for others Java's tools tell their log alone.
+        let _unused = properties::apply(&settings, &mut config).map_err(Wrong::Failed)?;
     }
     let client = Client::new(config);
     let runtime = tokio::runtime::Builder::new_current_thread()

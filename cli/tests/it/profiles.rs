@@ -87,9 +87,16 @@ fn the_command_line_counts_before_the_profile_and_that_before_the_environment() 
     let err = tried(none.env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1"));
     assert!(err.contains("127.0.0.1:1:"), "{err}");
 
-    home.write("there.properties", "bootstrap.servers=127.0.0.4:1\n");
+    home.write(
+        "there.properties",
+        "bootstrap.servers=127.0.0.4:1\nacks=all\n",
+    );
     let err = home.run("topic list --command-config there.properties").err;
     assert!(err.contains("127.0.0.4:1:"), "{err}");
+    assert!(
+        err.starts_with("rkctl: without effect here: acks\n"),
+        "{err}"
+    );
     let both = home.run("topic list --command-config there.properties --profile here");
     assert_eq!(both.exit, 2, "{}", both.err);
 }

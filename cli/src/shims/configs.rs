@@ -169,7 +169,8 @@ fn added(arguments: &Arguments) -> Result<Vec<(String, String)>, Wrong> {
         for pair in outside_brackets(list) {
             let Some((key, value)) = pair.split_once('=') else {
                 let text = "requirement failed: Invalid entity config: all configs to be added must \
-                            be in the format \"key=val\".";
+                            be in the format \"key=val\" or  \"key=[val1,val2]\" to group values which \
+                            contain commas.";
                 return Err(Wrong::Usage(text.to_owned()));
             };
             let value = value.replace(['[', ']'], "");
@@ -258,6 +259,16 @@ async fn describe(
     };
     let mut out = std::io::stdout();
     for name in names {
+        let described = client.describe_config(&resource(kind, &name), false).await;
+        let mut entries: Vec<ConfigEntry> = match described {
+            Ok(entries) => entries,
+            Err(error) if kind == "topics" && is_unknown(&error) => {
+                let has = "doesn't exist and doesn't have dynamic config";
+                writeln!(out, "The topic '{name}' {has}.")?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let which = match (name.as_str(), all) {
             ("", _) => format!("Default configs for {kind} in the cluster are:"),
             (name, true) => format!("All configs for {} {name} are:", singular(kind)),
@@ -271,13 +282,6 @@ async fn describe(
             ("broker-loggers", _) => ConfigSource::Logger,
             ("groups", _) => ConfigSource::Group,
             _ => ConfigSource::ClientMetrics,
-        };
-        let described = client.describe_config(&resource(kind, &name), false).await;
-        let mut entries: Vec<ConfigEntry> = match described {
-            Ok(entries) => entries,
-            // What is not there has no configuration of its own.
-            Err(error) if kind == "topics" && !all && is_unknown(&error) => Vec::new(),
-            Err(error) => return Err(error.into()),
         };
         // A logger has no level but its own.
         entries.retain(|entry| all || entry.source == own || own == ConfigSource::Logger);
@@ -309,6 +313,9 @@ fn is_unknown(error: &reka_client::ClientError) -> bool {
     let unknown = reka_protocol::ErrorCode::UnknownTopicOrPartition;
     error.refusal().is_some_and(|refusal| refusal.is(unknown))
 }
+
+/// In the order the tool tells them.
+const QUOTA_PARTS: [&str; 3] = ["user", "client-id", "ip"];
 
 /// What quotas call a kind.
 fn quota_part(kind: &str) -> Option<&'static str> {
@@ -367,9 +374,14 @@ async fn describe_quotas(client: &Client, entities: &[Entity]) -> Result<(), Wro
     }
     let mut out = std::io::stdout();
     for entry in client.describe_quotas(&filters).await? {
-        let parts: Vec<String> = entry
-            .entity
-            .iter()
+        // Of these kinds and of no other, as the tool asks for it.
+        if entry.entity.len() != filters.len() {
+            continue;
+        }
+        let mut entity: Vec<&(String, Option<String>)> = entry.entity.iter().collect();
+        entity.sort_by_key(|(part, _)| QUOTA_PARTS.iter().position(|known| known == part));
+        let parts: Vec<String> = entity
+            .into_iter()
             .map(|(part, name)| {
                 let part = match part.as_str() {
                     "user" => "user-principal",

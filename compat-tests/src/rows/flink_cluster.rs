@@ -218,7 +218,7 @@ impl<'a> World<'a> {
         for (id, name) in self.jobs()? {
             let folder = self.home.join("checkpoints").join(&name).join("savepoints");
             let wanted = json!({
-                "target-directory": format!("file://{}", folder.display()),
+                "targetDirectory": format!("file://{}", folder.display()),
                 "drain": false,
             });
             let asked = self.ask("POST", &format!("/jobs/{id}/stop"), &wanted.to_string())?;

@@ -20,8 +20,8 @@ use reka_protocol::kafka_protocol::messages::{
 use reka_records::{BatchBuilder, batches};
 
 use super::raw::{
-    Random, answer, create_topic, in_rounds, kill_amidst, not_yet, now, once_ready, rounds_of,
-    topic_name,
+    Random, answer, create_topic, in_rounds, kill_amidst, not_yet, now, once_ready, pace_of,
+    rounds_of, topic_name,
 };
 use crate::context::Context;
 use crate::differential::{Answer, Side};
@@ -66,7 +66,7 @@ fn kill_again_and_again(target: &mut Target, rounds: u64, seed: u64) -> Result<u
     }
     for _ in 0..rounds {
         target.start()?;
-        let pause = Duration::from_millis(random.within(ROUND_MS));
+        let pause = Duration::from_millis(random.within(ROUND_MS)) * pace_of(target);
         kill_amidst(target, pause, &mut producers, Producer::produce)?;
     }
     target.start()?;

@@ -27,7 +27,7 @@ use reka_protocol::kafka_protocol::messages::{
 use reka_protocol::kafka_protocol::protocol::{Request, StrBytes};
 
 use super::raw::{
-    Random, answer, create_topic, group_id, in_rounds, kill_amidst, rounds_of, topic_name,
+    Random, answer, create_topic, group_id, in_rounds, kill_amidst, pace_of, rounds_of, topic_name,
     wait_for_group,
 };
 use crate::context::Context;
@@ -100,7 +100,7 @@ fn kill_again_and_again(target: &mut Target, rounds: u64, seed: u64) -> Result<(
         if round == rounds {
             break;
         }
-        let pause = Duration::from_millis(random.within(ROUND_MS));
+        let pause = Duration::from_millis(random.within(ROUND_MS)) * pace_of(target);
         kill_amidst(target, pause, &mut members, Member::act)?;
     }
     let sum = |count: fn(&Member) -> u64| members.iter().map(count).sum();

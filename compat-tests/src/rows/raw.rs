@@ -138,6 +138,12 @@ pub(super) fn rounds_of(target: &Target, rounds: u64) -> Result<u64> {
     }
 }
 
+/// How many times as long a round lasts: a broker that needs so much longer to start also needs longer until it
+/// answers as fast as it can.
+pub(super) fn pace_of(target: &Target) -> u32 {
+    if target.comes_back_soon() { 1 } else { 10 }
+}
+
 /// Longer than a broker that has just started takes to lead its partitions.
 const LEADER_TIME_MAX: Duration = Duration::from_secs(60);
 

@@ -154,8 +154,8 @@ async function committed(topic, groupId, count, use) {
   }
 }
 
-// Reads, transforms and produces, with the positions in the same transactions. None is taken back: the client hands
-// on what readers of committed data have to leave out.
+// Reads, transforms and produces, with the positions in the same transactions. None is taken back: of a producer that
+// aborted several times within one answer the client leaves out what was aborted last, and hands on the rest.
 async function transform(admin) {
   const [source, out, group] = [`${prefix}in`, `${prefix}out`, `${prefix}transform`]
   const wanted = Array.from({ length: RECORDS }, (_, n) => String(n))

@@ -1,6 +1,7 @@
 //! The operating system's file system.
 
 use std::any::Any;
+use std::ffi::{c_int, c_short};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,7 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use rustix::fs::FallocateFlags;
 
 use super::{Backend, DirEntry, OpenMode, RawDir, RawFile, RawMapping};
 use crate::living_maps;
@@ -98,9 +102,9 @@ impl Backend for RealDisk {
             .create(true)
             .truncate(false)
             .open(path)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match set_lock(&file, libc::F_WRLCK) {
             Ok(()) => Ok(Some(Box::new(LockFile(file)))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -135,8 +139,21 @@ struct LockFile(fs::File);
 impl Drop for LockFile {
     fn drop(&mut self) {
         // It can only fail for a file that is not open.
-        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+        let _ = set_lock(&self.0, libc::F_UNLCK);
     }
+}
+
+/// Locks all of a file, or gives the lock back. Of the kind that Java's `FileChannel.tryLock` sees and is
+/// seen by: `flock` is not, and Apache Kafka would open the directory beside us.
+fn set_lock(file: &fs::File, kind: c_int) -> Result<(), Errno> {
+    let range = libc::flock {
+        l_type: kind as c_short,
+        l_whence: libc::SEEK_SET as c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&range)).map(drop)
 }
 
 #[derive(Debug)]
@@ -236,7 +253,28 @@ impl RawFile for RealFile {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::FlockOperation;
+
     use super::*;
+
+    /// The lock that Java takes, which is also what Apache Kafka holds its directories by.
+    #[test]
+    fn a_lock_of_the_kind_java_takes_keeps_us_out() {
+        let dir = tempfile::tempdir().expect("a place for files");
+        let path = dir.path().join(".lock");
+        let theirs = fs::File::create(&path).expect("a file");
+        let exclusively = FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::fcntl_lock(&theirs, exclusively).expect("free");
+        assert!(RealDisk.try_lock(&path).expect("a file").is_none(), "held");
+        rustix::fs::fcntl_lock(&theirs, FlockOperation::Unlock).expect("held");
+        let ours = RealDisk.try_lock(&path).expect("a file").expect("free");
+        assert!(
+            rustix::fs::fcntl_lock(&theirs, exclusively).is_err(),
+            "ours keeps them out"
+        );
+        drop(ours);
+        rustix::fs::fcntl_lock(&theirs, exclusively).expect("given back");
+    }
 
     /// What a fork does to every open file: there is another handle for as long as the
     /// child has not reached its exec.

@@ -516,7 +516,7 @@ fn a_log_of_kafka_takes_our_appends() {
             );
             assert_eq!(crate::support::append_in(log, bytes, 7), end, "{topic}");
             let after = all_records(log, 1 << 20);
-            assert_eq!(after[..before.len()].len(), before.len());
+            assert_eq!(after[..before.len()], before[..], "{topic}");
             assert_eq!(after.len(), before.len() + 2, "{topic}");
             assert_eq!(log.epochs().latest(), Some(7));
         }

@@ -491,6 +491,21 @@ pub struct Beat {
     pub chooses_id: bool,
 }
 
+impl Commit {
+    /// About what its records take, each with the names of its group and topic.
+    pub fn bytes(&self) -> usize {
+        let of_topic = |topic: &CommitTopic| {
+            let names = self.group.len() + topic.name.len() + RECORD_BYTES;
+            let metadata = topic.partitions.iter().map(|one| one.metadata.len());
+            topic.partitions.len() * names + metadata.sum::<usize>()
+        };
+        self.topics.iter().map(of_topic).sum()
+    }
+}
+
+/// A record of an offset beside its texts.
+const RECORD_BYTES: usize = 128;
+
 impl Beat {
     /// Whether it says what the member reads.
     pub fn describes(&self) -> bool {

@@ -65,6 +65,9 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
+/// Of one commit, whatever a segment holds.
+const COMMIT_BYTES_MAX: usize = 64 << 20;
+
 /// What groups are held to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -78,6 +81,9 @@ pub struct Settings {
     pub members_max: usize,
     /// `offset.metadata.max.bytes`
     pub offset_metadata_max: usize,
+    /// What the records of one commit may take: every one of them names its group and topic, so a small
+    /// request can stand for much, and all of it fits one segment.
+    pub commit_bytes_max: usize,
     /// `offsets.retention.minutes`
     pub offset_retention_ms: i64,
     /// `group.consumer.max.size`
@@ -103,6 +109,9 @@ impl Settings {
             session_timeout_max_ms: ms(config.groups.classic.session_timeout_max),
             members_max: config.groups.classic.members_max,
             offset_metadata_max: config.offsets.metadata_max_bytes,
+            commit_bytes_max: usize::try_from(config.offsets.topic.segment_bytes / 2)
+                .unwrap_or_default()
+                .min(COMMIT_BYTES_MAX),
             offset_retention_ms: ms(config.offsets.retention),
             consumer_members_max: config.groups.consumer.members_max,
             assignors: config.groups.consumer.assignors.clone(),

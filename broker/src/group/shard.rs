@@ -38,6 +38,8 @@ use crate::partition::verify::Marker;
 const TURN_MAX: usize = 256;
 /// A batch is written when its records have so many bytes.
 const BATCH_BYTES: usize = 512 << 10;
+/// Offsets and groups that are forgotten in one batch.
+const TOMBSTONES_TOGETHER: usize = 1000;
 /// A timer far away, for when none is armed.
 const FAR: Duration = Duration::from_secs(3600);
 /// How often the log says that there is no memory for more groups.
@@ -264,10 +266,17 @@ impl Shard {
 
     /// Decides on a commit; it is written with those behind it.
     fn commit(&mut self, now: Now, ticket: Ticket, ask: Ask) {
-        let from = self.open.records.len();
-        self.groups.handle(now, ticket, ask, &mut self.open);
-        let added = self.open.records.get(from..).unwrap_or_default();
-        self.open_bytes += added.iter().map(GroupRecord::bytes).sum::<usize>();
+        let mut step = Step::default();
+        self.groups.handle(now, ticket, ask, &mut step);
+        let added = step.records.iter().map(GroupRecord::bytes).sum::<usize>();
+        if self.open_bytes + added > BATCH_BYTES {
+            // A large one is nobody else's trouble.
+            self.flush();
+        }
+        self.open_bytes += added;
+        self.open.records.append(&mut step.records);
+        self.open.replies.append(&mut step.replies);
+        self.open.events.append(&mut step.events);
     }
 
     /// Writes the commits that wait. Nothing rests on them, so a failure is theirs alone.
@@ -340,10 +349,18 @@ impl Shard {
             mut events,
         } = step;
         if !records.is_empty() {
-            self.append(&records, transaction)?;
-            match transaction {
-                None => self.groups.apply(&records),
-                Some(of) => self.groups.apply_in_transaction(&records, of.producer_id),
+            // What only goes does so one by one: nothing has to be in one batch, nor fits one.
+            let only_goes = records.iter().all(|record| record.value.is_none());
+            let together = match only_goes {
+                true => TOMBSTONES_TOGETHER,
+                false => records.len(),
+            };
+            for records in records.chunks(together) {
+                self.append(records, transaction)?;
+                match transaction {
+                    None => self.groups.apply(records),
+                    Some(of) => self.groups.apply_in_transaction(records, of.producer_id),
+                }
             }
             let now = self.now();
             events.extend(self.groups.take_rebalances(now, &records));

@@ -556,6 +556,13 @@ impl Groups {
                 Some(Group::Consumer(group)) if group.is_empty() && !join.member_id.is_empty() => {
                     Some(ErrorCode::UnknownMemberId)
                 }
+                // Whether it is let in is decided further on; what it may take is not.
+                Some(Group::Consumer(_))
+                    if join.member_id.is_empty()
+                        && !self.has_memory(&join.group, newcomer_bytes(&join), step) =>
+                {
+                    Some(ErrorCode::GroupMaxSizeReached)
+                }
                 Some(Group::Classic(group))
                     if !self.has_memory(&join.group, group.growth(&join), step) =>
                 {
@@ -730,6 +737,7 @@ impl Groups {
             Some(Group::Consumer(group)) if beat.epoch == 0 || beat.describes() => {
                 group.growth(beat)
             }
+            Some(Group::Classic(_)) if beat.epoch == 0 => described_bytes(beat),
             Some(_) => 0,
             None => joined_group_bytes(&beat.group) + described_bytes(beat),
         };
@@ -977,8 +985,10 @@ impl Groups {
             }
             None => return PartitionCodes::error(ErrorCode::IllegalGeneration),
         }
-        let more = self.growth(&commit);
-        if !self.has_memory(&commit.group, more, step) {
+        let more = self.growth(&commit, in_transaction);
+        if commit.bytes() > self.settings.commit_bytes_max
+            || !self.has_memory(&commit.group, more, step)
+        {
             // Kafka's code for what does not fit its log: no client takes it for a passing trouble.
             return PartitionCodes::error(ErrorCode::InvalidCommitOffsetSize);
         }
@@ -1018,8 +1028,9 @@ impl Groups {
         }
     }
 
-    /// By how much a commit makes a group grow, if all of it is taken.
-    fn growth(&self, commit: &Commit) -> usize {
+    /// By how much a commit makes a group grow, if all of it is taken. In a transaction it is kept beside
+    /// what is committed.
+    fn growth(&self, commit: &Commit, in_transaction: bool) -> usize {
         let group = match self.groups.contains_key(commit.group.as_str()) {
             true => 0,
             false => new_group_bytes(&commit.group),
@@ -1027,8 +1038,13 @@ impl Groups {
         let offsets = commit.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| {
                 let metadata = &partition.metadata;
-                self.offsets
-                    .growth(&commit.group, &topic.name, partition.index, metadata)
+                match in_transaction {
+                    true => Offsets::default().growth("", &topic.name, 0, metadata),
+                    false => {
+                        let (group, index) = (&commit.group, partition.index);
+                        self.offsets.growth(group, &topic.name, index, metadata)
+                    }
+                }
             })
         });
         group + offsets.sum::<usize>()

@@ -202,3 +202,26 @@ fn a_million_groups_take_no_more_than_they_may() {
     let bytes = allocated.bytes_current;
     assert!(bytes < 2 * MAX as i64, "{bytes} bytes");
 }
+
+/// Each of its records names the group again: a few bytes of a request can stand for very many.
+#[test]
+fn a_commit_that_stands_for_more_than_a_segment_takes_is_refused() {
+    let mut world = World::new();
+    let mut large = commit(&"g".repeat(30_000), "t", 1);
+    let one = large.topics[0].partitions[0].clone();
+    large.topics[0].partitions = vec![one; 1_000];
+    let ticket = Ticket(u64::MAX);
+    let mut step = Step::default();
+    let allocated = allocation_counter::measure(|| {
+        let now = world.now;
+        world
+            .groups
+            .handle(now, ticket, Ask::Commit(large), &mut step);
+    });
+    assert!(step.records.is_empty(), "{} records", step.records.len());
+    assert!(allocated.bytes_max < 1 << 20, "{allocated:?}");
+    let Some((_, Reply::Partitions(codes))) = step.replies.pop() else {
+        panic!("an answer");
+    };
+    assert_eq!(codes.error_code, ErrorCode::InvalidCommitOffsetSize);
+}

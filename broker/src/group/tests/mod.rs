@@ -54,6 +54,7 @@ fn settings() -> Settings {
         session_timeout_max_ms: 1_800_000,
         members_max: 1_000,
         offset_metadata_max: 4_096,
+        commit_bytes_max: 1 << 20,
         offset_retention_ms: 7 * 24 * 3_600_000,
         record_bytes_max: 1 << 20,
         consumer_members_max: 1_000,

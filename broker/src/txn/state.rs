@@ -352,15 +352,19 @@ impl Transactions {
     }
 
     /// Ids beyond as many as may be, and some more so that this is not looked for with each new one. First
-    /// those go that never used what they were given, and had the time for it: a flood of ids is made of
-    /// them. Then those that were not used for longest. What is under way is never among them.
+    /// those go that never used what they were given, and had the time for it or are more than half of all:
+    /// a flood of ids is made of them. Then those that were not used for longest. What is under way is never
+    /// among them.
     pub fn surplus(&self, settings: &Settings, now_ms: i64) -> Vec<TxnRecord> {
         let most = settings.ids_max;
         if self.ids.len() <= most {
             return Vec::new();
         }
+        let unused = self.ids.values().filter(|txn| txn.state == State::Empty);
+        let is_flood = unused.count() > most / 2;
+        let had_time = |txn: &Txn| now_ms.saturating_sub(txn.updated_ms) >= FIRST_USE_MS;
         let rank = |txn: &Txn| match txn.state {
-            State::Empty if now_ms.saturating_sub(txn.updated_ms) >= FIRST_USE_MS => 0,
+            State::Empty if is_flood || had_time(txn) => 0,
             State::Empty => 2,
             _ => 1,
         };

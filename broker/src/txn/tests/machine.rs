@@ -202,8 +202,15 @@ fn a_flood_of_ids_puts_out_its_own_before_those_that_were_used() {
     assert!(forgotten(&desk).is_empty());
     many(&mut desk, "new", 1, State::Empty, 99_000);
     assert_eq!(forgotten(&desk), ["flood-0", "flood-1", "flood-2"]);
-    // Where nobody had the time to use them yet, those used longest ago go.
+    // Also where none of them had the time to be used yet.
     desk.now_ms = 85_000;
+    assert_eq!(forgotten(&desk), ["flood-0", "flood-1", "flood-2"]);
+
+    // A few that had no time yet are no flood: those used longest ago go.
+    let mut desk = Desk::new();
+    desk.now_ms = 85_000;
+    many(&mut desk, "used", 13, State::CompleteCommit, 1);
+    many(&mut desk, "new", 3, State::Empty, 80_000);
     assert_eq!(forgotten(&desk), ["used-0", "used-1", "used-2"]);
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use reka_storage::producer_state::ProducerState;
 
 use super::ask::ListFilter;
+use super::record::State;
 use crate::node::Services;
 
 /// Beyond `transaction.max.timeout.ms`, as Kafka has it: a coordinator may be away for a while.
@@ -72,11 +73,11 @@ pub fn look(services: &Services) {
             first_offset,
             silent_ms,
         } = late;
-        let id = transactional_id(services, producer_id);
+        let (id, advice) = whose(services, producer_id);
         tracing::warn!(
             "{partition}: the transaction of producer {producer_id} epoch {epoch} ({id}) hangs: it is \
              open since offset {first_offset} and has been silent for {silent_ms} ms; readers of \
-             committed data wait for it until it is ended, as by kafka-transactions.sh abort"
+             committed data wait for it; {advice}"
         );
     }
 }
@@ -93,8 +94,8 @@ impl Found {
     }
 }
 
-/// Whose it is, in words; only its coordinator knows, if anybody does.
-fn transactional_id(services: &Services, producer_id: i64) -> String {
+/// Whose it is and what to do, in words; only its coordinator knows, if anybody does.
+fn whose(services: &Services, producer_id: i64) -> (String, &'static str) {
     let filter = ListFilter {
         producer_ids: vec![producer_id],
         duration_ms: -1,
@@ -103,8 +104,24 @@ fn transactional_id(services: &Services, producer_id: i64) -> String {
     let asked = tokio::runtime::Handle::current().block_on(services.transactions.list(&filter));
     let listed = asked.unwrap_or_default();
     match listed.first() {
-        Some(listed) => format!("transactional id {}", listed.id),
-        None => "no transactional id has it now".to_owned(),
+        Some(listed) => (
+            format!("transactional id {}, {}", listed.id, listed.state.name()),
+            advice(listed.state),
+        ),
+        None => ("no transactional id has it now".to_owned(), ABORT),
+    }
+}
+
+const ABORT: &str = "kafka-transactions.sh abort, or rkctl txn abort, ends it";
+
+/// One whose end is decided must not be given another one.
+fn advice(state: State) -> &'static str {
+    match state.is_ending() {
+        true => {
+            "its end is decided and is still being told: do not abort it here, see what keeps this \
+             partition from taking its marker"
+        }
+        false => ABORT,
     }
 }
 
@@ -113,6 +130,16 @@ mod tests {
     use reka_records::{Attributes, BatchHeader, MAGIC};
 
     use super::*;
+
+    #[test]
+    fn nobody_is_told_to_abort_what_is_decided() {
+        for state in [State::PrepareCommit, State::PrepareAbort] {
+            assert!(advice(state).contains("do not abort"), "{state:?}");
+        }
+        for state in [State::Ongoing, State::Empty, State::CompleteCommit] {
+            assert_eq!(advice(state), ABORT, "{state:?}");
+        }
+    }
 
     fn batch(producer_id: i64, timestamp: i64, transactional: bool) -> BatchHeader {
         let attributes = Attributes(0);

@@ -3,5 +3,6 @@
 mod dump_log;
 mod exit_codes;
 mod format;
+mod readme;
 mod server;
 mod system_calls;

@@ -558,13 +558,12 @@ impl Connection {
         &mut self,
         waited_for: impl Future<Output = Answer> + 'static,
         task: &mut TaskContext<'_>,
-    ) {
+    ) -> Result<(), Closed> {
         let begun = Begun {
             api: &PRODUCE,
             reply: Reply::Later(Box::pin(async { Ok(waited_for.await) })),
         };
-        let taken = self.begun(begun, Instant::now(), None, task);
-        taken.expect("a connection that goes on");
+        self.begun(begun, Instant::now(), None, task)
     }
 }
 

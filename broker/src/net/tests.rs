@@ -426,7 +426,6 @@ fn fetch() -> Vec<u8> {
     framed(&FETCH, 12, &request)
 }
 
-/// A frame that is none closes the connection; what came before it is done and answered.
 /// Else both wait for ever: the one whose turn it is, because nobody lets it go on, and the one before it.
 #[test]
 fn a_request_goes_on_when_it_is_its_turn_though_one_before_it_waits_for_the_same() {
@@ -449,8 +448,10 @@ fn a_request_goes_on_when_it_is_its_turn_though_one_before_it_waits_for_the_same
         let _turn = lock.lock().await;
         answer("second")
     };
-    turned.connection.begin_waiting(first, &mut task);
-    turned.connection.begin_waiting(second, &mut task);
+    let begun = turned.connection.begin_waiting(first, &mut task);
+    begun.expect("a connection that goes on");
+    let begun = turned.connection.begin_waiting(second, &mut task);
+    begun.expect("a connection that goes on");
     // The second is in line already; now the first gets in line behind it.
     asked.send(()).expect("somebody who waits");
     assert!(turned.exchange_nothing().is_none());
@@ -460,6 +461,7 @@ fn a_request_goes_on_when_it_is_its_turn_though_one_before_it_waits_for_the_same
     assert_eq!(&answers, b"firstsecond");
 }
 
+/// A frame that is none closes the connection; what came before it is done and answered.
 #[test]
 fn what_came_before_a_broken_frame_is_answered() {
     let mut turned = Turned::new(&[]);

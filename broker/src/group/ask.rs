@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::consumer::{Beaten, Matched, Partitions};
 use super::lag::{Ends, Lags};
+use super::record::GroupRecord;
 use super::refusal::Refusal;
 pub use crate::coordinator::Ticket;
 use crate::coordinator::mailbox::Answer;
@@ -495,16 +496,13 @@ impl Commit {
     /// About what its records take, each with the names of its group and topic.
     pub fn bytes(&self) -> usize {
         let of_topic = |topic: &CommitTopic| {
-            let names = self.group.len() + topic.name.len() + RECORD_BYTES;
             let metadata = topic.partitions.iter().map(|one| one.metadata.len());
-            topic.partitions.len() * names + metadata.sum::<usize>()
+            let count = topic.partitions.len();
+            GroupRecord::offsets_bytes(&self.group, &topic.name, count, metadata.sum())
         };
         self.topics.iter().map(of_topic).sum()
     }
 }
-
-/// A record of an offset beside its texts.
-const RECORD_BYTES: usize = 128;
 
 impl Beat {
     /// Whether it says what the member reads.

@@ -50,7 +50,7 @@ impl Committed {
     }
 
     fn bytes(&self) -> usize {
-        memory::OFFSET + self.metadata.len()
+        offset_bytes(&self.metadata)
     }
 
     /// Whether it is of the topic with this id; nil stands for whichever has the name.
@@ -115,6 +115,15 @@ fn topic_bytes(topic: &str) -> usize {
     memory::TOPIC + topic.len()
 }
 
+fn offset_bytes(metadata: &str) -> usize {
+    memory::OFFSET + metadata.len()
+}
+
+/// What an offset takes of a topic that has none yet.
+pub(super) fn new_bytes(topic: &str, metadata: &str) -> usize {
+    topic_bytes(topic) + offset_bytes(metadata)
+}
+
 /// The offsets of all groups of a partition.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Offsets {
@@ -148,11 +157,11 @@ impl Offsets {
     pub fn growth(&self, group: &str, topic: &str, partition: i32, metadata: &str) -> usize {
         let topics = self.committed.get(group);
         let known = topics.and_then(|topics| topics.get(topic, partition));
-        let needed = memory::OFFSET + metadata.len();
+        let offset = offset_bytes(metadata);
         match known {
-            Some(known) => needed.saturating_sub(known.bytes()),
-            None if topics.is_some_and(|topics| topics.by_name.contains_key(topic)) => needed,
-            None => needed + topic_bytes(topic),
+            Some(known) => offset.saturating_sub(known.bytes()),
+            None if topics.is_some_and(|topics| topics.by_name.contains_key(topic)) => offset,
+            None => new_bytes(topic, metadata),
         }
     }
 

@@ -52,6 +52,11 @@ pub enum GroupValue {
     Pattern(ConsumerGroupRegularExpressionValue),
 }
 
+/// Of a record, beside the names of its group and topic and its value.
+const RECORD_BYTES: usize = 128;
+/// Of an offset, beside its metadata.
+const OFFSET_BYTES: usize = 32;
+
 impl GroupRecord {
     /// A committed offset.
     pub fn offset(
@@ -88,7 +93,7 @@ impl GroupRecord {
     /// About how many bytes it takes; for sizing batches.
     pub fn bytes(&self) -> usize {
         let value = match &self.value {
-            Some(GroupValue::Offset(value)) => value.metadata.len() + 32,
+            Some(GroupValue::Offset(value)) => value.metadata.len() + OFFSET_BYTES,
             Some(GroupValue::Classic(value)) => {
                 let member = |member: &MemberMetadata| {
                     member.subscription.0.len() + member.assignment.0.len() + 128
@@ -119,7 +124,21 @@ impl GroupRecord {
             Some(GroupValue::Topics(_) | GroupValue::Epoch(_) | GroupValue::TargetEpoch(_)) => 32,
             None => 0,
         };
-        value + 128
+        value + self.key_bytes()
+    }
+
+    /// About how many bytes the key takes, with what every record has.
+    fn key_bytes(&self) -> usize {
+        let more = match &self.key {
+            OffsetsKey::OffsetCommit { topic, .. } => topic.len(),
+            _ => 0,
+        };
+        RECORD_BYTES + self.group().len() + more
+    }
+
+    /// About how many bytes so many records of offsets take, which have this much metadata in all.
+    pub fn offsets_bytes(group: &str, topic: &str, offsets: usize, metadata: usize) -> usize {
+        offsets * (RECORD_BYTES + group.len() + topic.len() + OFFSET_BYTES) + metadata
     }
 
     /// Whether the group may already have gone on as if this were written. True of all but

@@ -24,7 +24,7 @@ use super::classic::{CONSUMER, ClassicGroup, Event, OffsetsAge, Step, Turn, newc
 use super::consumer::{Assignor, Beaten, ConsumerGroup, described_bytes};
 use super::lag::Lags;
 use super::memory::{self, Limits};
-use super::offsets::Offsets;
+use super::offsets::{self, Offsets};
 use super::record::{GroupRecord, GroupValue};
 use super::refusal::Refusal;
 use super::timers::{Timer, Timers};
@@ -257,12 +257,6 @@ impl Groups {
 
     fn take(&mut self, record: &GroupRecord, producer: Option<i64>) {
         self.order += 1;
-        let before = self.bytes_of(record.group());
-        self.take_kind(record, producer);
-        self.count_again(record.group(), before);
-    }
-
-    fn take_kind(&mut self, record: &GroupRecord, producer: Option<i64>) {
         match (&record.key, &record.value) {
             (
                 OffsetsKey::OffsetCommit {
@@ -276,6 +270,7 @@ impl Groups {
                     // Offsets without a group were committed by somebody who manages them alone.
                     let id: Arc<str> = group.as_str().into();
                     let bare = ClassicGroup::new(id.clone(), Now::default());
+                    self.bytes += new_group_bytes(group);
                     self.groups.insert(id, Group::Classic(Box::new(bare)));
                 }
                 self.offsets
@@ -291,18 +286,22 @@ impl Groups {
             ) => self.offsets.apply_tombstone(group, topic, *partition),
             (OffsetsKey::GroupMetadata { group }, None) => {
                 if self.classic(group).is_some() {
+                    self.bytes -= self.bytes_of(group);
                     self.groups.remove(group.as_str());
                 }
             }
             (OffsetsKey::GroupMetadata { .. }, Some(_)) => {}
-            _ => self.take_of_consumers(record),
+            _ => {
+                if let Some(id) = record.consumer_group() {
+                    let before = self.bytes_of(id);
+                    self.take_of_consumers(id, record);
+                    self.count_again(id, before);
+                }
+            }
         }
     }
 
-    fn take_of_consumers(&mut self, record: &GroupRecord) {
-        let Some(id) = record.consumer_group() else {
-            return;
-        };
+    fn take_of_consumers(&mut self, id: &str, record: &GroupRecord) {
         if let Some(Group::Consumer(group)) = self.groups.get_mut(id) {
             if !group.apply(record) {
                 self.groups.remove(id);
@@ -1035,11 +1034,11 @@ impl Groups {
             true => 0,
             false => new_group_bytes(&commit.group),
         };
-        let offsets = commit.topics.iter().flat_map(|topic| {
+        let each = commit.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| {
                 let metadata = &partition.metadata;
                 match in_transaction {
-                    true => Offsets::default().growth("", &topic.name, 0, metadata),
+                    true => offsets::new_bytes(&topic.name, metadata),
                     false => {
                         let (group, index) = (&commit.group, partition.index);
                         self.offsets.growth(group, &topic.name, index, metadata)
@@ -1047,7 +1046,7 @@ impl Groups {
                 }
             })
         });
-        group + offsets.sum::<usize>()
+        group + each.sum::<usize>()
     }
 
     fn fetch(&self, fetch: &FetchOffsets) -> Result<Vec<FetchedTopic>, ErrorCode> {

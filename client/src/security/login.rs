@@ -193,8 +193,10 @@ fn nonce() -> String {
     BASE64.encode(bytes)
 }
 
-/// Tokens that are made here say when.
-#[allow(clippy::disallowed_methods)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a token that is made here says when it was made and when it ends, by everybody's clock"
+)]
 fn clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }

@@ -164,6 +164,7 @@ impl Target {
             _ => return Ok(()),
         };
         process.signal(Signal::STOP)?;
+        // How long it stands still is what is tried out here.
         std::thread::sleep(pause);
         process.signal(Signal::CONT)
     }

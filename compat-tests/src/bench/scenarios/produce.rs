@@ -20,6 +20,7 @@ pub(super) const BATCHES_1_MIB: Scenario = Scenario {
     name: "produce-1mib",
     about: "batches of 1 MiB, 4 connections, 4 in flight each, acks=1",
     settings: &["message.max.bytes=2097152"],
+    floor: true,
     run: |contestant| {
         let reached = run(contestant, 1023, 1024, 4, 4)?;
         Ok(vec![(
@@ -34,6 +35,7 @@ pub(super) const BATCHES_16_KIB: Scenario = Scenario {
     name: "produce-16kib",
     about: "batches of 16 KiB, 4 connections, 8 in flight each, acks=1",
     settings: &[],
+    floor: true,
     run: |contestant| {
         let reached = run(contestant, 15, 1073, 4, 8)?;
         Ok(vec![
@@ -55,6 +57,7 @@ pub(super) const BATCHES_1_KIB: Scenario = Scenario {
     name: "produce-1kib",
     about: "batches of 1 KiB, 4 connections, 32 in flight each, acks=1",
     settings: &[],
+    floor: true,
     run: |contestant| {
         let reached = run(contestant, 9, 96, 4, 32)?;
         Ok(vec![(
@@ -69,6 +72,7 @@ pub(super) const CONNECTIONS_1000: Scenario = Scenario {
     name: "produce-1000-connections",
     about: "1,000 connections with one small batch in flight each, acks=1",
     settings: &["max.connections.per.ip=2000"],
+    floor: true,
     run: |contestant| {
         let reached = run(contestant, 1, 100, 1000, 1)?;
         Ok(vec![

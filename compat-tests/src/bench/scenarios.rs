@@ -32,6 +32,7 @@ pub struct Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     produce::BATCHES_1_MIB,
     produce::BATCHES_16_KIB,
+    produce::SYNCED_16_KIB,
     produce::BATCHES_1_KIB,
     produce::CONNECTIONS_1000,
     consume::HOT,

@@ -517,6 +517,9 @@ pub(crate) async fn assemble<S>(
     for failed in log_dirs.failed() {
         tracing::error!("its partitions are not served: {}", failed.reason);
     }
+    for remark in log_dirs.remarks() {
+        tracing::warn!("{remark}");
+    }
     let metadata_dir = metadata_dir(&log_dirs, &config)?.clone();
     let beginning = Beginning::of(&log_dirs, &metadata_dir)?;
     let dir = metadata_dir.path();

@@ -294,6 +294,8 @@ impl Services {
             .out_of_use()
             .into_iter()
             .chain(stopped.map(|why| format!("the metadata quorum stopped: {why}")))
+            .chain(self.groups.troubles())
+            .chain(self.transactions.troubles())
             .collect()
     }
 

@@ -53,6 +53,12 @@ impl Process {
         })
     }
 
+    /// Where its standard error goes.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// What it has used so far, and holds now.
     pub fn usage(&self) -> Result<Usage> {
         let id = self.child.id();

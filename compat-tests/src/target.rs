@@ -189,7 +189,10 @@ pub fn each<T>(
     if matches!(against, Against::Both | Against::Kafka) {
         let home = ctx.work().join("kafka");
         let java = Java::kafka(ctx)?;
-        let kafka = Kafka::start(&java, &home, settings)?;
+        let kafka = match ctx.brokers() {
+            1 => Kafka::start(&java, &home, settings)?,
+            several => Kafka::start_cluster(&java, &home, settings, several)?,
+        };
         on(Target {
             name: "kafka",
             address: kafka.address(),

@@ -73,16 +73,21 @@ fn build(ctx: &Context) -> Result<PathBuf> {
     let tests = library.join("tests");
     let log = ctx.work().join("make.log");
     let mut make = Command::new("make");
-    // What its configuration has of these names a folder that has been renamed since.
+    // What its configuration has of these names a folder that has been renamed since. Said here they stand
+    // instead of what the folders below add, so that they are no relative paths.
+    let (c, cpp) = (library.join("src"), library.join("src-cpp"));
     make.arg("-C")
         .arg(&tests)
         .args(["-j2", "test-runner"])
         .arg(format!(
-            "CFLAGS=-I../src -I{}",
+            "CFLAGS=-I{} -I{}",
+            c.display(),
             zstd.join("include").display()
         ))
         .arg(format!(
-            "LDFLAGS=-rdynamic -L../src -L../src-cpp -L{}",
+            "LDFLAGS=-rdynamic -L{} -L{} -L{}",
+            c.display(),
+            cpp.display(),
             zstd.display()
         ));
     Process::start("build librdkafka's tests", &mut make, &log, &log)?.finish(BUILD_TIME_MAX)?;

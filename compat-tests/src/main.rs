@@ -1,5 +1,6 @@
 //! `cargo compat`: the command line of the compatibility suite.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -77,6 +78,14 @@ enum Command {
         /// Writes what was measured into docs/benchmarks.md.
         #[arg(long)]
         write: bool,
+    },
+    /// The server that shows what the kernel alone costs; `bench` starts it.
+    #[command(hide = true)]
+    Floor {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What it writes into.
+        file: PathBuf,
     },
     /// Writes the storage engine's test data with Apache Kafka.
     MakeKafkaData {
@@ -156,6 +165,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up {
             broker: Broker::Kafka,
         } => in_folder("up", up_kafka),
+        Command::Floor { address, file } => {
+            bench::floor::serve(address, &file)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Bench {
             scenarios,
             versus,

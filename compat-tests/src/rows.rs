@@ -15,6 +15,7 @@ mod go;
 mod java_clients;
 mod kafka_it;
 mod kafka_log_dir;
+mod kafka_python_suite;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
 mod kafka_tools;
@@ -24,6 +25,7 @@ mod kill_transactions;
 mod librdkafka_suite;
 mod mirror_maker;
 mod node;
+mod node_rdkafka_suite;
 mod python;
 pub(crate) mod raw;
 mod rdkafka;
@@ -34,6 +36,7 @@ mod spark;
 mod spark_cassandra;
 mod streams;
 mod streams_app;
+mod suite;
 mod system_tools;
 mod transactions_tool;
 
@@ -71,6 +74,7 @@ const OF_CLIENTS: &[&str] = &[
     "rdkafka",
     "rdkafka-suite",
     "librdkafka-suite",
+    "kafka-python-suite",
 ];
 
 impl Row {
@@ -199,6 +203,8 @@ pub const ROWS: &[Row] = &[
     node::RDKAFKA,
     rdkafka::ROW,
     rdkafka_suite::ROW,
+    kafka_python_suite::ROW,
+    node_rdkafka_suite::ROW,
     librdkafka_suite::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];

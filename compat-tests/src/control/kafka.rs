@@ -238,7 +238,8 @@ fn properties(
         .collect();
     // A start on a busy machine takes longer than the 9 s after which its controller fences it. Apache Kafka 4.3.1
     // then drops the markers of transactions that have ended ("likely deleted already and hence can be
-    // skipped"), and readers of committed data wait for good.
+    // skipped"), and readers of committed data wait for good. Much longer it cannot be: whoever was killed has to wait
+    // for the end of the session it had.
     // The metadata log has a folder of its own, so that the log directory holds topics only.
     let mut text = format!(
         "process.roles=broker,controller
@@ -259,7 +260,7 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=60000
+broker.session.timeout.ms=18000
 log.cleaner.dedupe.buffer.size=4194304
 "
     );

@@ -37,6 +37,9 @@ enum Command {
         /// kafka, reka or host:port, instead of Apache Kafka and then Reka.
         #[arg(long)]
         against: Option<Against>,
+        /// How many brokers the cluster has; more than one with Apache Kafka, or at an address.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+        brokers: u16,
         /// Also writes the outcome of each row here.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -122,13 +125,15 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Run {
             names,
             against,
+            brokers,
             json,
         } => {
             let rows = select(&names)?;
             if let Some(against) = against {
                 rows::expect_choice(&names, against)?;
             }
-            let reports = runner::run(&rows, against)?;
+            rows::expect_brokers(&names, against, brokers)?;
+            let reports = runner::run(&rows, against, brokers)?;
             if let Some(file) = json {
                 runner::write_json(&reports, &file)?;
             }

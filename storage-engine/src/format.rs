@@ -60,12 +60,41 @@ pub const UNUSABLE_SUFFIX: &str = ".unusable";
 /// Held while a process owns the directory.
 pub const LOCK: &str = ".lock";
 
+/// The features that the metadata of Apache Kafka began with. It is left alone.
+pub const BOOTSTRAP_CHECKPOINT: &str = "bootstrap.checkpoint";
+
+/// Every file that may be in a log directory beside its partitions.
+pub const DIR_FILES: [&str; 8] = [
+    LOCK,
+    META_PROPERTIES,
+    CLEAN_SHUTDOWN,
+    RECOVERY_POINT_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    REPLICATION_CHECKPOINT,
+    CLEANER_CHECKPOINT,
+    BOOTSTRAP_CHECKPOINT,
+];
+
+/// Those of them with an offset for each partition.
+pub const OFFSET_CHECKPOINTS: [&str; 4] = [
+    RECOVERY_POINT_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    CLEANER_CHECKPOINT,
+    REPLICATION_CHECKPOINT,
+];
+
+/// Every file that may be in a partition's directory beside those of its segments.
+pub const PARTITION_FILES: [&str; 2] = [LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA];
+
 /// Directory suffix of a deleted partition that waits to be unlinked.
 pub const DELETED_DIR_SUFFIX: &str = "-delete";
 /// Directory suffix of a replica being moved between directories.
 pub const FUTURE_DIR_SUFFIX: &str = "-future";
 /// Directory suffix of a replica that does not belong to this broker any more.
 pub const STRAY_DIR_SUFFIX: &str = "-stray";
+
+/// Every suffix that a partition's directory may have.
+pub const DIR_SUFFIXES: [&str; 3] = [DELETED_DIR_SUFFIX, FUTURE_DIR_SUFFIX, STRAY_DIR_SUFFIX];
 
 const _: () = {
     assert!(OFFSET_INDEX_ENTRY_BYTES == 4 + 4);
@@ -133,6 +162,13 @@ pub enum FileStage {
 }
 
 impl FileStage {
+    /// All of them.
+    pub const ALL: [FileStage; 4] = [
+        FileStage::Live,
+        FileStage::Cleaned,
+        FileStage::Swap,
+        FileStage::Deleted,
+    ];
     const SUFFIXED: [FileStage; 3] = [FileStage::Cleaned, FileStage::Swap, FileStage::Deleted];
 
     const fn suffix(self) -> &'static str {

@@ -26,9 +26,8 @@ use crate::config::LogConfig;
 use crate::env::{Env, RECOVERY_POINT_UNKNOWN};
 use crate::error::{LogError, OpenError};
 use crate::format::{
-    CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, DELETED_DIR_SUFFIX, FUTURE_DIR_SUFFIX, LOCK,
-    LOG_START_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT,
-    STRAY_DIR_SUFFIX, TopicPartition,
+    CLEAN_SHUTDOWN, DELETED_DIR_SUFFIX, DIR_FILES, FUTURE_DIR_SUFFIX, LOCK, META_PROPERTIES,
+    OFFSET_CHECKPOINTS, RECOVERY_POINT_CHECKPOINT, STRAY_DIR_SUFFIX, TopicPartition,
 };
 use crate::fs::{Dir, Disk, DiskError, Op, TEMPORARY_SUFFIX};
 use crate::log::{Log, OpenOptions};
@@ -43,14 +42,6 @@ const DIRECTORY_ID: &str = "directory.id";
 
 /// How many partitions without a recovery point are named; these are enough to find the others.
 const LOST_SHOWN: usize = 10;
-
-/// The checkpoints of a directory, in the order they are looked at.
-const CHECKPOINTS: [&str; 4] = [
-    RECOVERY_POINT_CHECKPOINT,
-    LOG_START_CHECKPOINT,
-    CLEANER_CHECKPOINT,
-    REPLICATION_CHECKPOINT,
-];
 
 /// A few hundredths of a second of scanning.
 const UNSTORED_BYTES_MAX: u64 = 128 << 20;
@@ -282,7 +273,7 @@ impl LogDir {
         let disk = self.env.disk.clone();
         let mut empty = Vec::new();
         let mut has_recovery_points = false;
-        for name in CHECKPOINTS {
+        for name in OFFSET_CHECKPOINTS {
             let path = self.path().join(name);
             let file = disk.open_if_exists(&path)?;
             let bytes = file.map(|file| file.size()).transpose()?;
@@ -381,11 +372,11 @@ impl LogDir {
                 _ if entry.is_dir && is_deleted(&entry.name) => {
                     contents.deleted.push(entry.name);
                 }
-                _ if KNOWN_FILES.contains(&entry.name.as_str()) || suffixed => {}
+                _ if DIR_FILES.contains(&entry.name.as_str()) || suffixed => {}
                 _ if entry
                     .name
                     .strip_suffix(TEMPORARY_SUFFIX)
-                    .is_some_and(|target| KNOWN_FILES.contains(&target)) => {}
+                    .is_some_and(|target| DIR_FILES.contains(&target)) => {}
                 _ => contents.unknown.push(entry.name),
             }
         }
@@ -625,17 +616,6 @@ impl LogDir {
         Ok(self.env.disk.replace_small(&mark, content.as_bytes())?)
     }
 }
-
-const KNOWN_FILES: [&str; 8] = [
-    LOCK,
-    META_PROPERTIES,
-    CLEAN_SHUTDOWN,
-    RECOVERY_POINT_CHECKPOINT,
-    LOG_START_CHECKPOINT,
-    REPLICATION_CHECKPOINT,
-    CLEANER_CHECKPOINT,
-    "bootstrap.checkpoint",
-];
 
 /// Apache Kafka makes its checkpoints so, and fills them later.
 fn without_bytes(path: &Path) -> String {

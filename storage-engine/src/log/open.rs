@@ -15,9 +15,8 @@ use crate::epochs::LeaderEpochs;
 use crate::error::{OpenError, ReadError};
 use crate::flush::Durability;
 use crate::format::{
-    CLEANER_CHECKPOINT, FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT,
-    LOG_START_CHECKPOINT, RECOVERY_POINT_CHECKPOINT, REPLICATION_CHECKPOINT, SEGMENT_BYTES_LIMIT,
-    TopicPartition,
+    FileKind, FileName, FileStage, LEADER_EPOCH_CHECKPOINT, LOG_START_CHECKPOINT,
+    OFFSET_CHECKPOINTS, PARTITION_FILES, SEGMENT_BYTES_LIMIT, TopicPartition,
 };
 use crate::fs::{DirEntry, TEMPORARY_SUFFIX};
 use crate::partition_metadata::{self, PartitionMetadataError};
@@ -443,7 +442,7 @@ fn tidy(
                 is_temporary(&entry.name) || SENT_ALONG.contains(&entry.name.as_str());
             if !entry.is_dir && is_done_with {
                 env.disk.remove_file(&dir.join(&entry.name))?;
-            } else if !KNOWN_FILES.contains(&entry.name.as_str()) {
+            } else if !PARTITION_FILES.contains(&entry.name.as_str()) {
                 report.unknown_files.push(entry.name);
             }
             continue;
@@ -505,20 +504,13 @@ fn is_temporary(name: &str) -> bool {
     };
     let is_snapshot =
         |name: FileName| name.kind == FileKind::Snapshot && name.stage == FileStage::Live;
-    KNOWN_FILES.contains(&target)
+    PARTITION_FILES.contains(&target)
         || SENT_ALONG.contains(&target)
         || FileName::parse(target).is_some_and(is_snapshot)
 }
 
 /// What a directory says of itself that was out of use; see [`Env::send_along`].
-const SENT_ALONG: [&str; 4] = [
-    RECOVERY_POINT_CHECKPOINT,
-    LOG_START_CHECKPOINT,
-    CLEANER_CHECKPOINT,
-    REPLICATION_CHECKPOINT,
-];
-
-const KNOWN_FILES: [&str; 2] = [LEADER_EPOCH_CHECKPOINT, crate::format::PARTITION_METADATA];
+const SENT_ALONG: [&str; 4] = OFFSET_CHECKPOINTS;
 
 /// The end of a log that was stopped cleanly: a few headers behind the last index entry.
 /// `None` when a header is not what was written.

@@ -117,46 +117,49 @@ fn first_cells(page: &'static str, heading: &str) -> BTreeSet<String> {
 #[test]
 fn every_name_in_a_log_directory_is_documented() {
     let page = page!("log-directory");
-    let expected = [
-        format::LOCK,
-        format::META_PROPERTIES,
-        format::CLEAN_SHUTDOWN,
-        format::RECOVERY_POINT_CHECKPOINT,
-        format::LOG_START_CHECKPOINT,
-        format::REPLICATION_CHECKPOINT,
-        format::CLEANER_CHECKPOINT,
-    ];
     assert_eq!(
         first_cells(page, "Files"),
-        expected.map(str::to_owned).into()
+        format::DIR_FILES.map(str::to_owned).into()
     );
     let folders = first_cells(page, "Folders");
-    for suffix in [
-        format::DELETED_DIR_SUFFIX,
-        format::FUTURE_DIR_SUFFIX,
-        format::STRAY_DIR_SUFFIX,
-    ] {
-        assert!(folders.contains(suffix), "{suffix}");
-    }
-    let offsets = first_cells(page!("checkpoints"), "Files");
-    assert!(offsets.iter().all(|name| expected.contains(&name.as_str())));
-    assert_eq!(offsets.len(), 4);
+    let suffixes = format::DIR_SUFFIXES.map(str::to_owned);
+    let plain = "none: `<topic>-<partition>".to_owned();
+    let expected: BTreeSet<_> = suffixes.into_iter().chain([plain]).collect();
+    assert_eq!(folders, expected);
+    assert_eq!(
+        first_cells(page!("checkpoints"), "Files"),
+        format::OFFSET_CHECKPOINTS.map(str::to_owned).into()
+    );
 }
 
 #[test]
 fn every_name_in_a_partition_is_documented() {
     let page = page!("log-directory");
     let kinds = FileKind::ALL.map(|kind| format!("<offset>{}", kind.suffix()));
-    let others = [format::LEADER_EPOCH_CHECKPOINT, format::PARTITION_METADATA];
+    let others = format::PARTITION_FILES;
     let expected: BTreeSet<_> = kinds.into_iter().chain(others.map(str::to_owned)).collect();
     assert_eq!(first_cells(page, "Files of a partition"), expected);
     assert!(page.contains(&format!("`<offset>` has {} digits", format::OFFSET_DIGITS)));
-    for stage in [FileStage::Cleaned, FileStage::Swap, FileStage::Deleted] {
-        let live = FileName::live(0, FileKind::Log);
+    // The second table of the section.
+    let (_, behind) = page.split_once("A suffix behind these says").expect("it");
+    let behind = behind.lines().filter_map(|line| line.strip_prefix("| "));
+    let rows = behind.take_while(|row| !row.starts_with('#')).skip(1);
+    let cells = rows.filter_map(|row| row.split_once(" |"));
+    let documented: BTreeSet<String> = cells
+        .map(|(cell, _)| cell.trim_matches('`').to_owned())
+        .collect();
+    let live = FileName::live(0, FileKind::Log);
+    let suffix = |stage| {
         let name = live.at(stage).render();
-        let suffix = name.strip_prefix(&live.render()).expect("a longer name");
-        assert!(page.contains(&format!("| `{suffix}` |")), "{suffix}");
-    }
+        match name.strip_prefix(&live.render()) {
+            Some("") | None => "none".to_owned(),
+            Some(suffix) => suffix.to_owned(),
+        }
+    };
+    let stages = FileStage::ALL.into_iter().map(suffix);
+    let unusable = format::UNUSABLE_SUFFIX.to_owned();
+    let expected: BTreeSet<String> = stages.chain([unusable]).collect();
+    assert_eq!(documented, expected);
 }
 
 #[test]

@@ -284,6 +284,22 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "a batch of more than 1 MiB; it fails as the buffered write does",
     ),
     (
+        "log_dir.rs",
+        "disk.replace_small(&path, &with_directory_id(&content, &id))?;",
+        "a directory without an id; `several_dirs` has it",
+    ),
+    (
+        "log_dirs.rs",
+        "disk.read_dir(&place)",
+        "a partition in two places is refused; of a place that cannot be looked at less is told",
+    ),
+    (
+        "log_dirs.rs",
+        "disk.open(&name.in_dir(&place), OpenMode::Existing).ok()?;",
+        "the same",
+    ),
+    ("log_dirs.rs", "file.modified_ms().ok()?", "the same"),
+    (
         "log/truncate.rs",
         "self.env.disk.remove_file(path)?;",
         "no room for a name; `exhausted` has it",
@@ -390,7 +406,7 @@ fn lines(sites: &BTreeSet<Site>) -> BTreeSet<Line> {
 }
 
 /// What [`Disk`] and `File` can be asked to do.
-const CALLS: [&str; 22] = [
+const CALLS: [&str; 23] = [
     "open",
     "open_if_exists",
     "create_dir",
@@ -403,6 +419,7 @@ const CALLS: [&str; 22] = [
     "sync_file_system",
     "try_lock",
     "bytes_free",
+    "file_system",
     "read_small",
     "replace_small",
     "read_up_to",

@@ -358,6 +358,38 @@ fn directories_without_ids_get_some_and_keep_the_rest_of_what_they_say() {
 }
 
 #[test]
+fn a_failure_while_an_id_is_made_up_leaves_a_whole_file() {
+    const OLD: &[u8] = b"version=1\ncluster.id=c\nnode.id=1\n";
+    let path = Path::new("/a/meta.properties");
+    for code in [5, 28] {
+        let mut writes_struck = 0;
+        for call in 0.. {
+            let sim = disk(&["/a"]);
+            let raw = Disk::new(sim.clone());
+            raw.replace_small(path, OLD).expect("written");
+            let fault = FaultDisk::new(sim.clone());
+            fault.plan(When::Nth(call), Fault::Errno(code));
+            drop(try_open(Disk::new(fault.clone()), &["/a"]));
+            let content = raw.read_small(path, 1000).expect("readable");
+            assert!(content.expect("a file").starts_with(OLD), "call {call}");
+            let dirs = open(&sim, &["/a"]);
+            let id = dirs.dirs()[0].identity().directory_uuid();
+            assert!(id.is_some(), "call {call}");
+            let hit = fault.hit();
+            writes_struck += hit
+                .iter()
+                .filter(|((_, _, op), _)| *op == Op::Write)
+                .count();
+            if hit.is_empty() {
+                break;
+            }
+        }
+        // That of the id, and that of the checkpoint that a new directory gets.
+        assert!(writes_struck >= 2, "{writes_struck}");
+    }
+}
+
+#[test]
 fn a_partition_that_is_set_aside_frees_its_name_and_loses_nothing() {
     let sim = disk(&["/a"]);
     let dirs = open(&sim, &["/a"]);

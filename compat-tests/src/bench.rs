@@ -8,10 +8,12 @@
 //!
 //! [`contestant`] starts, stops and measures a broker, [`load`] drives it over raw sockets,
 //! memory (`memory.rs`) is touched before anything is measured, [`frames`] makes what is sent, [`figures`] collects
-//! and prints, [`page`] writes; a file in [`scenarios`] is one scenario.
+//! and prints, [`page`] writes; a file in [`scenarios`] is one scenario. [`floor`] is what is measured beside
+//! the brokers where it can be: what the kernel alone costs here.
 
 pub mod contestant;
 pub mod figures;
+pub mod floor;
 pub mod frames;
 pub mod load;
 mod memory;
@@ -63,7 +65,8 @@ pub fn run(ctx: &Context, wanted: &Wanted) -> Result<()> {
     for scenario in chosen {
         let mut figures = Figures::default();
         for round in 0..wanted.rounds.max(1) {
-            for kind in &kinds {
+            let floor = scenario.floor.then_some(&Kind::Floor);
+            for kind in kinds.iter().chain(floor) {
                 let home = ctx.work().join(format!("{}-{round}", kind.name()));
                 let mut contestant = Contestant::start(ctx, kind, &home, scenario.settings)?;
                 for (name, unit, value) in (scenario.run)(&mut contestant)? {

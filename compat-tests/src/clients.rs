@@ -12,6 +12,7 @@ pub mod prepare;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,8 @@ use crate::files;
 use crate::matrix;
 use crate::process::Process;
 use crate::rows::Verdict;
-use crate::target;
+use crate::target::{self, Target};
+use crate::wait;
 
 /// Above the deadlines of the programs themselves, so that a check says what it waited for.
 const CLIENT_TIME_MAX: Duration = Duration::from_secs(600);
@@ -80,7 +82,7 @@ pub fn run(ctx: &Context, clients: &[Client]) -> Result<Verdict> {
         return Err(Error::refused(unknown.name, finding));
     }
     let found = target::each(ctx, &BROKER, |target| {
-        let runs = against(target.name(), target.address(), ctx, clients)?;
+        let runs = against(target, ctx, clients)?;
         // Before Reka is asked anything: a wrong check proves nothing about it.
         if target.name() == "kafka" {
             runs.iter().try_for_each(Run::judge_control)?;
@@ -116,20 +118,24 @@ pub fn run(ctx: &Context, clients: &[Client]) -> Result<Verdict> {
     Ok(Verdict::Passed(notes.join(", ")))
 }
 
-/// One program per thread, as most of their time is waiting for rebalances.
-fn against(
-    broker: &str,
-    address: SocketAddr,
-    ctx: &Context,
-    clients: &[Client],
-) -> Result<Vec<Run>> {
+/// One program per thread, as most of their time is waiting for rebalances. Without their broker they would wait in
+/// vain: its end is theirs.
+fn against(target: &mut Target, ctx: &Context, clients: &[Client]) -> Result<Vec<Run>> {
+    let (broker, address) = (target.name(), target.address());
     let logs = ctx.work().join(format!("against-{broker}"));
     files::make_dir(&logs)?;
+    let gone = AtomicBool::new(false);
     thread::scope(|scope| {
         let started: Vec<_> = clients
             .iter()
-            .map(|client| scope.spawn(|| one(broker, address, &logs, client)))
+            .map(|client| scope.spawn(|| one(broker, address, &logs, client, &gone)))
             .collect();
+        let ended = wait::until_stopped("watch the broker", Duration::MAX, || {
+            let done = started.iter().all(|thread| thread.is_finished());
+            target.expect_running()?;
+            Ok(done.then_some(()))
+        });
+        gone.store(ended.is_err(), Ordering::SeqCst);
         started
             .into_iter()
             .map(|thread| {
@@ -140,7 +146,13 @@ fn against(
     })
 }
 
-fn one(broker: &str, address: SocketAddr, logs: &Path, client: &Client) -> Result<Run> {
+fn one(
+    broker: &str,
+    address: SocketAddr,
+    logs: &Path,
+    client: &Client,
+    gone: &AtomicBool,
+) -> Result<Run> {
     let step = format!("run {} against {broker}", client.name);
     let file = client.name.replace([' ', '/'], "-");
     let out = logs.join(format!("{file}.out"));
@@ -148,7 +160,14 @@ fn one(broker: &str, address: SocketAddr, logs: &Path, client: &Client) -> Resul
     let mut command = (client.command)();
     command.arg(address.to_string());
     let start = Instant::now();
-    let status = Process::start(&step, &mut command, &out, &log)?.end(CLIENT_TIME_MAX)?;
+    let program = Process::start(&step, &mut command, &out, &log)?;
+    let status = program.end_while(CLIENT_TIME_MAX, || match gone.load(Ordering::SeqCst) {
+        true => Err(Error::refused(
+            &step,
+            format!("without its broker; log: {}", log.display()),
+        )),
+        false => Ok(()),
+    })?;
     Ok(Run {
         client: client.name,
         seconds: start.elapsed().as_secs_f64(),

@@ -12,6 +12,7 @@ use crate::target::Against;
 pub struct Context {
     work: PathBuf,
     against: Option<Against>,
+    brokers: u16,
 }
 
 impl Context {
@@ -21,6 +22,7 @@ impl Context {
         Self {
             work: work.into(),
             against: None,
+            brokers: 1,
         }
     }
 
@@ -39,6 +41,19 @@ impl Context {
         self
     }
 
+    /// The same for a row whose cluster has so many brokers.
+    #[must_use]
+    pub fn of_brokers(mut self, brokers: u16) -> Self {
+        self.brokers = brokers;
+        self
+    }
+
+    /// How many brokers the cluster has that the row is run against.
+    #[must_use]
+    pub fn brokers(&self) -> u16 {
+        self.brokers
+    }
+
     /// The same for a row that asks Apache Kafka only where that is wanted.
     #[must_use]
     pub fn reka_unless_chosen(&self) -> Self {
@@ -54,6 +69,15 @@ impl Context {
         };
         let step = format!("ask the broker at {address} for its metadata");
         match probe::brokers(address) {
+            Ok(found @ 1..) if self.brokers > 1 && found != u32::from(self.brokers) => {
+                Err(Error::refused(
+                    step,
+                    format!(
+                        "it knows of {found} brokers, `--brokers` expects {}",
+                        self.brokers
+                    ),
+                ))
+            }
             Ok(1..) => Ok(()),
             Ok(0) => Err(Error::refused(
                 step,

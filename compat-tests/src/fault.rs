@@ -128,6 +128,8 @@ pub const PROOFS: &[Proof] = &[
     proof("rdkafka", Fault::TellLess, "group resumes"),
     proof("librdkafka-suite", LOSE_ALL, " failed: "),
     proof("rdkafka-suite", LOSE_ALL, " failed: "),
+    proof("kafka-python-suite", LOSE_ALL, " failed: "),
+    proof("node-rdkafka-suite", LOSE_ALL, " failed: "),
 ];
 
 /// The rows no proof is of, and how they have been seen to fail.

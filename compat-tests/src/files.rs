@@ -1,6 +1,7 @@
 //! File system steps whose errors name the path.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -67,6 +68,13 @@ pub fn copy_dir(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> Result
         }
     }
     Ok(())
+}
+
+/// Writes a script that can be run.
+pub fn write_program(path: &Path, script: impl AsRef<[u8]>) -> Result<()> {
+    write(path, script)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .map_err(Error::io(format!("make {} a program", path.display())))
 }
 
 /// A path's last part, for names we chose ourselves or Kafka did.

@@ -1,5 +1,6 @@
 //! `cargo compat`: the command line of the compatibility suite.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -36,6 +37,9 @@ enum Command {
         /// kafka, reka or host:port, instead of Apache Kafka and then Reka.
         #[arg(long)]
         against: Option<Against>,
+        /// How many brokers the cluster has; more than one with Apache Kafka, or at an address.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+        brokers: u16,
         /// Also writes the outcome of each row here.
         #[arg(long)]
         json: Option<PathBuf>,
@@ -74,6 +78,14 @@ enum Command {
         /// Writes what was measured into docs/benchmarks.md.
         #[arg(long)]
         write: bool,
+    },
+    /// The server that shows what the kernel alone costs; `bench` starts it.
+    #[command(hide = true)]
+    Floor {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What it writes into.
+        file: PathBuf,
     },
     /// Writes the storage engine's test data with Apache Kafka.
     MakeKafkaData {
@@ -118,13 +130,15 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Run {
             names,
             against,
+            brokers,
             json,
         } => {
             let rows = select(&names)?;
             if let Some(against) = against {
                 rows::expect_choice(&names, against)?;
             }
-            let reports = runner::run(&rows, against)?;
+            rows::expect_brokers(&names, against, brokers)?;
+            let reports = runner::run(&rows, against, brokers)?;
             if let Some(file) = json {
                 runner::write_json(&reports, &file)?;
             }
@@ -156,6 +170,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up {
             broker: Broker::Kafka,
         } => in_folder("up", up_kafka),
+        Command::Floor { address, file } => {
+            bench::floor::serve(address, &file)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Bench {
             scenarios,
             versus,

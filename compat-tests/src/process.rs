@@ -53,6 +53,12 @@ impl Process {
         })
     }
 
+    /// Where its standard error goes.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// What it has used so far, and holds now.
     pub fn usage(&self) -> Result<Usage> {
         let id = self.child.id();
@@ -97,9 +103,21 @@ impl Process {
     }
 
     /// Waits for its end by itself, whichever it is.
-    pub fn end(mut self, limit: Duration) -> Result<ExitStatus> {
+    pub fn end(self, limit: Duration) -> Result<ExitStatus> {
+        self.end_while(limit, || Ok(()))
+    }
+
+    /// The same, or until `go_on` fails.
+    pub fn end_while(
+        mut self,
+        limit: Duration,
+        mut go_on: impl FnMut() -> Result<()>,
+    ) -> Result<ExitStatus> {
         let step = self.waiting();
-        let ended = wait::until(&step, limit, || self.status());
+        let ended = wait::until(&step, limit, || match self.status()? {
+            None => go_on().map(|()| None),
+            ended => Ok(ended),
+        });
         ended.map_err(|error| self.with_log(error))
     }
 
@@ -191,5 +209,30 @@ fn start_error(name: &str, command: &Command, source: std::io::Error) -> Error {
         }
     } else {
         Error::io(format!("start {name}"))(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn who_is_waited_for_no_longer_is_stopped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("log");
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let process = Process::start("sleep", &mut command, &log, &log).expect("a program");
+        let pid = Pid::from_child(&process.child);
+        let began = Instant::now();
+        let gone = || Err(Error::refused("sleep", "without its broker"));
+        let error = process.end_while(Duration::from_secs(60), gone);
+        let error = error.expect_err("it sleeps").to_string();
+        assert_eq!(error, "sleep: without its broker");
+        assert!(began.elapsed() < Duration::from_secs(50));
+        let left = rustix::process::test_kill_process(pid);
+        assert_eq!(left, Err(rustix::io::Errno::SRCH), "it runs still");
     }
 }

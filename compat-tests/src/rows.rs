@@ -15,6 +15,7 @@ mod go;
 mod java_clients;
 mod kafka_it;
 mod kafka_log_dir;
+mod kafka_python_suite;
 mod kafka_serves_kafka;
 mod kafka_serves_ours;
 mod kafka_tools;
@@ -24,6 +25,7 @@ mod kill_transactions;
 mod librdkafka_suite;
 mod mirror_maker;
 mod node;
+mod node_rdkafka_suite;
 mod python;
 pub(crate) mod raw;
 mod rdkafka;
@@ -34,6 +36,7 @@ mod spark;
 mod spark_cassandra;
 mod streams;
 mod streams_app;
+mod suite;
 mod system_tools;
 mod transactions_tool;
 
@@ -56,6 +59,31 @@ pub struct Row {
     pub judges: Judges,
     /// Runs it. An error is a failure.
     pub run: fn(&Context) -> Result<Verdict>,
+}
+
+/// The rows that ask each broker of a cluster for what it leads, as they do so through clients only. The others
+/// speak the protocol themselves, with one broker, or kill and look into the files of the one they started.
+const OF_CLIENTS: &[&str] = &[
+    "java-clients",
+    "python",
+    "go",
+    "go-segmentio",
+    "go-confluent",
+    "node",
+    "node-rdkafka",
+    "rdkafka",
+    "rdkafka-suite",
+    "librdkafka-suite",
+    "kafka-python-suite",
+];
+
+impl Row {
+    /// Why a row cannot be asked of a cluster of so many brokers; nothing if it can.
+    #[must_use]
+    pub fn refuses_brokers(&self, brokers: u16) -> Option<&'static str> {
+        let can = brokers == 1 || OF_CLIENTS.contains(&self.name);
+        (!can).then_some("it asks one broker for everything: `--brokers 1`")
+    }
 }
 
 /// A named set of rows.
@@ -176,6 +204,8 @@ pub const ROWS: &[Row] = &[
     node::RDKAFKA,
     rdkafka::ROW,
     rdkafka_suite::ROW,
+    kafka_python_suite::ROW,
+    node_rdkafka_suite::ROW,
     librdkafka_suite::ROW,
     // a new row: its file, its `mod` line above, one line here
 ];
@@ -187,6 +217,27 @@ pub fn named(name: &str) -> Vec<&'static Row> {
     ROWS.iter()
         .filter(|row| name == "all" || row.name == name || tier(row))
         .collect()
+}
+
+/// An error if Reka would have to be started as a cluster, which it cannot be, or if one of these names is of a row
+/// that cannot be asked of a cluster. Rows of a tier that cannot be are left out by the runner, which says so.
+pub fn expect_brokers(names: &[String], against: Option<Against>, brokers: u16) -> Result<()> {
+    let starts_reka = matches!(against.unwrap_or_default(), Against::Both | Against::Reka);
+    if brokers > 1 && starts_reka {
+        return Err(Error::refused(
+            format!("start {brokers} brokers of Reka"),
+            "one broker is all there is yet; say `--brokers 1`, or `--against kafka`",
+        ));
+    }
+    for row in ROWS
+        .iter()
+        .filter(|row| names.iter().any(|n| n == row.name))
+    {
+        if let Some(why) = row.refuses_brokers(brokers) {
+            return Err(Error::refused(row.name, why));
+        }
+    }
+    Ok(())
 }
 
 /// An error if one of these names is of a row that cannot be asked of the broker that was chosen. Rows of a

@@ -42,10 +42,10 @@ pub enum Outcome {
 }
 
 /// Runs `rows` against the brokers that were chosen, telling about each on standard output as it ends.
-pub fn run(rows: &[&'static Row], against: Option<Against>) -> Result<Vec<Report>> {
+pub fn run(rows: &[&'static Row], against: Option<Against>, brokers: u16) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     for row in rows {
-        let report = run_row(row, against)?;
+        let report = run_row(row, against, brokers)?;
         println!("{}", line(&report));
         reports.push(report);
         if interrupt::requested() {
@@ -106,10 +106,11 @@ pub fn write_json(reports: &[Report], file: &Path) -> Result<()> {
     files::write_json(file, &reports)
 }
 
-fn run_row(row: &'static Row, against: Option<Against>) -> Result<Report> {
+fn run_row(row: &'static Row, against: Option<Against>, brokers: u16) -> Result<Report> {
     let start = Instant::now();
     // A tier is also run against one broker; what compares two has nothing to say about it.
-    if let Some(why) = against.and_then(|against| row.judges.refuses(against)) {
+    let refused = against.and_then(|against| row.judges.refuses(against));
+    if let Some(why) = refused.or_else(|| row.refuses_brokers(brokers)) {
         return Ok(Report {
             row: row.name,
             outcome: Outcome::Skipped,
@@ -119,7 +120,9 @@ fn run_row(row: &'static Row, against: Option<Against>) -> Result<Report> {
         });
     }
     let folder = folder(row.name)?;
-    let ctx = Context::new(folder.path()).against_those(against);
+    let ctx = Context::new(folder.path())
+        .against_those(against)
+        .of_brokers(brokers);
     let (outcome, note) = judge(ctx.expect_broker().and_then(|()| (row.run)(&ctx)));
     let kept = if outcome == Outcome::Failed {
         Some(folder.keep())

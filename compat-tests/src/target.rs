@@ -135,14 +135,18 @@ impl Target {
         Ok(())
     }
 
-    /// What went wrong, with the end of the broker where that ended by itself: the one that explains the other.
-    fn and_its_end(&mut self, error: Error) -> Error {
-        let running = match &mut self.running {
+    /// An error if it has ended by itself.
+    pub fn expect_running(&mut self) -> Result<()> {
+        match &mut self.running {
             Running::Kafka(Some(kafka), ..) => kafka.process().expect_running(),
             Running::Reka(Some(reka), ..) => reka.process().expect_running(),
             _ => Ok(()),
-        };
-        match running {
+        }
+    }
+
+    /// What went wrong, with the end of the broker where that ended by itself: the one that explains the other.
+    fn and_its_end(&mut self, error: Error) -> Error {
+        match self.expect_running() {
             Ok(()) => error,
             Err(ended) => {
                 Error::refused(format!("the broker is gone ({ended})"), error.to_string())
@@ -189,7 +193,10 @@ pub fn each<T>(
     if matches!(against, Against::Both | Against::Kafka) {
         let home = ctx.work().join("kafka");
         let java = Java::kafka(ctx)?;
-        let kafka = Kafka::start(&java, &home, settings)?;
+        let kafka = match ctx.brokers() {
+            1 => Kafka::start(&java, &home, settings)?,
+            several => Kafka::start_cluster(&java, &home, settings, several)?,
+        };
         on(Target {
             name: "kafka",
             address: kafka.address(),

@@ -17,6 +17,7 @@ use reka_protocol::kafka_protocol::protocol::StrBytes;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::BROKER_CORE;
+use super::floor::Floor;
 use crate::context::Context;
 use crate::control::java::Java;
 use crate::control::kafka::Kafka;
@@ -35,6 +36,8 @@ pub enum Kind {
     Reka(PathBuf),
     /// Apache Kafka with a heap of 1 GiB.
     Kafka(Java),
+    /// No broker: what the kernel alone costs.
+    Floor,
 }
 
 impl Kind {
@@ -53,6 +56,7 @@ impl Kind {
         match self {
             Kind::Reka(_) => "reka",
             Kind::Kafka(_) => "kafka",
+            Kind::Floor => "floor",
         }
     }
 }
@@ -61,6 +65,7 @@ impl Kind {
 enum Running {
     Reka(Reka),
     Kafka(Kafka),
+    Floor(Floor),
 }
 
 /// A broker that runs.
@@ -102,6 +107,7 @@ impl<'a> Contestant<'a> {
                 Reka::start_with(server, &self.home, &[], self.settings).map(Running::Reka)
             }
             Kind::Kafka(java) => Kafka::start(java, &self.home, self.settings).map(Running::Kafka),
+            Kind::Floor => Floor::start(&self.home).map(Running::Floor),
         };
         pin_this_thread(super::LOAD_CORE)?;
         self.running = Some(started?);
@@ -128,6 +134,7 @@ impl<'a> Contestant<'a> {
         match &self.running {
             Some(Running::Reka(reka)) => Ok(reka.address()),
             Some(Running::Kafka(kafka)) => Ok(kafka.address()),
+            Some(Running::Floor(floor)) => Ok(floor.address()),
             None => Err(Error::refused("find the broker", "it does not run")),
         }
     }
@@ -137,6 +144,7 @@ impl<'a> Contestant<'a> {
         match self.running.take() {
             Some(Running::Reka(reka)) => reka.kill(),
             Some(Running::Kafka(kafka)) => kafka.kill(),
+            Some(Running::Floor(floor)) => floor.kill(),
             None => Ok(()),
         }
     }
@@ -146,6 +154,7 @@ impl<'a> Contestant<'a> {
         match self.running.take() {
             Some(Running::Reka(reka)) => reka.stop(),
             Some(Running::Kafka(kafka)) => kafka.stop(),
+            Some(Running::Floor(floor)) => floor.kill(),
             None => Ok(()),
         }
     }
@@ -154,6 +163,7 @@ impl<'a> Contestant<'a> {
         match &mut self.running {
             Some(Running::Reka(reka)) => reka.process().usage(),
             Some(Running::Kafka(kafka)) => kafka.process().usage(),
+            Some(Running::Floor(floor)) => floor.process().usage(),
             None => Err(Error::refused("find the broker", "it does not run")),
         }
     }
@@ -175,6 +185,9 @@ impl<'a> Contestant<'a> {
 
     /// Creates topics `PREFIX-N` for each number, all in one request.
     pub fn create_topics(&self, prefix: &str, topics: usize, partitions: i32) -> Result<()> {
+        if matches!(self.kind, Kind::Floor) {
+            return Ok(());
+        }
         let topic = |number| {
             let name = StrBytes::from_string(format!("{prefix}-{number}"));
             CreatableTopic::default()

@@ -90,8 +90,8 @@ impl Figures {
             .push(value);
     }
 
-    /// A line of a table for each figure both contestants have: medians, how far the rounds lie apart, and
-    /// how many times as good the first is.
+    /// A line of a table for each figure both contestants have: medians, how far the rounds lie apart,
+    /// how many times as good the first is, and what the machine allows where that was measured.
     #[must_use]
     pub fn rows(&self) -> Vec<String> {
         let row = |(name, unit): &(&'static str, Unit)| {
@@ -106,12 +106,23 @@ impl Figures {
                 format!("{median} ({} to {})", shown(least), shown(most))
             };
             let ratio = unit.ratio(median(ours), median(theirs));
+            let floor = self.floor(name).map(|floor| {
+                let share = unit.ratio(median(ours), floor);
+                format!("{} ({share:.2})", shown(floor))
+            });
+            let floor = floor.unwrap_or_else(|| "-".into());
             let (unit, ours, theirs) = (unit.name(), told(ours), told(theirs));
             Some(format!(
-                "| `{name}` | {unit} | {ours} | {theirs} | {ratio:.2} |"
+                "| `{name}` | {unit} | {ours} | {theirs} | {ratio:.2} | {floor} |"
             ))
         };
         self.names.iter().filter_map(row).collect()
+    }
+
+    fn floor(&self, name: &'static str) -> Option<f64> {
+        self.values
+            .get(&("floor", name))
+            .map(|values| median(values))
     }
 
     /// A line for each figure, and one that says how far its rounds lie apart.
@@ -139,6 +150,13 @@ impl Figures {
             lines.push(format!("  rounds of reka: {}", spread(ours)));
             if let Some(theirs) = theirs {
                 lines.push(format!("  rounds of kafka: {}", spread(theirs)));
+            }
+            if let Some(floor) = self.floor(name) {
+                let share = unit.ratio(ours_median, floor);
+                let floor = shown(floor);
+                lines.push(format!(
+                    "  floor of this machine {floor} {unit_name}: {share:.2} of it reached"
+                ));
             }
         }
         lines
@@ -182,6 +200,9 @@ mod tests {
         let lines = figures.lines();
         assert_eq!(lines[0], "figure speed 6.000 GB/s ratio 3.00");
         assert_eq!(lines[3], "figure wait 2.000 ms ratio 4.00");
+        figures.add("floor", "speed", Unit::GigabytesPerSecond, 8.0);
+        let floor = "  floor of this machine 8.000 GB/s: 0.75 of it reached";
+        assert_eq!(figures.lines()[3], floor);
     }
 
     #[test]
@@ -191,10 +212,13 @@ mod tests {
             figures.add("reka", "wait", Unit::Milliseconds, value);
             figures.add("kafka", "wait", Unit::Milliseconds, value * 3.0);
         }
+        figures.add("floor", "wait", Unit::Milliseconds, 0.5);
         figures.add("reka", "alone", Unit::Milliseconds, 1.0);
         assert_eq!(
             figures.rows(),
-            ["| `wait` | ms | 2.000 (1.000 to 9.000) | 6.000 (3.000 to 27.000) | 3.00 |"]
+            [
+                "| `wait` | ms | 2.000 (1.000 to 9.000) | 6.000 (3.000 to 27.000) | 3.00 | 0.500 (0.25) |"
+            ]
         );
     }
 

@@ -22,6 +22,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// What the broker is configured with beside its defaults; the same for all.
     pub settings: &'static [&'static str],
+    /// Whether [`super::floor`] can be measured too: it takes raw Produce and Fetch alone.
+    pub floor: bool,
     /// Runs one round against a fresh broker.
     pub run: fn(&mut Contestant<'_>) -> Result<Vec<Figure>>,
 }
@@ -30,6 +32,7 @@ pub struct Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     produce::BATCHES_1_MIB,
     produce::BATCHES_16_KIB,
+    produce::SYNCED_16_KIB,
     produce::BATCHES_1_KIB,
     produce::CONNECTIONS_1000,
     consume::HOT,

@@ -1,4 +1,5 @@
-//! One Apache Kafka broker, controller in the same process, on free ports.
+//! One Apache Kafka broker, controller in the same process, on free ports; others beside it where a cluster is
+//! wanted.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub struct Kafka {
     process: Process,
     address: SocketAddr,
     log_dir: PathBuf,
+    /// Of a cluster those beside the first, which is also the controller.
+    others: Vec<Process>,
 }
 
 impl Kafka {
@@ -32,6 +35,37 @@ impl Kafka {
     /// and waits until it serves. A `home` used before is a restart.
     pub fn start(java: &Java, home: &Path, extra: &[&str]) -> Result<Self> {
         Self::start_with_features(java, home, extra, &[])
+    }
+
+    /// The same with `brokers` of them, where what Apache Kafka keeps for itself has up to three replicas.
+    pub fn start_cluster(java: &Java, home: &Path, extra: &[&str], brokers: u16) -> Result<Self> {
+        let replicas = brokers.min(3);
+        let replicated = [
+            format!("offsets.topic.replication.factor={replicas}"),
+            format!("transaction.state.log.replication.factor={replicas}"),
+            format!("share.coordinator.state.topic.replication.factor={replicas}"),
+        ];
+        let replicated = replicated.iter().map(String::as_str);
+        let extra: Vec<&str> = replicated.chain(extra.iter().copied()).collect();
+        let [client, controller] = ports::free().map_err(Error::io("find free ports"))?;
+        let mut first = Self::start_on(java, home, &extra, &[], &[], [client, controller])?;
+        for id in 2..=brokers {
+            let home = home.join(format!("broker-{id}"));
+            let [port] = ports::free().map_err(Error::io("find a free port"))?;
+            let text = of_a_member(&properties(&home, port, controller, &extra, &[]), id);
+            let member = run(java, &home, &text, &[])?;
+            first.others.push(member);
+        }
+        let (address, others) = (first.address, &mut first.others);
+        let step = format!("wait for {brokers} brokers of Apache Kafka");
+        wait::until(&step, START_TIME_MAX, || {
+            for member in others.iter_mut() {
+                member.expect_running()?;
+            }
+            let all = probe::brokers(address).is_ok_and(|found| found == u32::from(brokers));
+            Ok(all.then_some(()))
+        })?;
+        Ok(first)
     }
 
     /// The same where clients are told beforehand.
@@ -87,23 +121,9 @@ impl Kafka {
     ) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
         ports::expect_free(address, "start Apache Kafka")?;
-        files::make_dir(home)?;
-        let log_dir = home.join("data");
-        let config = home.join("server.properties");
         let text = properties(home, client, controller, extra, listeners);
-        files::write(&config, text)?;
-        if !log_dir.join("meta.properties").exists() {
-            let config = config.display().to_string();
-            let mut format = vec!["format", "-t", CLUSTER_ID, "-c", &config];
-            format.extend(options);
-            let main = "kafka.tools.StorageTool";
-            java.run("format", main, format, home, FORMAT_TIME_MAX)?;
-        }
-        let log = next_log(home);
-        let mut command = java.command("kafka.Kafka", "INFO");
-        command.arg(&config);
-        let mut process = Process::start("run Apache Kafka", &mut command, &log, &log)?;
-        let step = format!("wait for Apache Kafka, log {}", log.display());
+        let mut process = run(java, home, &text, options)?;
+        let step = format!("wait for Apache Kafka, log {}", process.log().display());
         wait::until(&step, START_TIME_MAX, || {
             process.expect_running()?;
             // Refused and cut-off connections are what a starting broker looks like.
@@ -112,7 +132,8 @@ impl Kafka {
         Ok(Self {
             process,
             address,
-            log_dir,
+            log_dir: home.join("data"),
+            others: Vec::new(),
         })
     }
 
@@ -135,6 +156,10 @@ impl Kafka {
 
     /// Asks it to stop and waits until it has.
     pub fn stop(self) -> Result<()> {
+        // They hand over what they lead, for which they need the controller.
+        for member in self.others {
+            member.terminate(STOP_TIME_MAX)?;
+        }
         // The JVM turns SIGTERM into exit status 143 after its shutdown hooks, so the status says
         // nothing; the marker it leaves last does.
         self.process.terminate(STOP_TIME_MAX)?;
@@ -150,8 +175,29 @@ impl Kafka {
 
     /// `kill -9`.
     pub fn kill(self) -> Result<()> {
+        for member in self.others {
+            member.kill(STOP_TIME_MAX)?;
+        }
         self.process.kill(STOP_TIME_MAX)
     }
+}
+
+/// Starts a process with what is below `home`, which is formatted where it is new.
+fn run(java: &Java, home: &Path, properties: &str, options: &[&str]) -> Result<Process> {
+    files::make_dir(home)?;
+    let config = home.join("server.properties");
+    files::write(&config, properties)?;
+    if !home.join("data/meta.properties").exists() {
+        let config = config.display().to_string();
+        let mut format = vec!["format", "-t", CLUSTER_ID, "-c", &config];
+        format.extend(options);
+        let main = "kafka.tools.StorageTool";
+        java.run("format", main, format, home, FORMAT_TIME_MAX)?;
+    }
+    let log = next_log(home);
+    let mut command = java.command("kafka.Kafka", "INFO");
+    command.arg(&config);
+    Process::start("run Apache Kafka", &mut command, &log, &log)
 }
 
 /// A listener beside those of every broker.
@@ -190,6 +236,10 @@ fn properties(
         .iter()
         .map(|Listener { name, protocol, .. }| format!(",{name}:{protocol}"))
         .collect();
+    // A start on a busy machine takes longer than the 9 s after which its controller fences it. Apache Kafka 4.3.1
+    // then drops the markers of transactions that have ended ("likely deleted already and hence can be
+    // skipped"), and readers of committed data wait for good. Much longer it cannot be: whoever was killed has to wait
+    // for the end of the session it had.
     // The metadata log has a folder of its own, so that the log directory holds topics only.
     let mut text = format!(
         "process.roles=broker,controller
@@ -210,6 +260,7 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=18000
 log.cleaner.dedupe.buffer.size=4194304
 "
     );
@@ -220,10 +271,49 @@ log.cleaner.dedupe.buffer.size=4194304
     text
 }
 
+/// The same for a broker that joins the controller in another process.
+fn of_a_member(properties: &str, id: u16) -> String {
+    let lines = properties.lines().map(|line| match line.split_once('=') {
+        Some(("process.roles", _)) => "process.roles=broker".to_owned(),
+        Some(("node.id", _)) => format!("node.id={id}"),
+        Some((listeners @ "listeners", all)) => {
+            let own = all
+                .split(',')
+                .filter(|one| !one.starts_with("CONTROLLER://"));
+            format!("{listeners}={}", own.collect::<Vec<_>>().join(","))
+        }
+        _ => line.to_owned(),
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
 /// One log per life: a restart must not overwrite what the life before it said.
 fn next_log(home: &Path) -> PathBuf {
     (1..)
         .map(|life| home.join(format!("broker-{life}.log")))
         .find(|log| !log.exists())
         .unwrap_or_else(|| home.join("broker.log"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_of_a_cluster_is_no_controller_and_knows_where_that_is() {
+        let alone = properties(Path::new("/home"), 1001, 1002, &["num.partitions=3"], &[]);
+        let member = of_a_member(&alone, 2);
+        for line in [
+            "process.roles=broker",
+            "node.id=2",
+            "listeners=PLAINTEXT://127.0.0.1:1001",
+            "advertised.listeners=PLAINTEXT://127.0.0.1:1001",
+            "controller.quorum.voters=1@127.0.0.1:1002",
+            "controller.listener.names=CONTROLLER",
+            "num.partitions=3",
+        ] {
+            let found = member.lines().any(|found| found == line);
+            assert!(found, "no line {line:?} in {member}");
+        }
+    }
 }

@@ -28,7 +28,16 @@ pub fn brokers(address: SocketAddr) -> io::Result<u32> {
     stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
     stream.write_all(&REQUEST)?;
     let mut answer = [0; 12];
-    stream.read_exact(&mut answer)?;
+    stream
+        .read_exact(&mut answer)
+        .map_err(|error| match error.kind() {
+            // As Linux says that the time is over.
+            io::ErrorKind::WouldBlock => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {} s", ANSWER_TIME_MAX.as_secs()),
+            ),
+            _ => error,
+        })?;
     parse(answer)
 }
 
@@ -51,6 +60,14 @@ mod tests {
     fn an_answer_with_one_broker_counts_one() {
         let answer = *b"\0\0\0\x2areka\0\0\0\x01";
         assert_eq!(parse(answer).expect("our correlation id"), 1);
+    }
+
+    #[test]
+    fn who_does_not_answer_is_told_of_in_words() {
+        let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = silent.local_addr().expect("its address");
+        let error = brokers(address).expect_err("it never answers").to_string();
+        assert_eq!(error, "no answer within 2 s");
     }
 
     #[test]

@@ -4,56 +4,73 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::rdkafka;
+use super::suite::{Seen, Suite};
 use crate::context::Context;
+use crate::control::java::Java;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
-use crate::rows::{Judges, Row, Verdict};
-use crate::target::{self, Target};
+use crate::rows::{Judges, Row, Tier, Verdict};
+use crate::target::Target;
 
 pub(super) const ROW: Row = Row {
     name: "librdkafka-suite",
-    tiers: &[],
+    tiers: &[Tier::Nightly],
     about: "librdkafka's own tests, as the crate rdkafka-sys brings them along",
     judges: Judges::Any,
     run,
 };
 
 const BUILD_TIME_MAX: Duration = Duration::from_secs(2400);
-const SUITE_TIME_MAX: Duration = Duration::from_secs(3600);
-/// As its README wants a broker.
-const BROKER: &[&str] = &[
-    "auto.create.topics.enable=true",
-    "num.partitions=4",
-    "group.initial.rebalance.delay.ms=0",
-    "offsets.topic.num.partitions=4",
-    "transaction.state.log.num.partitions=4",
+const SUITE_TIME_MAX: Duration = Duration::from_secs(5400);
+/// How many times as long as on the machine they were written on a test may take.
+const PATIENCE: u32 = 4;
+const SUITE: Suite = Suite {
+    name: "librdkafka's tests",
+    // As its README wants a broker.
+    broker: &[
+        "auto.create.topics.enable=true",
+        "num.partitions=4",
+        "group.initial.rebalance.delay.ms=0",
+        "offsets.topic.num.partitions=4",
+        "transaction.state.log.num.partitions=4",
+    ],
+    skipped: SKIPPED,
+};
+/// By number.
+const SKIPPED: &[(&str, &str)] = &[
+    (
+        "0077",
+        "creates a topic with segments smaller than Apache Kafka 4.3.1 allows",
+    ),
+    ("0081", ACLS),
+    ("0103", "creates topics of three replicas"),
+    ("0109", ACLS),
+    ("0115", ACLS),
+    (
+        "0118",
+        "expects a commit to fail that Apache Kafka 4.3.1 takes too",
+    ),
+    ("0119", ACLS),
+    (
+        "0129",
+        "creates a topic with segments smaller than Apache Kafka 4.3.1 allows",
+    ),
 ];
-/// What is not run, by number, and why.
-const SKIPPED: &[(&str, &str)] = &[];
+
+const ACLS: &str = "sets ACLs, which Reka does not have yet";
 
 fn run(ctx: &Context) -> Result<Verdict> {
     let runner = build(ctx)?;
-    let told = target::each_told(ctx, BROKER, |target| {
-        let began = Instant::now();
-        let report = run_against(&runner, target)?;
-        let passed = judge(&report)?;
-        Ok(format!(
-            "{passed} tests ({:.0} s)",
-            began.elapsed().as_secs_f64()
-        ))
-    })?;
-    let skipped = SKIPPED.iter().map(|(test, why)| format!("{test} {why}"));
-    let skipped: Vec<String> = skipped.collect();
-    Ok(Verdict::Passed(format!(
-        "{told}; not run: {}",
-        skipped.join(", ")
-    )))
+    let java = Java::kafka(ctx)?;
+    SUITE.judge(ctx, |target| {
+        run_against(&runner, &java, target).map(|report| report.seen())
+    })
 }
 
 /// Builds the tests beside the librdkafka that the crate was built with; the folder of the runner.
@@ -73,16 +90,21 @@ fn build(ctx: &Context) -> Result<PathBuf> {
     let tests = library.join("tests");
     let log = ctx.work().join("make.log");
     let mut make = Command::new("make");
-    // What its configuration has of these names a folder that has been renamed since.
+    // What its configuration has of these names a folder that has been renamed since. Said here they stand
+    // instead of what the folders below add, so that they are no relative paths.
+    let (c, cpp) = (library.join("src"), library.join("src-cpp"));
     make.arg("-C")
         .arg(&tests)
         .args(["-j2", "test-runner"])
         .arg(format!(
-            "CFLAGS=-I../src -I{}",
+            "CFLAGS=-I{} -I{}",
+            c.display(),
             zstd.join("include").display()
         ))
         .arg(format!(
-            "LDFLAGS=-rdynamic -L../src -L../src-cpp -L{}",
+            "LDFLAGS=-rdynamic -L{} -L{} -L{}",
+            c.display(),
+            cpp.display(),
             zstd.display()
         ));
     Process::start("build librdkafka's tests", &mut make, &log, &log)?.finish(BUILD_TIME_MAX)?;
@@ -99,13 +121,13 @@ struct Outcome {
     state: String,
 }
 
-fn run_against(tests: &Path, target: &Target) -> Result<Report> {
+fn run_against(tests: &Path, java: &Java, target: &Target) -> Result<Report> {
     let work = target.home().join("librdkafka");
     files::make_dir(&work)?;
     files::write(
         &work.join("test.conf"),
         format!(
-            "bootstrap.servers={}\nbroker.address.family=v4\n",
+            "bootstrap.servers={}\nbroker.address.family=v4\ntest.timeout.multiplier={PATIENCE}\n",
             target.address()
         ),
     )?;
@@ -124,6 +146,8 @@ fn run_against(tests: &Path, target: &Target) -> Result<Report> {
         .env("LD_LIBRARY_PATH", libraries)
         .env("RDKAFKA_TEST_CONF", "test.conf")
         .env("TEST_KAFKA_VERSION", "4.0.0")
+        .env("KAFKA_PATH", tools(java, &work)?)
+        .env("BROKERS", target.address().to_string())
         .env("TEST_REPORT", "report.json")
         .env("TESTS_SKIP", skipped.join(","))
         .env_remove("CI");
@@ -138,51 +162,54 @@ fn run_against(tests: &Path, target: &Target) -> Result<Report> {
         .map_err(|error| Error::refused(step, format!("{error}; log: {}", log.display())))
 }
 
-/// How many passed, if none failed.
-fn judge(report: &Report) -> Result<usize> {
-    // The first of them is the runner itself.
-    let tests = report.tests.iter().filter(|(name, _)| *name != "<MAIN>");
-    let tests: Vec<(&String, &str)> = tests
-        .map(|(name, outcome)| (name, outcome.state.as_str()))
-        .collect();
-    let bad = tests
-        .iter()
-        .filter(|(_, state)| !["PASSED", "SKIPPED", "DNS"].contains(state));
-    let bad: Vec<String> = bad.map(|(name, state)| format!("{name} {state}")).collect();
-    let passed = tests.iter().filter(|(_, state)| *state == "PASSED").count();
-    match (bad.is_empty(), passed) {
-        (true, 1..) => Ok(passed),
-        (true, 0) => Err(Error::refused("judge librdkafka's tests", "none was run")),
-        (false, _) => Err(Error::refused(
-            "judge librdkafka's tests",
-            format!("{} failed: {}", bad.len(), bad.join(", ")),
-        )),
+impl Report {
+    fn seen(&self) -> Seen {
+        let mut seen = Seen::default();
+        for (name, Outcome { state }) in &self.tests {
+            match state.as_str() {
+                // The runner itself.
+                _ if name == "<MAIN>" => {}
+                "PASSED" => seen.passed += 1,
+                "SKIPPED" | "DNS" => {}
+                state => seen.failed.push(format!("{name} {state}")),
+            }
+        }
+        seen
     }
+}
+
+/// The shell tool of Apache Kafka that some of the tests call, where they look for it.
+fn tools(java: &Java, work: &Path) -> Result<PathBuf> {
+    let home = work.join("kafka");
+    let bin = home.join("bin");
+    files::make_dir(&bin)?;
+    let command = java.command("org.apache.kafka.tools.TopicCommand", "WARN");
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let script = format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "));
+    files::write_program(&bin.join("kafka-topics.sh"), script)?;
+    Ok(home)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judged(text: &str) -> Result<usize> {
-        judge(&serde_json::from_str(text).expect("a report"))
-    }
-
     #[test]
-    fn what_failed_or_was_not_run_is_no_pass() {
-        let report = |state: &str| {
-            format!(
+    fn only_what_passed_counts_and_what_never_ended_has_failed() {
+        let seen = |state: &str| {
+            let text = format!(
                 r#"{{"tests":{{"<MAIN>":{{"state":"PASSED"}},"0012_produce":{{"state":"{state}"}}}}}}"#
-            )
+            );
+            let report: Report = serde_json::from_str(&text).expect("a report");
+            let Seen { passed, failed } = report.seen();
+            (passed, failed.join(", "))
         };
-        assert_eq!(judged(&report("PASSED")).expect("one"), 1);
-        for (state, why) in [
-            ("FAILED", "1 failed: 0012_produce FAILED"),
-            ("RUNNING", "1 failed: 0012_produce RUNNING"),
-            ("SKIPPED", "none was run"),
-        ] {
-            let error = judged(&report(state)).expect_err("no pass").to_string();
-            assert!(error.contains(why), "{error}");
-        }
+        assert_eq!(seen("PASSED"), (1, String::new()));
+        assert_eq!(seen("SKIPPED"), (0, String::new()));
+        assert_eq!(seen("FAILED"), (0, "0012_produce FAILED".to_owned()));
+        assert_eq!(seen("RUNNING"), (0, "0012_produce RUNNING".to_owned()));
     }
 }

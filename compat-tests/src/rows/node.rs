@@ -63,7 +63,7 @@ fn run_rdkafka(ctx: &Context) -> Result<Verdict> {
 
 /// What the lock file of node-rdkafka pins, built against the headers of the Node that is installed: those of
 /// another one would have to be fetched from elsewhere than the registry.
-fn rdkafka_packages(ctx: &Context) -> Result<PathBuf> {
+pub(super) fn rdkafka_packages(ctx: &Context) -> Result<PathBuf> {
     const ASK_TIME_MAX: Duration = Duration::from_secs(30);
     let sources = ctx.client_sources("node").join("rdkafka");
     let told = ctx.work().join("node.txt");
@@ -100,12 +100,16 @@ const PINS: [&str; 2] = ["package.json", "package-lock.json"];
 
 /// What the lock file pins. Scripts of packages are not run: none of these needs one.
 pub(super) fn packages(ctx: &Context) -> Result<PathBuf> {
-    let sources = ctx.client_sources("node");
+    packages_of(ctx, "node", &ctx.client_sources("node"))
+}
+
+/// The same of a lock file in `sources`.
+pub(super) fn packages_of(ctx: &Context, name: &str, sources: &Path) -> Result<PathBuf> {
     let mut key = Vec::new();
     for pin in PINS {
         key.extend(files::read(&sources.join(pin))?);
     }
-    prepare::once(ctx, "node", &key, "packages", |partial| {
+    prepare::once(ctx, name, &key, "packages", |partial| {
         files::make_dir(partial)?;
         for pin in PINS {
             files::copy(&sources.join(pin), &partial.join(pin))?;
@@ -113,6 +117,7 @@ pub(super) fn packages(ctx: &Context) -> Result<PathBuf> {
         let mut npm = Command::new("npm");
         npm.current_dir(partial)
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-        prepare::tool(ctx, "npm", "install the Node clients", &mut npm)
+        let step = format!("install the Node packages of {name}");
+        prepare::tool(ctx, &format!("npm-{name}"), &step, &mut npm)
     })
 }

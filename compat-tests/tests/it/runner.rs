@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use reka_compat::rows::{ROWS, Tier, named};
+use reka_compat::rows::{ROWS, Tier, expect_brokers, named};
 use reka_compat::runner::{Outcome, Report, all_good, summary, time_of};
 use reka_compat::target::Against;
 
@@ -87,6 +87,38 @@ fn a_tier_asked_of_one_broker_leaves_out_what_has_a_broker_of_its_own() {
         );
     }
     assert!(!elsewhere.contains(&"kafka-tools"));
+}
+
+#[test]
+fn a_cluster_is_asked_of_who_has_one_by_rows_that_can() {
+    let told = |name: &str, against, brokers| {
+        let refused = expect_brokers(&[name.to_owned()], against, brokers);
+        refused.map_err(|error| error.to_string())
+    };
+    let elsewhere = Against::Address(([127, 0, 0, 1], 9092).into());
+    for (against, brokers) in [
+        (None, 1),
+        (Some(Against::Kafka), 3),
+        (Some(elsewhere), 3),
+        (Some(Against::Reka), 1),
+    ] {
+        assert_eq!(told("python", against, brokers), Ok(()));
+    }
+    for against in [None, Some(Against::Reka)] {
+        let refused = told("python", against, 3).expect_err("it has no cluster");
+        assert!(
+            refused.contains("one broker is all there is yet"),
+            "{refused}"
+        );
+    }
+    let refused = told("kill", Some(Against::Kafka), 2).expect_err("it kills the one");
+    assert!(refused.starts_with("kill: it asks one broker"), "{refused}");
+    let ci = named("ci").into_iter();
+    let asked: Vec<&str> = ci
+        .filter(|row| row.refuses_brokers(3).is_none())
+        .map(|row| row.name)
+        .collect();
+    assert_eq!(asked, ["java-clients", "python", "go", "node"]);
 }
 
 #[test]

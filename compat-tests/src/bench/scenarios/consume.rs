@@ -20,6 +20,7 @@ pub(super) const HOT: Scenario = Scenario {
     name: "consume-hot",
     about: "fetches of 1 MiB from the page cache, 4 connections, 2 in flight each",
     settings: &["message.max.bytes=2097152"],
+    floor: true,
     run,
 };
 

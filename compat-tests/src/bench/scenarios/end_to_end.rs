@@ -37,6 +37,7 @@ pub(super) const END_TO_END: Scenario = Scenario {
     name: "end-to-end",
     about: "from due to received: 1,000, 10,000 and 50,000 records of 1 KiB per second, acks=1",
     settings: &[],
+    floor: false,
     run,
 };
 

@@ -38,6 +38,7 @@ pub(super) const GROUPS: Scenario = Scenario {
         "group.consumer.min.heartbeat.interval.ms=1000",
         "group.consumer.heartbeat.interval.ms=1000",
     ],
+    floor: false,
     run,
 };
 

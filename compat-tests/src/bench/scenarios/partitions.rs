@@ -17,6 +17,7 @@ pub(super) const PARTITIONS: Scenario = Scenario {
     name: "partitions",
     about: "10,000 partitions: created, held in memory, started with",
     settings: &[],
+    floor: false,
     run,
 };
 

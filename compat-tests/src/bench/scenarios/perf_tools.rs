@@ -16,6 +16,7 @@ pub(super) const PERF_TOOLS: Scenario = Scenario {
     name: "perf-tools",
     about: "ProducerPerformance and ConsumerPerformance, records of 1 KiB, default settings",
     settings: &[],
+    floor: false,
     run,
 };
 

@@ -19,6 +19,7 @@ pub(super) const START: Scenario = Scenario {
     name: "start",
     about: "start to the first produce: empty, and after kill -9 with 10 GiB of log; idle memory",
     settings: &["message.max.bytes=2097152"],
+    floor: false,
     run,
 };
 

@@ -38,6 +38,7 @@ pub(super) const TRANSACTIONS: Scenario = Scenario {
         "offsets.topic.num.partitions=10",
         "group.initial.rebalance.delay.ms=0",
     ],
+    floor: false,
     run,
 };
 

@@ -40,8 +40,6 @@ use crate::partition::verify::Marker;
 const TURN_MAX: usize = 256;
 /// A batch is written when its records have so many bytes.
 const BATCH_BYTES: usize = 512 << 10;
-/// Offsets and groups that are forgotten in one batch.
-const TOMBSTONES_TOGETHER: usize = 1000;
 /// A timer far away, for when none is armed.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -374,16 +372,19 @@ impl Shard {
         if !records.is_empty() {
             // What only goes does so one by one: nothing has to be in one batch, nor fits one.
             let only_goes = records.iter().all(|record| record.value.is_none());
-            let together = match only_goes {
-                true => TOMBSTONES_TOGETHER,
-                false => records.len(),
-            };
-            for records in records.chunks(together) {
-                self.append(records, transaction)?;
+            let mut rest = &records[..];
+            while !rest.is_empty() {
+                let count = match only_goes {
+                    true => fitting(rest),
+                    false => rest.len(),
+                };
+                let (batch, behind) = rest.split_at(count);
+                self.append(batch, transaction)?;
                 match transaction {
-                    None => self.groups.apply(records),
-                    Some(of) => self.groups.apply_in_transaction(records, of.producer_id),
+                    None => self.groups.apply(batch),
+                    Some(of) => self.groups.apply_in_transaction(batch, of.producer_id),
                 }
+                rest = behind;
             }
             let now = self.now();
             events.extend(self.groups.take_rebalances(now, &records));
@@ -547,4 +548,14 @@ impl Drop for Shard {
         metrics.offsets.sub(self.counted[1]);
         metrics.bytes.sub(self.counted[2]);
     }
+}
+
+/// How many of these make a batch; one at least.
+fn fitting(records: &[GroupRecord]) -> usize {
+    let mut bytes = 0;
+    let fits = |record: &&GroupRecord| {
+        bytes += record.bytes();
+        bytes <= BATCH_BYTES
+    };
+    records.iter().take_while(fits).count().max(1)
 }

@@ -759,6 +759,43 @@ fn offsets_go_with_their_topic() {
     }
 }
 
+/// All their records in one batch would be more than a segment of the log takes.
+#[test]
+fn however_many_offsets_a_topic_had_they_all_go_with_it() {
+    const GROUPS: usize = 3_000;
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = [
+        "offsets.topic.num.partitions=1",
+        "offsets.topic.segment.bytes=1048576",
+    ];
+    let node = start_with(dir.path(), &settings);
+    let mut client = Client::connect(&node);
+    create(&mut client, "t");
+    find(&mut client, "g");
+    let name = |number: usize| format!("{number}-{}", "x".repeat(400));
+    // Behind each other, so that they are not three thousand waits.
+    for numbers in (0..GROUPS).collect::<Vec<_>>().chunks(50) {
+        let send = |number: &usize| client.send(9, &commit(&name(*number), 0, 1, ""));
+        let sent: Vec<i32> = numbers.iter().map(send).collect();
+        for id in sent {
+            let answer = client.receive::<OffsetCommitRequest>(9, id);
+            assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+        }
+    }
+    let state = DeleteTopicState::default().with_name(Some(topic_name("t")));
+    let delete = DeleteTopicsRequest::default()
+        .with_topics(vec![state])
+        .with_timeout_ms(10_000);
+    assert_eq!(client.call(6, &delete).responses[0].error_code, 0);
+    let deadline = Instant::now() + PATIENCE;
+    for number in 0..GROUPS {
+        while committed(&mut client, 9, &name(number)).0 != -1 {
+            assert!(Instant::now() < deadline, "the offset outlives its topic");
+        }
+    }
+    node.stop().expect("a clean stop");
+}
+
 #[test]
 fn a_member_that_falls_silent_is_out_and_one_that_beats_stays() {
     let dir = tempfile::tempdir().expect("a folder");

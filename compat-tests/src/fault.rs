@@ -89,6 +89,7 @@ pub const PROOFS: &[Proof] = &[
     proof("kill", LOSE_ALL, "expected number"),
     proof("kill-groups", Fault::ForgetCommits, "was acknowledged and"),
     proof("churn", LOSE_ALL, "was committed and not processed"),
+    proof("churn-brief", LOSE_ALL, "was committed and not processed"),
     proof(
         "kill-transactions",
         Fault::ForgetOffsetsOfTransactions,

@@ -62,6 +62,55 @@ pub fn make(ctx: &Context, target: &Path) -> Result<()> {
     keep(&java, ctx, &log_dir, &killed)
 }
 
+/// A cleaner that is never content, segments that end soon, and members that nobody misses.
+const COORDINATORS: &[&str] = &[
+    "log.index.size.max.bytes=4096",
+    "log.roll.ms=2000",
+    "log.cleaner.backoff.ms=200",
+    "log.cleaner.min.cleanable.ratio=0.01",
+    "share.coordinator.state.topic.num.partitions=1",
+    "group.consumer.max.session.timeout.ms=1800000",
+    "group.consumer.session.timeout.ms=1800000",
+];
+
+/// Writes the logs of coordinators, and what is told of them, below `target`, which must not have them yet.
+pub fn make_coordinators(ctx: &Context, target: &Path) -> Result<()> {
+    let topics = ["__consumer_offsets-0", "__transaction_state-0"];
+    if let Some(dir) = topics
+        .map(|topic| target.join(topic))
+        .iter()
+        .find(|dir| dir.exists())
+    {
+        let step = format!("make {}", dir.display());
+        return Err(Error::refused(step, "it is already there; remove it first"));
+    }
+    let java = Java::with_our_classes(ctx)?;
+    let home = ctx.work().join("kafka");
+    let kafka = Kafka::start(&java, &home, COORDINATORS)?;
+    let log_dir = kafka.log_dir().to_owned();
+    files::make_dir(target)?;
+    let expected = target.join("expected.txt");
+    let args = [
+        kafka.address().to_string(),
+        log_dir.display().to_string(),
+        expected.display().to_string(),
+    ];
+    java.run(
+        "Coordinators",
+        "Coordinators",
+        args,
+        ctx.work(),
+        WRITE_TIME_MAX,
+    )?;
+    kafka.stop()?;
+    for topic in topics {
+        files::copy_dir(&log_dir.join(topic), &target.join(topic), &|name| {
+            name != "partition.metadata"
+        })?;
+    }
+    Ok(())
+}
+
 fn run(ctx: &Context, java: &Java, kafka: &Kafka, main: &str, path: &Path) -> Result<()> {
     eprintln!("{main}");
     let args = [kafka.address().to_string(), path.display().to_string()];

@@ -92,6 +92,11 @@ enum Command {
         /// Where `clean` and `killed` go.
         dir: PathBuf,
     },
+    /// Writes the broker's test data of groups and transactional ids with Apache Kafka.
+    MakeCoordinatorData {
+        /// Where the logs and what is expected of them go.
+        dir: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -189,6 +194,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::MakeKafkaData { dir } => {
             let dir = std::path::absolute(&dir).map_err(Error::io("find the folder"))?;
             in_folder("make-kafka-data", |ctx| kafka_data::make(ctx, &dir))
+        }
+        Command::MakeCoordinatorData { dir } => {
+            let dir = std::path::absolute(&dir).map_err(Error::io("find the folder"))?;
+            in_folder("make-coordinator-data", |ctx| {
+                kafka_data::make_coordinators(ctx, &dir)
+            })
         }
     }
 }

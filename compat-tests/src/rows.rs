@@ -181,6 +181,7 @@ pub const ROWS: &[Row] = &[
     kill::ROW,
     kill_groups::ROW,
     churn::ROW,
+    churn::BRIEF,
     chaos::ROW,
     floods::ROW,
     kill_transactions::ROW,

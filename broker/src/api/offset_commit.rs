@@ -124,6 +124,10 @@ fn sort_out(
                 metadata: metadata.map(ToString::to_string).unwrap_or_default(),
             });
         }
+        // Apache Kafka leaves out topics of which nothing is committed.
+        if known.is_some() && codes.is_empty() {
+            continue;
+        }
         answers.push(Answer {
             name: topic.name.clone(),
             id: topic.topic_id,

@@ -35,6 +35,7 @@ use client::Client;
 use network::Network;
 
 mod tests;
+mod transactions;
 
 /// When the first boot is, in milliseconds since 1970.
 const BEGAN_MS: i64 = 1_700_000_000_000;

@@ -31,8 +31,8 @@ use tokio::task::JoinSet;
 use super::client::Client;
 use super::{Machine, SimulatedNode};
 
-const TOPIC: &str = "orders";
-const PARTITIONS: i32 = 2;
+pub(super) const TOPIC: &str = "orders";
+pub(super) const PARTITIONS: i32 = 2;
 const GROUP: &str = "readers";
 /// Few partitions, so that a life has few operations before it begins.
 const SMALL: &[&str] = &["offsets.topic.num.partitions=2"];
@@ -42,13 +42,13 @@ const SYNCED: &[&str] = &[
     "log.flush.interval.messages=1",
 ];
 /// A life ends within this.
-const LIFE_MAX_MS: u64 = 1_500;
-const LIVES: usize = 6;
+pub(super) const LIFE_MAX_MS: u64 = 1_500;
+pub(super) const LIVES: usize = 6;
 const SEEDS: u64 = 3;
 
 /// How lives end.
 #[derive(Clone, Copy, Debug)]
-enum End {
+pub(super) enum End {
     /// The process is gone; what it gave to the kernel is not.
     Kill,
     /// So is the kernel: what was not synced may be gone, or torn.
@@ -56,9 +56,9 @@ enum End {
 }
 
 /// Something a client was told, and how many operations of the disk it took at most.
-struct Told<T> {
-    what: T,
-    operations: u64,
+pub(super) struct Told<T> {
+    pub(super) what: T,
+    pub(super) operations: u64,
 }
 
 /// What the clients of one life know.
@@ -70,15 +70,15 @@ struct Story {
     committed: Vec<Told<(i32, i64)>>,
 }
 
-fn text(text: &str) -> StrBytes {
+pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn topic_name(name: &str) -> TopicName {
+pub(super) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
-async fn create(client: &mut Client) {
+pub(super) async fn create(client: &mut Client) {
     let topic = CreatableTopic::default()
         .with_name(topic_name(TOPIC))
         .with_num_partitions(PARTITIONS)

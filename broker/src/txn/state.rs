@@ -354,7 +354,7 @@ impl Transactions {
     /// Ids beyond as many as may be, and some more so that this is not looked for with each new one. First
     /// those go that never used what they were given, and had the time for it or are more than half of all:
     /// a flood of ids is made of them. Then those that were not used for longest. What is under way is never
-    /// among them.
+    /// among them, nor is a producer that has only just begun: for both together there is twice the room.
     pub fn surplus(&self, settings: &Settings, now_ms: i64) -> Vec<TxnRecord> {
         let most = settings.ids_max;
         if self.ids.len() <= most {
@@ -364,13 +364,13 @@ impl Transactions {
         let is_flood = unused.count() > most / 2;
         let had_time = |txn: &Txn| now_ms.saturating_sub(txn.updated_ms) >= FIRST_USE_MS;
         let rank = |txn: &Txn| match txn.state {
-            State::Empty if is_flood || had_time(txn) => 0,
-            State::Empty => 2,
-            _ => 1,
+            State::Empty if is_flood || had_time(txn) => Some(0),
+            State::Empty => None,
+            _ => Some(1),
         };
         let idle = self.ids.iter().filter(|(_, txn)| txn.state.is_idle());
         let mut idle: Vec<_> = idle
-            .map(|(id, txn)| (rank(txn), txn.updated_ms, id))
+            .filter_map(|(id, txn)| Some((rank(txn)?, txn.updated_ms, id)))
             .collect();
         let surplus = self.ids.len() - (most - most / 8);
         if surplus < idle.len() {

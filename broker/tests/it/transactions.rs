@@ -1186,6 +1186,8 @@ fn a_partition_that_does_not_listen_is_told_again_and_the_others_are_not() {
     let later = Instant::now() + Duration::from_millis(500);
     until("some time has passed", || Instant::now() > later);
     assert_eq!(latest(&mut client, "t", 0), 2, "one record and one marker");
+    let refused = &node.services().metrics.transactions.markers_refused;
+    assert!(refused.get() > 1, "told {} times", refused.get());
     deaf.into_iter()
         .for_each(|partition| partitions.insert(partition));
     until("it has listened", || {
@@ -1196,6 +1198,32 @@ fn a_partition_that_does_not_listen_is_told_again_and_the_others_are_not() {
         assert_eq!(latest(&mut client, topic, 0), 2);
     }
     assert_eq!(produce(&mut client, "x", "t", next, "w"), ErrorCode::None);
+    node.stop().expect("a clean stop");
+}
+
+/// All ids there is room for have transactions under way: none can be forgotten for a new one.
+#[test]
+fn an_id_that_there_is_no_room_for_is_refused_and_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = node(dir.path(), &["reka.transactional.ids.per.partition.max=16"]);
+    let mut client = Client::connect(&node);
+    assert_eq!(create(&mut client, "t", 1), 0);
+    let here = |name: &&String| partition_for(name, 2) == Some(0);
+    let names: Vec<String> = (0..200).map(|number| format!("id-{number}")).collect();
+    // Twice as many as are kept while nobody uses them.
+    let names: Vec<&String> = names.iter().filter(here).take(33).collect();
+    let refused = &node.services().metrics.transactions.ids_refused;
+    for name in &names[..32] {
+        let producer = init(&mut client, name);
+        assert_eq!(
+            produce(&mut client, name, "t", producer, "v"),
+            ErrorCode::None
+        );
+    }
+    assert_eq!(refused.get(), 0);
+    let answer = init_as(&mut client, 5, names[32], 60_000, (-1, -1));
+    assert_eq!(answer, Err(ErrorCode::CoordinatorNotAvailable));
+    assert_eq!(refused.get(), 1);
     node.stop().expect("a clean stop");
 }
 

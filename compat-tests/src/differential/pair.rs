@@ -92,9 +92,82 @@ impl Pair {
     where
         R::Response: std::fmt::Debug,
     {
-        let script = self.script;
-        let named = |error| Error::refused(format!("{script}: {what}"), format!("{error}"));
-        let mut both = self.ask_quietly(version, &request).map_err(named)?;
+        let both = self
+            .ask_quietly(version, &request)
+            .map_err(|error| self.named(what, &error))?;
+        Ok(self.compare::<R>(version, what, both, mask))
+    }
+
+    /// Asks both on a connection of its own.
+    pub fn ask_on<R: Request + 'static>(
+        &mut self,
+        connection: &'static str,
+        version: i16,
+        what: &str,
+        request: impl Fn(&Side) -> R,
+    ) -> Result<Both<R::Response>>
+    where
+        R::Response: std::fmt::Debug,
+    {
+        self.send_on(connection, version, what, request)?;
+        self.receive_on::<R>(connection, version, what)
+    }
+
+    /// Sends both a request that they may take their time to answer.
+    pub fn send_on<R: Request + 'static>(
+        &mut self,
+        connection: &'static str,
+        version: i16,
+        what: &str,
+        request: impl Fn(&Side) -> R,
+    ) -> Result<()> {
+        for side in [&mut self.kafka, &mut self.reka] {
+            let request = request(side);
+            let sent = side.send_on(connection, version, &request);
+            sent.map_err(|error| {
+                Error::refused(format!("{}: {what}", self.script), format!("{error}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Waits for both answers to it, and compares.
+    pub fn receive_on<R: Request + 'static>(
+        &mut self,
+        connection: &'static str,
+        version: i16,
+        what: &str,
+    ) -> Result<Both<R::Response>>
+    where
+        R::Response: std::fmt::Debug,
+    {
+        let receive = |side: &mut Side| {
+            Ok(match side.receive_on::<R>(connection, version)? {
+                Answer::Response(response) => Some(response),
+                Answer::Closed => None,
+            })
+        };
+        let kafka = receive(&mut self.kafka);
+        let reka = receive(&mut self.reka);
+        let both = kafka.and_then(|kafka| Ok(Both { kafka, reka: reka? }));
+        let both = both.map_err(|error: Error| self.named(what, &error))?;
+        Ok(self.compare::<R>(version, what, both, |_| {}))
+    }
+
+    fn named(&self, what: &str, error: &Error) -> Error {
+        Error::refused(format!("{}: {what}", self.script), format!("{error}"))
+    }
+
+    fn compare<R: Request + 'static>(
+        &mut self,
+        version: i16,
+        what: &str,
+        mut both: Both<R::Response>,
+        mask: impl Fn(&mut R::Response),
+    ) -> Both<R::Response>
+    where
+        R::Response: std::fmt::Debug,
+    {
         both.kafka.iter_mut().chain(&mut both.reka).for_each(mask);
         let api = versions::by_key(R::KEY).map_or("?", |api| api.name);
         self.asked.insert((R::KEY, version));
@@ -114,7 +187,7 @@ impl Pair {
                 .differences
                 .push(format!("{script}: {api} v{version}, {what}: {difference}"));
         }
-        Ok(both)
+        both
     }
 
     /// Asks in every version both have in common.

@@ -3,6 +3,7 @@
 mod cluster;
 mod configs;
 mod groups;
+mod members;
 mod records;
 mod topics;
 mod transactions;
@@ -38,6 +39,7 @@ pub const SCRIPTS: &[Script] = &[
     ("transactions", transactions::script),
     ("cluster", cluster::script),
     ("groups", groups::script),
+    ("members", members::script),
     // a new script: its file, its `mod` line above, one line here
 ];
 

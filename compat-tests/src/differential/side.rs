@@ -1,6 +1,7 @@
 //! One of the two brokers.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::error::{Error, Result};
 /// Longer than any single answer takes, joins of groups included.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
 const ANSWER_BYTES_MAX: i32 = 64 << 20;
+/// The connection that is used unless another one is named.
+const FIRST: &str = "";
 
 /// A broker, spoken to.
 #[derive(Debug)]
@@ -23,7 +26,8 @@ pub struct Side {
     /// What it is called in reports.
     pub name: &'static str,
     address: SocketAddr,
-    stream: Option<TcpStream>,
+    /// By name; most is asked on the one without.
+    streams: HashMap<&'static str, TcpStream>,
     /// Ids of topics, by name, as this broker gave them.
     pub topic_ids: HashMap<String, Uuid>,
     /// Other numbers this broker gave, by what the script calls them.
@@ -47,7 +51,7 @@ impl Side {
         Side {
             name,
             address,
-            stream: None,
+            streams: HashMap::new(),
             topic_ids: HashMap::new(),
             numbers: HashMap::new(),
             texts: HashMap::new(),
@@ -75,15 +79,49 @@ impl Side {
         version: i16,
         request: &R,
     ) -> Result<Answer<R::Response>> {
-        let step = format!("ask {} for api {} version {version}", self.name, R::KEY);
-        let api = versions::by_key(R::KEY)
-            .ok_or_else(|| Error::refused(step.as_str(), "not in the version table"))?;
+        self.ask_on(FIRST, version, request)
+    }
+
+    /// The same on a connection of its own: whoever waits for an answer keeps only that one.
+    pub fn ask_on<R: Request + 'static>(
+        &mut self,
+        connection: &'static str,
+        version: i16,
+        request: &R,
+    ) -> Result<Answer<R::Response>> {
+        self.send_on(connection, version, request)?;
+        self.receive_on::<R>(connection, version)
+    }
+
+    /// Sends a request, whose answer is to be received on the same connection.
+    pub fn send_on<R: Request + 'static>(
+        &mut self,
+        connection: &'static str,
+        version: i16,
+        request: &R,
+    ) -> Result<()> {
+        let (step, api) = self.step::<R>(version)?;
         let frame = request_frame(api, version, 1, Some("differential"), request)
             .map_err(|error| Error::refused(step.as_str(), error.to_string()))?;
-        let answer = match self.exchange(&frame) {
+        match self.write(connection, &frame) {
+            Ok(()) => Ok(()),
+            // Noticed when its answer is waited for.
+            Err(error) if was_closed(&error) => Ok(()),
+            Err(error) => Err(Error::io(step)(error)),
+        }
+    }
+
+    /// Waits for what comes back.
+    pub fn receive_on<R: Request + 'static>(
+        &mut self,
+        connection: &'static str,
+        version: i16,
+    ) -> Result<Answer<R::Response>> {
+        let (step, api) = self.step::<R>(version)?;
+        let answer = match self.read(connection) {
             Ok(answer) => answer,
             Err(error) if was_closed(&error) => {
-                self.stream = None;
+                self.streams.remove(connection);
                 return Ok(Answer::Closed);
             }
             Err(error) => return Err(Error::io(step)(error)),
@@ -101,17 +139,31 @@ impl Side {
         }
     }
 
-    fn exchange(&mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
-        if self.stream.is_none() {
-            let stream = TcpStream::connect(self.address)?;
-            stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
-            stream.set_nodelay(true)?;
-            self.stream = Some(stream);
+    fn step<R: Request + 'static>(&self, version: i16) -> Result<(String, &'static versions::Api)> {
+        let step = format!("ask {} for api {} version {version}", self.name, R::KEY);
+        match versions::by_key(R::KEY) {
+            Some(api) => Ok((step, api)),
+            None => Err(Error::refused(step, "not in the version table")),
         }
-        let Some(stream) = &mut self.stream else {
+    }
+
+    fn write(&mut self, connection: &'static str, frame: &[u8]) -> io::Result<()> {
+        let stream = match self.streams.entry(connection) {
+            Entry::Occupied(stream) => stream.into_mut(),
+            Entry::Vacant(place) => {
+                let stream = TcpStream::connect(self.address)?;
+                stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+                stream.set_nodelay(true)?;
+                place.insert(stream)
+            }
+        };
+        stream.write_all(frame)
+    }
+
+    fn read(&mut self, connection: &'static str) -> io::Result<Vec<u8>> {
+        let Some(stream) = self.streams.get_mut(connection) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        stream.write_all(frame)?;
         let mut size = [0; 4];
         stream.read_exact(&mut size)?;
         let size = i32::from_be_bytes(size);

@@ -3,7 +3,7 @@
 //!
 //! Three groups read one topic: classic members of six clients that agree on `range`, members of
 //! KIP-848 of three, and kafkajs, whose assignors are its own. A member prints what it has processed
-//! before it commits. `REKA_CHURN_SECONDS` sets for how long (120 on demand), `REKA_CHURN_SEED`
+//! before it commits. `REKA_CHURN_SECONDS` sets for how long, `REKA_CHURN_SEED`
 //! repeats what was done to whom, `--against kafka` asks Apache Kafka instead.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,14 +35,23 @@ use crate::wait;
 
 pub(super) const ROW: Row = Row {
     name: "churn",
-    // Not in the commit tier: a dozen clients for a minute or two.
     tiers: &[Tier::Nightly],
     about: "members of eight clients killed, paused, added: all is processed, positions never go back",
     judges: Judges::Any,
-    run,
+    run: |ctx| run(ctx, SECONDS),
 };
 
-const SECONDS: u64 = 45;
+/// For the commit tier: a dozen clients take a while to start and to catch up, too.
+pub(super) const BRIEF: Row = Row {
+    name: "churn-brief",
+    tiers: &[Tier::Ci],
+    about: "the same for a quarter of a minute",
+    judges: Judges::Any,
+    run: |ctx| run(ctx, SECONDS_BRIEF),
+};
+
+const SECONDS: u64 = 120;
+const SECONDS_BRIEF: u64 = 15;
 const TOPIC: &str = "churned";
 const PARTITIONS: i32 = 6;
 const RECORDS_PER_BATCH: i64 = 20;
@@ -94,8 +103,8 @@ enum Kind {
     Sarama,
 }
 
-fn run(ctx: &Context) -> Result<Verdict> {
-    let seconds = number("REKA_CHURN_SECONDS")?.unwrap_or(SECONDS);
+fn run(ctx: &Context, seconds: u64) -> Result<Verdict> {
+    let seconds = number("REKA_CHURN_SECONDS")?.unwrap_or(seconds);
     let seed = number("REKA_CHURN_SEED")?.unwrap_or_else(seed_of_now);
     let clients = Clients::prepare(ctx)?;
     let told = target::each_told(&ctx.reka_unless_chosen(), &SETTINGS, |target| {

@@ -387,9 +387,8 @@ impl ClassicGroup {
                     metadata: protocol
                         .map(|protocol| member.metadata(protocol).to_vec())
                         .unwrap_or_default(),
-                    assignment: protocol
-                        .map(|_| member.assignment.clone())
-                        .unwrap_or_default(),
+                    // What it had before counts until there is another plan.
+                    assignment: member.assignment.clone(),
                 })
                 .collect(),
         }

@@ -15,7 +15,7 @@
 //! | `heartbeat` | what a heartbeat leads to, leaving, silence |
 //! | `reconcile` | a member's next step towards its target |
 //! | `assignor` | `uniform` and `range` |
-//! | `pattern` | subscriptions by expression |
+//! | `pattern`, `re2` | subscriptions by expression, and their language |
 //! | `classic_members` | members that still speak the classic protocol, and the change between the two |
 //!
 //! All of it changes by [`ConsumerGroup::apply`] alone, live and on replay.
@@ -24,6 +24,7 @@ pub mod assignor;
 mod classic_members;
 mod heartbeat;
 pub mod pattern;
+mod re2;
 mod reconcile;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

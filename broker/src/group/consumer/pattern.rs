@@ -1,4 +1,5 @@
-//! Subscriptions by expression: RE2's language, matched against the whole name of each topic.
+//! Subscriptions by expression: RE2's language ([`re2`](super::re2)), matched against the whole name of each
+//! topic.
 //!
 //! The engine takes time linear in the length of the name whatever the expression, and the size of
 //! what an expression compiles to is bounded. With many expressions and many topics that still takes
@@ -9,6 +10,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use regex::{Regex, RegexBuilder};
 use reka_raft::MetadataImage;
+
+use super::re2::translate;
 
 /// Longest expression.
 const PATTERN_BYTES_MAX: usize = 4096;
@@ -30,16 +33,12 @@ impl Pattern {
                 pattern.len()
             ));
         }
-        let build = |pattern: &str| {
-            RegexBuilder::new(pattern)
-                .size_limit(COMPILED_BYTES_MAX)
-                .dfa_size_limit(COMPILED_BYTES_MAX)
-                .nest_limit(NEST_MAX)
-                .build()
-        };
-        // By itself first: an unbalanced parenthesis must not close ours.
-        build(pattern)
-            .and_then(|_| build(&format!(r"\A(?:{pattern})\z")))
+        let translated = translate(pattern)?;
+        RegexBuilder::new(&format!(r"\A(?:{translated})\z"))
+            .size_limit(COMPILED_BYTES_MAX)
+            .dfa_size_limit(COMPILED_BYTES_MAX)
+            .nest_limit(NEST_MAX)
+            .build()
             .map(Pattern)
             .map_err(|error| {
                 // The last line says what is wrong, those above show where.
@@ -108,6 +107,58 @@ mod tests {
         assert!(!is_match("oo.*", "foo"));
         assert!(is_match("a|b", "b"), "the ends bind to all of it");
         assert!(!is_match("a|b", "ab"));
+    }
+
+    /// What RE2/J makes of them. Where it takes memory without a limit there is one here.
+    const TOO_LARGE: [&str; 2] = ["(a{1000}){1000}", "((a{100}){100}){10}"];
+
+    #[test]
+    fn expressions_mean_what_they_mean_to_apache_kafka() {
+        let table = include_str!("../../../tests/testdata/re2j-1.8.txt");
+        let mut lines = table.lines().filter(|line| !line.starts_with("# "));
+        let names: Vec<&str> = lines.next().expect("names").split('\t').collect();
+        let mut wrong = Vec::new();
+        let mut count = 0;
+        for line in lines {
+            count += 1;
+            let mut told = line.split('\t');
+            let (pattern, told) = (
+                told.next().expect("an expression"),
+                told.collect::<Vec<_>>(),
+            );
+            let expected = match told.split_first() {
+                Some((&"ok", _)) if TOO_LARGE.contains(&pattern) => None,
+                Some((&"ok", matched)) => Some(matched.to_vec()),
+                _ => None,
+            };
+            let found = Pattern::new(pattern).ok().map(|pattern| {
+                let matched = names.iter().filter(|name| pattern.0.is_match(name));
+                matched.copied().collect::<Vec<_>>()
+            });
+            if found != expected {
+                wrong.push(format!("{pattern}: {expected:?}, found {found:?}"));
+            }
+        }
+        assert_eq!(wrong, Vec::<String>::new());
+        assert!(count > 200, "{count} expressions");
+    }
+
+    proptest::proptest! {
+        /// Whatever is asked for, what comes of it is an expression, or too large for one.
+        #[test]
+        fn what_is_translated_is_an_expression(
+            pattern in r"([a-c]|[()\[\]{}|*+?.^$-]|\\[QEdpPbAz0-7x]|\(\?|\[:|:\]|[0-9,]|[iPL<>]){0,12}"
+        ) {
+            if let Ok(translated) = translate(&pattern) {
+                let built = RegexBuilder::new(&translated).build();
+                let is_good = match &built {
+                    Ok(_) | Err(regex::Error::CompiledTooBig(_)) => true,
+                    // A name of a script that nobody knows.
+                    Err(error) => error.to_string().contains("Unicode property"),
+                };
+                proptest::prop_assert!(is_good, "{pattern} as {translated}: {built:?}");
+            }
+        }
     }
 
     #[test]

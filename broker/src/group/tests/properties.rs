@@ -47,8 +47,8 @@ struct Client {
 #[derive(Default)]
 struct Life {
     clients: Vec<Client>,
-    /// Highest generation anybody was told.
-    generation: i32,
+    /// The group's own, where there is one.
+    generation: Option<i32>,
     /// What was acknowledged last.
     committed: Option<i64>,
     /// By generation: who was given what.
@@ -82,7 +82,6 @@ impl Life {
                             joined.generation >= client.generation,
                             "generations only grow"
                         );
-                        self.generation = self.generation.max(joined.generation);
                         client.id.clone_from(&joined.member_id);
                         client.generation = joined.generation;
                         client.is_leader = joined.leader == joined.member_id;
@@ -205,8 +204,17 @@ impl Life {
                 world.crash();
                 self.given.clear();
                 self.leaders.clear();
+                self.generation = None;
             }
         }
+        let group = world.groups.classic("g");
+        let generation = group.map(crate::group::classic::ClassicGroup::generation);
+        assert!(
+            generation.is_none() || generation >= self.generation,
+            "a group's generation only grows: {:?}, {generation:?}",
+            self.generation
+        );
+        self.generation = generation;
         self.look(world);
         assert_eq!(
             world.offset("g", "t"),

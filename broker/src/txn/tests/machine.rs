@@ -218,6 +218,8 @@ fn a_flood_of_ids_puts_out_its_own_before_those_that_were_used() {
 fn what_is_under_way_is_never_forgotten_and_leaves_room_for_nobody_else() {
     let mut desk = Desk::new();
     many(&mut desk, "open", 31, State::Ongoing, 1);
+    assert!(forgotten(&desk).is_empty(), "it has only just begun");
+    desk.now_ms += 10_000;
     assert_eq!(forgotten(&desk), [ID], "the one that is idle");
     let ask = |fresh| {
         Ask::Init(Init {

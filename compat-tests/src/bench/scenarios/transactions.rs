@@ -57,6 +57,8 @@ const END_VERSION: i16 = 5;
 const TXN_BATCHES: usize = 4;
 const BATCH_RECORDS: usize = 64;
 const READ_TRANSACTIONS: usize = 250;
+/// One of so many is aborted.
+const ABORTED_OF: usize = 5;
 const FETCH_BYTES: i32 = 1 << 20;
 const FETCHES: u64 = 6000;
 const FETCHES_TIME_MAX: Duration = Duration::from_secs(20);
@@ -212,7 +214,7 @@ impl Producer {
             let committed = answer(side.ask(OFFSETS_VERSION, &request)?, "commit offsets")?;
             Ok(committed.topics[0].partitions[0].error_code)
         })?;
-        self.end()
+        self.end(true)
     }
 
     fn topic_name(&self) -> TopicName {
@@ -259,12 +261,12 @@ impl Producer {
         Ok(builder.finish().into())
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn end(&mut self, commits: bool) -> Result<()> {
         let request = EndTxnRequest::default()
             .with_transactional_id(self.id.clone())
             .with_producer_id(self.producer.0)
             .with_producer_epoch(self.producer.1)
-            .with_committed(true);
+            .with_committed(commits);
         let mut next = self.producer;
         self.again("end", |side| {
             let ended = answer(side.ask(END_VERSION, &request)?, "end")?;
@@ -306,11 +308,12 @@ fn find_coordinator(side: &mut Side, id: &str) -> Result<()> {
 fn readers(contestant: &mut Contestant<'_>) -> Result<f64> {
     let address = contestant.address()?;
     let mut producer = Producer::begin(address, "read", "read-0", 0)?;
-    for _ in 0..READ_TRANSACTIONS {
+    for number in 0..READ_TRANSACTIONS {
         for _ in 0..TXN_BATCHES {
             producer.send(BATCH_RECORDS, 1000)?;
         }
-        producer.end()?;
+        // What was aborted is told to readers of committed data in each answer, and is theirs to skip.
+        producer.end(number % ABORTED_OF != 0)?;
     }
     let target = Target {
         topic: "read-0",

@@ -18,10 +18,10 @@ use reka_protocol::kafka_protocol::messages::offset_fetch_request::{
 };
 use reka_protocol::kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use reka_protocol::kafka_protocol::messages::{
-    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
-    DeleteTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+    DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
+    GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use uuid::Uuid;
@@ -44,7 +44,7 @@ pub(super) fn script(pair: &mut Pair) -> Result<()> {
     consumer(pair)
 }
 
-fn group(name: &str) -> GroupId {
+pub(super) fn group(name: &str) -> GroupId {
     GroupId(text(name))
 }
 
@@ -83,7 +83,7 @@ fn find(version: i16, keys: &[&str], key_type: i8) -> FindCoordinatorRequest {
     }
 }
 
-fn commit(
+pub(super) fn commit(
     side: &Side,
     version: i16,
     group_id: &str,
@@ -113,7 +113,7 @@ fn commit(
 
 const NOBODY: (&str, i32) = ("", -1);
 
-fn fetch_offsets(
+pub(super) fn fetch_offsets(
     side: &Side,
     version: i16,
     group_id: &str,
@@ -344,7 +344,7 @@ fn sync(version: i16, group_id: &str, member: &str, generation: i32) -> SyncGrou
     }
 }
 
-fn heartbeat(group_id: &str, member: &str, generation: i32) -> HeartbeatRequest {
+pub(super) fn heartbeat(group_id: &str, member: &str, generation: i32) -> HeartbeatRequest {
     HeartbeatRequest::default()
         .with_group_id(group(group_id))
         .with_generation_id(generation)
@@ -502,7 +502,7 @@ fn strangers(pair: &mut Pair) -> Result<()> {
     Ok(())
 }
 
-fn beat(group_id: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn beat(group_id: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest::default()
         .with_group_id(group(group_id))
         .with_member_id(text(member))
@@ -603,6 +603,66 @@ fn consumer(pair: &mut Pair) -> Result<()> {
         ),
     ] {
         pair.ask(1, what, |_| request.clone())?;
+    }
+    expressions(pair)
+}
+
+/// Subscriptions that are RE2's or not. What they stand for Apache Kafka finds out later, so that is
+/// compared by what `broker/tests/testdata/re2j-1.8.txt` says.
+fn expressions(pair: &mut Pair) -> Result<()> {
+    for expression in [
+        "grouped.*",
+        r"\Qgrouped\E.*",
+        r"\Qgrouped",
+        "(?i:GROUPED)",
+        "(?ii)GROUPED",
+        "a{",
+        "a{,3}",
+        "a{1000}",
+        "a{1001}",
+        "a{3,1}",
+        "a**",
+        "a{2}{3}",
+        "*",
+        "(?x)a b",
+        "(?=a)",
+        "(?<n>a)",
+        "(?P<n>a)(?P<n>b)",
+        r"(a)\1",
+        r"\101",
+        r"\u0061",
+        r"\<a\>",
+        r"\_",
+        r"\Z",
+        "[a&&b]",
+        "[a--b]",
+        "[a[b]c]",
+        "[[:foo:]]",
+        "[[:alpha:]]",
+        "[z-a]",
+        r"\p{Greek}",
+        r"\p{Alphabetic}",
+        r"\pL",
+        "(",
+        ")",
+        "a\\",
+    ] {
+        let what = format!("subscribe to {expression}");
+        let request = first_beat("consumer-expression", "AAAAAAAAAAAAAAAAAAAAAw")
+            .with_subscribed_topic_names(None)
+            .with_subscribed_topic_regex(Some(text(expression)));
+        pair.ask_masked(
+            1,
+            &what,
+            |_| request.clone(),
+            |answer| {
+                *answer =
+                    ConsumerGroupHeartbeatResponse::default().with_error_code(answer.error_code);
+            },
+        )?;
+        pair.ask_quietly(1, |_| {
+            beat("consumer-expression", "AAAAAAAAAAAAAAAAAAAAAw", -1)
+        })?;
     }
     Ok(())
 }

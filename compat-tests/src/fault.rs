@@ -123,10 +123,10 @@ pub const PROOFS: &[Proof] = &[
     proof("go-segmentio", Fault::TellLess, "group resumes"),
     proof("go-confluent", Fault::TellLess, "group resumes"),
     proof("node", Fault::TellLess, "group resumes"),
-    proof("node-rdkafka", Fault::TellLess, "group resumes"),
+    proof("node-rdkafka", LOSE_ALL, "`consume "),
     proof("rdkafka", Fault::TellLess, "group resumes"),
     proof("librdkafka-suite", LOSE_ALL, " failed: "),
-    proof("rdkafka-suite", LOSE_ALL, " failed: "),
+    proof("rdkafka-suite", Fault::TellLess, " failed: "),
     proof("kafka-python-suite", LOSE_ALL, " failed: "),
     proof("node-rdkafka-suite", LOSE_ALL, " failed: "),
 ];

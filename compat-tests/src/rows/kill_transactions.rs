@@ -24,9 +24,9 @@ use reka_protocol::kafka_protocol::messages::{
     BrokerId, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
-use reka_records::{BatchBuilder, batches};
+use reka_records::BatchBuilder;
 
-use super::raw::{Random, answer, in_rounds, now, once_ready, rounds_of};
+use super::raw::{Random, answer, fetched, in_rounds, now, once_ready, rounds_of};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
@@ -394,8 +394,8 @@ fn read_partition(
             .with_isolation_level(1)
             .with_topics(vec![wanted]);
         let data = once_ready("fetch", || {
-            let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
-            let data = fetched.responses.remove(0).partitions.remove(0);
+            let mut answered = answer(side.ask(11, &request)?, "fetch")?;
+            let data = answered.responses.remove(0).partitions.remove(0);
             Ok((data.error_code, data))
         })?;
         let records = data.records.unwrap_or_default();
@@ -408,8 +408,7 @@ fn read_partition(
         aborted.sort_by_key(|txn| txn.first_offset);
         let mut aborted = aborted.into_iter().peekable();
         let mut skipped: BTreeSet<i64> = BTreeSet::new();
-        for batch in batches(&records) {
-            let batch = batch.map_err(|error| spoilt(error.to_string()))?;
+        for batch in fetched(&records)? {
             let header = *batch.header();
             while let Some(txn) = aborted.next_if(|txn| txn.first_offset <= header.last_offset()) {
                 skipped.insert(txn.producer_id.0);

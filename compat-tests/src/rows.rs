@@ -176,6 +176,7 @@ pub const ROWS: &[Row] = &[
     kafka_it::CORE,
     kafka_it::TOOLS,
     kafka_it::SERVER,
+    kafka_it::CONNECT,
     kill::ROW,
     kill_groups::ROW,
     churn::ROW,

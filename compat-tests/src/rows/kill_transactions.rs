@@ -4,8 +4,8 @@
 //! Four programs share a group: Java's client, new and old, librdkafka and franz-go, so that both versions
 //! of the protocol are in it; each has a transactional id of its own, which the next one of its name takes over.
 //! Each record moves money between two partitions: what readers of committed data find there adds up
-//! to nothing. `REKA_KILL_ROUNDS` sets how many kills (100 on demand), `REKA_KILL_SEED` repeats their
-//! moments.
+//! to nothing. Of Apache Kafka only the clients are killed ([`Target::keeps_markers`]). `REKA_KILL_ROUNDS`
+//! sets how many kills (100 on demand), `REKA_KILL_SEED` repeats their moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -129,6 +129,11 @@ impl<'a> World<'a> {
         self.target.kill_and_start_again()
     }
 
+    /// [`Target::keeps_markers`].
+    pub(super) fn keeps_markers(&self) -> bool {
+        self.target.keeps_markers()
+    }
+
     /// The broker does nothing for a while, and does not know it.
     pub(super) fn pause_broker(&mut self, pause: Duration) -> Result<()> {
         self.target.pause(pause)
@@ -195,7 +200,8 @@ fn kill_again_and_again(
         // The moment of the kill is what is tried out here, not something that is waited for.
         std::thread::sleep(Duration::from_millis(random.within(ROUND_MS)));
         revived += world.revive()?;
-        match random.within(0..2 + WORKERS as u64) {
+        let first = if world.keeps_markers() { 0 } else { 2 };
+        match random.within(first..2 + WORKERS as u64) {
             0 | 1 => {
                 world.restart_broker()?;
                 brokers += 1;

@@ -19,13 +19,14 @@ mod transactions;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounterVec, Opts, Registry, TextEncoder};
 
 pub use self::groups::GroupMetrics;
 pub use self::requests::RequestMetrics;
 use self::state::State;
 pub use self::transactions::TransactionMetrics;
 use crate::group::lag::Lags;
+use crate::metadata::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::node::Services;
 
 /// What all those are called that are told together; no topic can have this name.
@@ -43,6 +44,8 @@ pub struct Metrics {
     pub groups: GroupMetrics,
     /// Transactions and how they end.
     pub transactions: TransactionMetrics,
+    /// Tasks of coordinators that ended by a panic, by topic.
+    pub coordinator_panics: IntCounterVec,
 }
 
 impl Metrics {
@@ -52,12 +55,24 @@ impl Metrics {
         let requests = RequestMetrics::register(&registry)?;
         let groups = GroupMetrics::register(&registry)?;
         let transactions = TransactionMetrics::register(&registry)?;
+        let coordinator_panics = IntCounterVec::new(
+            Opts::new(
+                "reka_coordinator_panics_total",
+                "Coordinators of a partition that ended by a panic and were begun anew, by topic",
+            ),
+            &["topic"],
+        )?;
+        for topic in [CONSUMER_OFFSETS, TRANSACTION_STATE] {
+            coordinator_panics.with_label_values(&[topic]);
+        }
+        registry.register(Box::new(coordinator_panics.clone()))?;
         Ok(Metrics {
             registry,
             scrape: Mutex::new(()),
             requests,
             groups,
             transactions,
+            coordinator_panics,
         })
     }
 

@@ -54,6 +54,9 @@ use crate::seams::{Blocking, Chance, Seams};
 use crate::txn;
 use crate::txn::coordinators::TransactionCoordinator;
 
+#[cfg(test)]
+mod tests;
+
 /// Producer ids are taken from the quorum in blocks of this size.
 const PRODUCER_ID_BLOCK: i64 = 1000;
 /// What a listener without a host is bound to.
@@ -291,6 +294,8 @@ impl Services {
             .out_of_use()
             .into_iter()
             .chain(stopped.map(|why| format!("the metadata quorum stopped: {why}")))
+            .chain(self.groups.troubles())
+            .chain(self.transactions.troubles())
             .collect()
     }
 
@@ -389,25 +394,39 @@ pub enum NodeError {
 #[derive(Debug)]
 pub struct Node {
     services: Arc<Services>,
-    front: Front,
-    http: Option<Http>,
-    background: Background,
-    /// In the order they are stopped: transactions end among groups.
-    coordinators: [CoordinatorThread; 2],
+    drivers: Drivers,
     runtime: Runtime,
     listeners: Vec<Arc<Listener>>,
+}
+
+/// What drives a node, in the order of its start, as far as that came.
+#[derive(Debug, Default)]
+struct Drivers {
+    http: Option<Http>,
+    background: Option<Background>,
+    groups: Option<CoordinatorThread>,
+    transactions: Option<CoordinatorThread>,
+    front: Option<Front>,
 }
 
 impl Node {
     /// Starts a broker of one node. It is ready when this returns.
     pub fn start(config: Config, loggers: Loggers) -> Result<Node, NodeError> {
+        Node::start_behind(config, loggers, bind_entrances)
+    }
+
+    fn start_behind(
+        config: Config,
+        loggers: Loggers,
+        enter: impl FnOnce(&Config) -> Result<Entrances<TcpListener>, NodeError>,
+    ) -> Result<Node, NodeError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(BACKGROUND_THREADS)
             .thread_name("background")
             .enable_all()
             .build()
             .map_err(NodeError::Threads)?;
-        let assembled = assemble(config, loggers, Seams::real(), bind_entrances);
+        let assembled = assemble(config, loggers, Seams::real(), enter);
         let Assembled {
             services,
             follower,
@@ -415,27 +434,46 @@ impl Node {
         } = runtime.block_on(assembled)?;
         let listeners = entrances.broker.iter();
         let listeners = listeners.map(|(listener, _)| listener.clone()).collect();
-        let http = entrances
-            .http
-            .map(|socket| Http::start(&runtime, socket, services.clone()))
-            .transpose()
-            .map_err(NodeError::Threads)?;
-        let background = Background::start(runtime.handle(), &services, follower);
-        let groups = CoordinatorThread::start::<GroupCoordinator>(services.clone())
-            .map_err(NodeError::Threads)?;
-        let transactions = CoordinatorThread::start::<TransactionCoordinator>(services.clone())
-            .map_err(NodeError::Threads)?;
-        let coordinators = [transactions, groups];
-        let front = serve(&services, entrances.broker)?;
-        Ok(Node {
+        let mut node = Node {
             services,
-            front,
-            http,
-            background,
-            coordinators,
+            drivers: Drivers::default(),
             runtime,
             listeners,
-        })
+        };
+        match node.drive(follower, entrances) {
+            Ok(()) => Ok(node),
+            Err(refused) => {
+                // Its logs are open: without this, the next start would take what was stopped cleanly
+                // before for what a crash left.
+                if let Err(error) = node.stop() {
+                    tracing::error!("the start that failed was not undone cleanly: {error}");
+                }
+                Err(NodeError::Threads(refused))
+            }
+        }
+    }
+
+    fn drive(
+        &mut self,
+        follower: Follower,
+        entrances: Entrances<TcpListener>,
+    ) -> std::io::Result<()> {
+        let Node {
+            services,
+            drivers,
+            runtime,
+            ..
+        } = self;
+        if let Some(socket) = entrances.http {
+            drivers.http = Some(Http::start(runtime, socket, services.clone())?);
+        }
+        drivers.background = Some(Background::start(runtime.handle(), services, follower));
+        let groups = CoordinatorThread::start::<GroupCoordinator>(services.clone());
+        drivers.groups = Some(groups?);
+        let transactions = CoordinatorThread::start::<TransactionCoordinator>(services.clone());
+        drivers.transactions = Some(transactions?);
+        drivers.front = Some(serve(services, entrances.broker)?);
+        Ok(())
     }
 
     /// Where clients come in.
@@ -445,7 +483,7 @@ impl Node {
 
     /// Where metrics and health are served.
     pub fn http(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(|http| http.address)
+        self.drivers.http.as_ref().map(|http| http.address)
     }
 
     /// What connections reach; for the executable's banner and for tests.
@@ -457,30 +495,36 @@ impl Node {
     pub fn stop(self) -> Result<(), LogError> {
         let Node {
             services,
-            front,
-            http,
-            background,
-            coordinators,
+            drivers,
             runtime,
             listeners: _,
         } = self;
-        front.stop();
-        if let Some(http) = http {
+        if let Some(front) = drivers.front {
+            front.stop();
+        }
+        if let Some(http) = drivers.http {
             http.stop();
         }
-        coordinators.into_iter().for_each(CoordinatorThread::stop);
-        runtime.block_on(background.stop());
-        services.note_high_watermarks();
-        let partitions = services.partitions.all();
-        let mut guards: Vec<_> = partitions.iter().map(|partition| partition.log()).collect();
-        let mut logs: Vec<_> = guards.iter_mut().map(|log| &mut **log).collect();
-        let marked = services.log_dirs.stop(&mut logs, services.broker_epoch);
-        drop(logs);
-        drop(guards);
+        // Transactions end among groups.
+        let coordinators = drivers.transactions.into_iter().chain(drivers.groups);
+        coordinators.for_each(CoordinatorThread::stop);
+        if let Some(background) = drivers.background {
+            runtime.block_on(background.stop());
+        }
+        let marked = close_logs(&services);
         runtime.block_on(services.quorum.shutdown());
         runtime.shutdown_timeout(Duration::from_secs(1));
         marked
     }
+}
+
+/// Leaves everything on disk as a clean stop does.
+fn close_logs(services: &Services) -> Result<(), LogError> {
+    services.note_high_watermarks();
+    let partitions = services.partitions.all();
+    let mut guards: Vec<_> = partitions.iter().map(|partition| partition.log()).collect();
+    let mut logs: Vec<_> = guards.iter_mut().map(|log| &mut **log).collect();
+    services.log_dirs.stop(&mut logs, services.broker_epoch)
 }
 
 /// Where a node is entered: sockets, or what stands for them.
@@ -516,6 +560,9 @@ pub(crate) async fn assemble<S>(
     let mut log_dirs = take_log_dirs(&disk, &chance, &config)?;
     for failed in log_dirs.failed() {
         tracing::error!("its partitions are not served: {}", failed.reason);
+    }
+    for remark in log_dirs.remarks() {
+        tracing::warn!("{remark}");
     }
     let metadata_dir = metadata_dir(&log_dirs, &config)?.clone();
     let beginning = Beginning::of(&log_dirs, &metadata_dir)?;
@@ -607,7 +654,13 @@ pub(crate) async fn assemble<S>(
         controller: Controller::new(quorum.clone(), followed),
         quorum,
     });
-    services.metrics.watch(&services)?;
+    if let Err(refused) = services.metrics.watch(&services) {
+        if let Err(error) = close_logs(&services) {
+            tracing::error!("the start that failed was not undone cleanly: {error}");
+        }
+        services.quorum.shutdown().await;
+        return Err(refused.into());
+    }
     Ok(Assembled {
         services,
         follower,
@@ -629,10 +682,10 @@ fn bind_entrances(config: &Config) -> Result<Entrances<TcpListener>, NodeError> 
 fn serve(
     services: &Arc<Services>,
     sockets: Vec<(Arc<Listener>, TcpListener)>,
-) -> Result<Front, NodeError> {
+) -> std::io::Result<Front> {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shards = services.config().node.shards.unwrap_or_else(cores);
-    Front::start(services, sockets, shards).map_err(NodeError::Threads)
+    Front::start(services, sockets, shards)
 }
 
 /// What this release cannot be yet is refused by name.

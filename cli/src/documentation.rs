@@ -44,6 +44,9 @@ fn section(command: &Command, parent: &str, depth: usize, out: &mut String) {
         about.unwrap_or_default()
     );
     if command.has_subcommands() {
+        if !command.is_subcommand_required_set() {
+            *out += &format!("\n```\n{name} [options]\n```\n");
+        }
         for inner in command
             .get_subcommands()
             .filter(|inner| inner.get_name() != "help")

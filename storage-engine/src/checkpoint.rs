@@ -51,7 +51,7 @@ pub enum CheckpointError {
 }
 
 /// What removing a file costs.
-fn without(path: &Path) -> &'static str {
+pub(crate) fn without(path: &Path) -> &'static str {
     match path.file_name().and_then(|name| name.to_str()) {
         Some(LOG_START_CHECKPOINT) => "records that were deleted can be read again",
         Some(LEADER_EPOCH_CHECKPOINT) => "it is not known which leader wrote what so far",
@@ -136,7 +136,7 @@ fn read_lines(
     let mut lines = text.lines();
     match lines.next() {
         Some(VERSION) => {}
-        // An empty file is what a power cut leaves of one never synced.
+        // So Apache Kafka leaves one that it never wrote; who opens the directory tells of it.
         None => return Ok(()),
         other => return Err(malformed(1, "version 0", other)),
     }

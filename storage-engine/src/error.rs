@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use reka_records::BatchError;
 
 use crate::checkpoint::CheckpointError;
-use crate::format::TopicPartition;
+use crate::format::{FileName, FileStage, TopicPartition};
 use crate::fs::DiskError;
 use crate::health::DirOffline;
 use crate::partition_metadata::PartitionMetadataError;
@@ -15,11 +15,9 @@ use crate::recovery::Damage;
 /// Bytes in a data file that are not what was written there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} is damaged at position {position}: expected {expected}, found {found}; \
-     restore the partition from a replica or a backup; without either, let readers begin behind it: \
-     rkctl topic trim {} --before OFFSET, with the offset that the next .log file in the folder is \
-     named after, or the end of the log if there is none",
-    .path.display(), partition_of(.path)
+    "{} is damaged at position {position}: expected {expected}, found {found}; restore the partition \
+     from a replica or a backup; without either, {}",
+    .path.display(), way_on(.path)
 )]
 pub struct Corruption {
     /// Which file.
@@ -30,6 +28,22 @@ pub struct Corruption {
     pub expected: String,
     /// What is there.
     pub found: String,
+}
+
+/// What can be done without what is damaged.
+fn way_on(file: &Path) -> String {
+    let name = file.file_name().and_then(|name| name.to_str());
+    match name.and_then(FileName::parse).map(|name| name.stage) {
+        // Its log is not opened as long as it is there, and what it replaced is gone.
+        Some(FileStage::Swap) => "stop the broker and move that file away: what was in it is gone \
+                                  then, and the rest is served"
+            .to_owned(),
+        _ => format!(
+            "let readers begin behind it: rkctl topic trim {} --before OFFSET, with the offset that \
+             the next .log file in the folder is named after, or the end of the log if there is none",
+            partition_of(file)
+        ),
+    }
 }
 
 /// As `rkctl` wants it named.

@@ -55,6 +55,8 @@ pub const REPLICATION_CHECKPOINT: &str = "replication-offset-checkpoint";
 pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 /// Present only between a clean stop and the next start.
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// Behind the name of a producer snapshot that could not be used; a number may follow.
+pub const UNUSABLE_SUFFIX: &str = ".unusable";
 /// Held while a process owns the directory.
 pub const LOCK: &str = ".lock";
 

@@ -60,6 +60,8 @@ pub struct Log {
     passes: Arc<Passes>,
     /// Something was done since the log was last closed or opened clean.
     changed: bool,
+    /// Some of its files were links when it was opened; what is made since is none.
+    has_links: bool,
     /// Renamed away, to be unlinked when their time comes.
     deleted: Vec<Deleted>,
     damage: Option<Damage>,
@@ -870,12 +872,24 @@ impl Log {
     /// complete, files as long as their content, producers in a snapshot.
     pub fn close(&mut self) -> Result<(), LogError> {
         if self.complete_files()? {
-            self.flush()?;
-            let synced = self.active.segment.sync_all();
-            self.or_offline(synced)?;
-            self.changed = false;
+            self.sync_files()?;
         }
         Ok(())
+    }
+
+    /// The part behind [`Log::complete_files`], file by file.
+    pub(crate) fn sync_files(&mut self) -> Result<(), LogError> {
+        self.flush()?;
+        let synced = self.active.segment.sync_all();
+        self.or_offline(synced)?;
+        self.changed = false;
+        Ok(())
+    }
+
+    /// Whether all that is in its directory is on this file system.
+    pub(crate) fn is_on(&self, file_system: u64) -> DiskResult<bool> {
+        let own = self.env.disk.file_system(&self.dir)?;
+        Ok(own == file_system && !self.has_links)
     }
 
     /// The part of [`Log::close`] before the syncs; whether there is anything to sync.

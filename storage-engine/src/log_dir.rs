@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{self, CheckpointError};
 use crate::config::LogConfig;
 use crate::env::{Env, RECOVERY_POINT_UNKNOWN};
 use crate::error::{LogError, OpenError};
@@ -36,7 +36,21 @@ use crate::map_budget::MapBudget;
 use crate::recovery::RecoveryReport;
 
 /// `meta.properties` is a few lines.
-const META_BYTES_MAX: usize = 64 << 10;
+const META_BYTES_MAX: u64 = 64 << 10;
+
+/// The line of `meta.properties` with the directory's own id.
+const DIRECTORY_ID: &str = "directory.id";
+
+/// How many partitions without a recovery point are named; these are enough to find the others.
+const LOST_SHOWN: usize = 10;
+
+/// The checkpoints of a directory, in the order they are looked at.
+const CHECKPOINTS: [&str; 4] = [
+    RECOVERY_POINT_CHECKPOINT,
+    LOG_START_CHECKPOINT,
+    CLEANER_CHECKPOINT,
+    REPLICATION_CHECKPOINT,
+];
 
 /// A few hundredths of a second of scanning.
 const UNSTORED_BYTES_MAX: u64 = 128 << 20;
@@ -59,7 +73,7 @@ impl Identity {
     /// Who `dir` belongs to; `None` when it is new.
     pub fn read(disk: &Disk, dir: &Path) -> Result<Option<Identity>, LogDirError> {
         let path = dir.join(META_PROPERTIES);
-        let content = disk.read_small(&path, META_BYTES_MAX)?;
+        let content = read_meta(disk, &path)?;
         content
             .map(|content| parse_meta(&path, &content))
             .transpose()
@@ -154,6 +168,7 @@ pub struct LogDir {
     was_clean: bool,
     /// The mark it left is still there.
     is_marked: Mutex<bool>,
+    remarks: Vec<String>,
     /// Bytes that were flushed since the recovery points were stored for their sake.
     unstored_bytes: AtomicU64,
     /// From before the first write: it is told of all that is not written back.
@@ -192,12 +207,21 @@ impl LogDir {
             });
         };
         let path = dir.join(META_PROPERTIES);
-        let identity = match disk.read_small(&path, META_BYTES_MAX)? {
+        let identity = match read_meta(&disk, &path)? {
             Some(content) => {
                 let found = parse_meta(&path, &content)?;
                 check_owner(&path, &expected, &found)?;
+                let directory_id = match found.directory_id {
+                    Some(id) => id,
+                    None => {
+                        let id = expected.directory_id.clone();
+                        let id = id.unwrap_or_else(|| id_to_text(disk.new_id()));
+                        disk.replace_small(&path, &with_directory_id(&content, &id))?;
+                        id
+                    }
+                };
                 Identity {
-                    directory_id: found.directory_id.or(expected.directory_id),
+                    directory_id: Some(directory_id),
                     ..expected
                 }
             }
@@ -217,16 +241,17 @@ impl LogDir {
             .disk
             .open_if_exists(&dir.join(CLEAN_SHUTDOWN))?
             .is_some();
-        let log_dir = LogDir {
+        let mut log_dir = LogDir {
             env,
             identity,
             was_clean,
             is_marked: Mutex::new(was_clean),
+            remarks: Vec::new(),
             unstored_bytes: AtomicU64::new(0),
             handle,
             _lock: Lock(lock),
         };
-        log_dir.find_lost_recovery_points()?;
+        log_dir.look_at_checkpoints()?;
         Ok(log_dir)
     }
 
@@ -252,33 +277,57 @@ impl LogDir {
         Ok(())
     }
 
+    /// What of its checkpoints is not there is told of, and made up for.
+    fn look_at_checkpoints(&mut self) -> Result<(), LogDirError> {
+        let disk = self.env.disk.clone();
+        let mut empty = Vec::new();
+        let mut has_recovery_points = false;
+        for name in CHECKPOINTS {
+            let path = self.path().join(name);
+            let file = disk.open_if_exists(&path)?;
+            let bytes = file.map(|file| file.size()).transpose()?;
+            // With nothing in it, one that was written still says so in two lines.
+            has_recovery_points |= name == RECOVERY_POINT_CHECKPOINT && bytes > Some(0);
+            if bytes == Some(0) {
+                empty.push(path);
+            }
+        }
+        let may_lack_lines = !has_recovery_points || self.was_clean();
+        if empty.is_empty() && !may_lack_lines {
+            return Ok(());
+        }
+        let partitions = self.list()?.partitions;
+        if !partitions.is_empty() {
+            self.remarks
+                .extend(empty.iter().map(|path| without_bytes(path)));
+        }
+        if may_lack_lines {
+            self.find_lost_recovery_points(partitions, has_recovery_points)?;
+        }
+        Ok(())
+    }
+
     /// Partitions that a directory holds before anything is opened are known to its
     /// recovery points: the file is there before the first partition is, and a clean stop
     /// has a line for each. Where file or line is missing it was lost, and all of the
     /// log may have been on disk. Stored before the mark of the clean stop is forgotten:
     /// a process that dies now must not leave less to know.
-    fn find_lost_recovery_points(&self) -> Result<(), LogDirError> {
-        let disk = &self.env.disk;
-        // One of no bytes is lost as well: with nothing in it, it still says so in two lines.
-        let path = self.path().join(RECOVERY_POINT_CHECKPOINT);
-        let is_stored = match disk.open_if_exists(&path)? {
-            Some(file) => file.size()? > 0,
-            None => false,
-        };
-        if is_stored && !self.was_clean() {
-            return Ok(());
+    fn find_lost_recovery_points(
+        &mut self,
+        mut lost: Vec<TopicPartition>,
+        is_stored: bool,
+    ) -> Result<(), DiskError> {
+        let points = &self.env.recovery_points;
+        lost.retain(|partition| points.get(partition).is_none());
+        for partition in &lost {
+            points.set(partition, RECOVERY_POINT_UNKNOWN);
         }
-        let mut lost = !is_stored;
-        for partition in self.list()?.partitions {
-            if self.env.recovery_points.get(&partition).is_none() {
-                self.env
-                    .recovery_points
-                    .set(&partition, RECOVERY_POINT_UNKNOWN);
-                lost = true;
-            }
+        if !is_stored || !lost.is_empty() {
+            points.store(&self.env.disk)?;
         }
-        if lost {
-            self.env.recovery_points.store(disk)?;
+        if !lost.is_empty() {
+            let path = self.path().join(RECOVERY_POINT_CHECKPOINT);
+            self.remarks.push(without_lines(&path, &lost));
         }
         Ok(())
     }
@@ -296,6 +345,11 @@ impl LogDir {
     /// Who the directory belongs to.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What a person should know of how the directory was found.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Whether the last owner stopped cleanly.
@@ -422,7 +476,8 @@ impl LogDir {
         kept + &behind
     }
 
-    /// Closes many logs with one sync for all of them.
+    /// Closes many logs with one sync for all of them, which reaches all but what lies on another
+    /// file system by a link or a mount: that is synced file by file.
     pub fn close_logs(&self, logs: &mut [&mut Log]) -> Result<(), LogError> {
         let mut changed = Vec::new();
         for log in logs {
@@ -430,11 +485,21 @@ impl LogDir {
                 changed.push(log);
             }
         }
-        if !changed.is_empty() {
-            let synced = self.handle.sync_file_system();
-            synced.inspect_err(|error| self.env.health.fail(error))?;
+        if changed.is_empty() {
+            return Ok(());
         }
+        let own = self.env.disk.file_system(self.path());
+        let own = own.inspect_err(|error| self.env.health.fail(error))?;
+        let mut here = Vec::new();
         for log in changed {
+            match log.is_on(own)? {
+                true => here.push(log),
+                false => log.sync_files()?,
+            }
+        }
+        let synced = self.handle.sync_file_system();
+        synced.inspect_err(|error| self.env.health.fail(error))?;
+        for log in here {
             log.everything_synced();
         }
         Ok(())
@@ -572,6 +637,31 @@ const KNOWN_FILES: [&str; 8] = [
     "bootstrap.checkpoint",
 ];
 
+/// Apache Kafka makes its checkpoints so, and fills them later.
+fn without_bytes(path: &Path) -> String {
+    format!(
+        "{} has no bytes, and is taken for one without lines ({}); restore it unless it was never \
+         written",
+        path.display(),
+        checkpoint::without(path)
+    )
+}
+
+fn without_lines(path: &Path, lost: &[TopicPartition]) -> String {
+    let shown = lost.iter().take(LOST_SHOWN);
+    let mut shown: Vec<String> = shown.map(TopicPartition::dir_name).collect();
+    if lost.len() > shown.len() {
+        shown.push("...".to_owned());
+    }
+    format!(
+        "the recovery points of {} partitions ({}) are in no line of {}: nobody knows how much of them \
+         was on disk, so they are checked from their start and nothing is cut off them",
+        lost.len(),
+        shown.join(", "),
+        path.display()
+    )
+}
+
 /// Whether a name is one that [`LogDir::delete`], or Kafka, gives a deleted partition.
 fn is_deleted(name: &str) -> bool {
     let Some((partition, id)) = name
@@ -615,12 +705,47 @@ pub fn id_from_text(text: &str) -> Option<uuid::Uuid> {
     uuid::Uuid::from_slice(&bytes).ok()
 }
 
+/// What `meta.properties` holds; `None` without one.
+fn read_meta(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>, LogDirError> {
+    let Some(file) = disk.open_if_exists(path)? else {
+        return Ok(None);
+    };
+    // Said here, as to a caller a disk that cannot be read is one that fails.
+    let bytes = file.size()?;
+    if bytes > META_BYTES_MAX {
+        return Err(LogDirError::MalformedMeta {
+            path: path.to_owned(),
+            problem: format!("{bytes} bytes, expected at most {META_BYTES_MAX}"),
+        });
+    }
+    let mut content = vec![0; bytes as usize];
+    let read = file.read_up_to(&mut content, 0)?;
+    content.truncate(read);
+    Ok(Some(content))
+}
+
+/// The same with an id, which it did not have. All else stays as it is, what is not ours as well.
+fn with_directory_id(content: &[u8], id: &str) -> Vec<u8> {
+    let is_blank = |line: &&[u8]| {
+        let key = line.trim_ascii().strip_prefix(DIRECTORY_ID.as_bytes());
+        key.is_some_and(|rest| rest.trim_ascii() == b"=")
+    };
+    let lines = content.split(|byte| *byte == b'\n');
+    let kept: Vec<&[u8]> = lines.filter(|line| !is_blank(line)).collect();
+    let mut content = kept.join(&b'\n');
+    if content.last().is_some_and(|last| *last != b'\n') {
+        content.push(b'\n');
+    }
+    content.extend(format!("{DIRECTORY_ID}={id}\n").bytes());
+    content
+}
+
 fn render_meta(identity: &Identity) -> String {
     let mut text = String::from("version=1\n");
     let _ = writeln!(text, "cluster.id={}", identity.cluster_id);
     let _ = writeln!(text, "node.id={}", identity.node_id);
     if let Some(id) = &identity.directory_id {
-        let _ = writeln!(text, "directory.id={id}");
+        let _ = writeln!(text, "{DIRECTORY_ID}={id}");
     }
     text
 }
@@ -656,7 +781,7 @@ fn parse_meta(path: &Path, content: &[u8]) -> Result<Identity, LogDirError> {
         node_id: node_id
             .parse()
             .map_err(|_| malformed(format!("node.id {node_id} is not a number")))?,
-        directory_id: field("directory.id"),
+        directory_id: field(DIRECTORY_ID).filter(|id| !id.is_empty()),
     })
 }
 
@@ -677,7 +802,7 @@ fn check_owner(path: &Path, expected: &Identity, found: &Identity) -> Result<(),
     }
     match (&expected.directory_id, &found.directory_id) {
         (Some(expected), Some(found)) if expected != found => {
-            differs("directory.id", expected, found)
+            differs(DIRECTORY_ID, expected, found)
         }
         _ => Ok(()),
     }

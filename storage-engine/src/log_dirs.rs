@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{LogError, OpenError};
-use crate::format::TopicPartition;
-use crate::fs::{Disk, DiskError};
+use crate::format::{FileKind, FileName, FileStage, TopicPartition};
+use crate::fs::{Disk, DiskError, OpenMode};
 use crate::health::DirOffline;
 use crate::log::Log;
 use crate::log_dir::{Identity, LogDir, LogDirError, Opened, ToOpen};
@@ -57,17 +57,16 @@ pub enum LogDirsError {
     },
     /// A partition is in two directories.
     #[error(
-        "partition {partition} is in {} and in {}; move one of the two away",
-        .first.display(),
-        .second.display()
+        "partition {partition} is in {} and in {};{} move one of the two away",
+        describe(.partition, &.copies[0]),
+        describe(.partition, &.copies[1]),
+        which_is_newer(.copies)
     )]
     TwoPlaces {
         /// Which.
         partition: TopicPartition,
-        /// One of them.
-        first: PathBuf,
-        /// The other.
-        second: PathBuf,
+        /// What is in the one and in the other.
+        copies: Box<[PartitionCopy; 2]>,
     },
     /// Directories belong to different clusters.
     #[error(
@@ -92,6 +91,61 @@ pub enum LogDirsError {
         /// Why each.
         reasons: String,
     },
+}
+
+/// A partition's files in one of several places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionCopy {
+    /// The log directory.
+    pub dir: PathBuf,
+    /// Base offset and bytes of the newest segment, and when it was written last.
+    pub newest: Option<(i64, u64, i64)>,
+}
+
+impl PartitionCopy {
+    /// What can be seen of it; of what cannot, nothing is told.
+    fn look(disk: &Disk, dir: &Path, partition: &TopicPartition) -> PartitionCopy {
+        let place = dir.join(partition.dir_name());
+        let entries = disk.read_dir(&place).unwrap_or_default().into_iter();
+        let newest = entries
+            .filter_map(|entry| Some((FileName::parse(&entry.name)?, entry.len)))
+            .filter(|(name, _)| name.kind == FileKind::Log && name.stage == FileStage::Live)
+            .max_by_key(|(name, _)| name.offset);
+        let newest = newest.and_then(|(name, bytes)| {
+            let file = disk.open(&name.in_dir(&place), OpenMode::Existing).ok()?;
+            Some((name.offset, bytes, file.modified_ms().ok()?))
+        });
+        let dir = dir.to_owned();
+        PartitionCopy { dir, newest }
+    }
+}
+
+fn describe(partition: &TopicPartition, copy: &PartitionCopy) -> String {
+    let place = copy.dir.join(partition.dir_name());
+    match copy.newest {
+        Some((offset, bytes, _)) => format!(
+            "{} (newest segment at offset {offset}, {bytes} bytes)",
+            place.display()
+        ),
+        None => format!("{} (no segments)", place.display()),
+    }
+}
+
+fn which_is_newer(copies: &[PartitionCopy; 2]) -> String {
+    let [first, second] = copies;
+    let (Some((.., first_ms)), Some((.., second_ms))) = (first.newest, second.newest) else {
+        return String::new();
+    };
+    let seconds = first_ms.abs_diff(second_ms).div_ceil(1000);
+    let newer = match first_ms.cmp(&second_ms) {
+        std::cmp::Ordering::Equal => return String::new(),
+        std::cmp::Ordering::Greater => first,
+        std::cmp::Ordering::Less => second,
+    };
+    format!(
+        " the one in {} was written to last, {seconds} s after the other;",
+        newer.dir.display()
+    )
 }
 
 /// The directories of `log.dirs`, owned by this process.
@@ -256,8 +310,9 @@ impl LogDirs {
         let mut deleted = Vec::new();
         let mut unknown = Vec::new();
         for (index, dir) in self.dirs.iter().enumerate() {
-            let id = dir.identity().directory_id.clone().unwrap_or_default();
-            if let Some(first) = ids.insert(id.clone(), dir.path()) {
+            if let Some(id) = dir.identity().directory_id.clone()
+                && let Some(first) = ids.insert(id.clone(), dir.path())
+            {
                 return Err(LogDirsError::Duplicate {
                     first: first.to_owned(),
                     second: dir.path().to_owned(),
@@ -280,11 +335,10 @@ impl LogDirs {
             unknown.extend(contents.unknown.iter().map(|name| dir.path().join(name)));
             for partition in contents.partitions {
                 if let Some(first) = places.insert(partition.clone(), index) {
-                    return Err(LogDirsError::TwoPlaces {
-                        partition,
-                        first: self.dirs[first].path().to_owned(),
-                        second: dir.path().to_owned(),
-                    });
+                    let first = self.dirs[first].path();
+                    let look = |dir| PartitionCopy::look(&self.disk, dir, &partition);
+                    let copies = Box::new([look(first), look(dir.path())]);
+                    return Err(LogDirsError::TwoPlaces { partition, copies });
                 }
             }
         }
@@ -307,6 +361,12 @@ impl LogDirs {
     /// left alone.
     pub fn unknown(&self) -> &[PathBuf] {
         &self.unknown
+    }
+
+    /// What a person should know of how the directories were found.
+    pub fn remarks(&self) -> Vec<String> {
+        let dirs = self.dirs.iter();
+        dirs.flat_map(|dir| dir.remarks()).cloned().collect()
     }
 
     /// Directories of partitions that were there at start or were opened since.

@@ -8,12 +8,13 @@
 //! - behind the recovery point it is a torn tail: nothing there was promised, and
 //!   the log is cut at the last batch that fits;
 //! - below it, it is damage: the log opens for reading, takes no appends, and not
-//!   a byte is cut, since a replica or a person may still save what follows.
+//!   a byte is cut, since a replica or a person may still save what follows. So is a log
+//!   that ends below it though no batch is broken.
 //!
 //! `decide` is a pure function from what the scan found to what is to be done.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reka_records::{BatchHeader, BatchView, HEADER_BYTES};
@@ -65,11 +66,14 @@ impl fmt::Display for Damage {
                 "offset {offset} was on disk (recovery point {known}), found {found}",
             )?,
         }
+        let partition = path.parent().and_then(Path::parent);
+        let checkpoint = partition.map(|dir| dir.join(RECOVERY_POINT_CHECKPOINT));
         write!(
             f,
             "; nothing was cut; restore the partition from a replica or a backup; without \
              either, to go on without offset {offset} and all that follows, stop the broker and \
-             set the partition's recovery point to {offset} in {RECOVERY_POINT_CHECKPOINT}",
+             set the partition's recovery point to {offset} in {}",
+            checkpoint.unwrap_or_default().display()
         )
     }
 }
@@ -132,6 +136,11 @@ pub enum Warning {
         dir: PathBuf,
         /// Everything below was on disk.
         recovery_point: i64,
+    },
+    /// The history of leader epochs has no bytes, and there are batches, each of some epoch.
+    NoEpochs {
+        /// Which file.
+        path: PathBuf,
     },
     /// The log holds more than the last clean stop left.
     GrownSinceCleanStop {
@@ -230,6 +239,12 @@ impl fmt::Display for Warning {
                     dir.display()
                 )
             }
+            Warning::NoEpochs { path } => write!(
+                f,
+                "{} has no bytes though there are batches: it is not known which leader wrote what \
+                 so far; restore it from a replica or a backup",
+                path.display()
+            ),
             Warning::GrownSinceCleanStop {
                 dir,
                 end,
@@ -252,22 +267,51 @@ pub struct RecoveryReport {
     pub scanned_bytes: u64,
     /// A torn tail that was cut: first offset lost, and why.
     pub cut: Option<(i64, String)>,
-    /// Damage below the recovery point; the log takes no appends.
+    /// Damage below the recovery point, or an end there; the log takes no appends.
     pub damage: Option<Damage>,
-    /// The log ends below its recovery point, though no batch is broken: its end was
-    /// truncated just before the stop, or files are missing.
-    pub ends_below_recovery_point: Option<(i64, i64)>,
     /// What a person should look at though the log works.
     pub warnings: Vec<Warning>,
     /// Files that belong to nothing and were left alone.
     pub unknown_files: Vec<String>,
     /// Batches replayed to rebuild producer state.
     pub replayed_batches: u64,
-    /// Offsets of producer snapshots that were not what was written; they are removed.
+    /// Offsets of producer snapshots that were not what was written; they are set aside.
     pub unusable_snapshots: Vec<i64>,
     /// Base offsets of segments whose `.txnindex` did not have the aborted transactions
     /// below the recovery point that the segment's markers call for; it was made anew.
     pub rebuilt_txn_indexes: Vec<i64>,
+}
+
+impl RecoveryReport {
+    /// Adds what an earlier attempt to open the log found and did: it is told once, and not lost.
+    pub(crate) fn add_earlier(&mut self, earlier: RecoveryReport) {
+        let RecoveryReport {
+            scanned_bytes,
+            cut,
+            damage,
+            warnings,
+            unknown_files,
+            replayed_batches,
+            unusable_snapshots,
+            rebuilt_txn_indexes,
+        } = earlier;
+        self.scanned_bytes += scanned_bytes;
+        self.replayed_batches += replayed_batches;
+        // Of two cuts the lower one says what is gone.
+        let cuts = cut.into_iter().chain(self.cut.take());
+        self.cut = cuts.min_by_key(|(offset, _)| *offset);
+        self.damage = self.damage.take().or(damage);
+        put_before(&mut self.warnings, warnings);
+        put_before(&mut self.unknown_files, unknown_files);
+        put_before(&mut self.unusable_snapshots, unusable_snapshots);
+        put_before(&mut self.rebuilt_txn_indexes, rebuilt_txn_indexes);
+    }
+}
+
+/// Puts those before the others that are not among them.
+fn put_before<T: PartialEq>(those: &mut Vec<T>, mut earlier: Vec<T>) {
+    earlier.retain(|one| !those.contains(one));
+    those.splice(..0, earlier);
 }
 
 /// How the scan of one segment ended.

@@ -12,6 +12,9 @@
 //!
 //! Partitions that do not exist are refused one by one; if none is left, the group is not asked.
 //! Answers are in the order asked; Kafka's begin with the partitions refused.
+//!
+//! What is written names the topic by its id also where the client named it by its name only: an offset
+//! committed for a topic that was made anew does not go with the one before, however late that is heard of.
 
 use std::rc::Rc;
 
@@ -129,7 +132,7 @@ fn sort_out(
         if let Some(known) = known.filter(|_| !partitions.is_empty()) {
             topics.push(CommitTopic {
                 name: known.name().to_owned(),
-                id: topic.topic_id,
+                id: known.id(),
                 partitions,
             });
         }

@@ -18,7 +18,6 @@ use reka_protocol::kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use reka_protocol::kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
-use uuid::Uuid;
 
 use super::{Call, Context, Handler};
 use crate::coordinator::write::InTransaction;
@@ -80,11 +79,10 @@ fn sort_out(context: &Context, request: &TxnOffsetCommitRequest) -> (Vec<bool>, 
                 metadata: metadata.map(ToString::to_string).unwrap_or_default(),
             });
         }
-        if !partitions.is_empty() {
-            let name = topic.name.to_string();
+        if let Some(known) = known.filter(|_| !partitions.is_empty()) {
             topics.push(CommitTopic {
-                name,
-                id: Uuid::nil(),
+                name: known.name().to_owned(),
+                id: known.id(),
                 partitions,
             });
         }

@@ -44,6 +44,8 @@ pub(super) struct All<A, R> {
     /// Partitions of the topic; 0 before there is one.
     pub(super) partitions: usize,
     pub(super) here: BTreeMap<i32, mpsc::Sender<Envelope<A, R>>>,
+    /// Partitions whose task ended by a panic and is not begun anew yet, with what it said.
+    pub(super) ended: BTreeMap<i32, String>,
 }
 
 impl<A, R> Default for All<A, R> {
@@ -51,6 +53,7 @@ impl<A, R> Default for All<A, R> {
         All {
             partitions: 0,
             here: BTreeMap::new(),
+            ended: BTreeMap::new(),
         }
     }
 }
@@ -92,6 +95,11 @@ impl<A: Send + 'static, R: Answer> Mailboxes<A, R> {
     /// Partitions with a task here.
     pub fn here(&self) -> Vec<i32> {
         self.read().here.keys().copied().collect()
+    }
+
+    /// Partitions that nobody answers for because their task panicked.
+    pub fn troubles(&self) -> Vec<String> {
+        self.read().ended.values().cloned().collect()
     }
 
     /// Which partition answers for a key; `None` before the topic is there.

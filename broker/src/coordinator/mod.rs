@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`mailbox`] | the way in: which partition answers for a key, and its mailbox |
 //! | [`tasks`] | the thread, and which partitions have a task on it |
+//! | [`every`], [`seldom`] | work and lines of the log that come again and again; pure |
 //! | [`mod@load`] | reading a partition back until that succeeds |
 //! | [`replay`] | its batches one after the other |
 //! | [`mod@write`] | appending records to it |
@@ -13,12 +14,17 @@
 //! [`crate::group`] keeps groups in `__consumer_offsets` this way, [`crate::txn`] transactional ids in
 //! `__transaction_state`.
 
+pub mod every;
 pub mod load;
 pub mod mailbox;
 pub mod replay;
+pub mod seldom;
 pub mod tasks;
 pub mod topic;
 pub mod write;
+
+#[cfg(test)]
+mod tests;
 
 /// Somebody who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,10 +1,9 @@
 //! Reading a partition of an internal topic back, batch by batch.
 
-use reka_protocol::ErrorCode;
 use reka_records::{BatchError, BatchView, batches};
+use reka_storage::ReadError;
 
 use crate::partition::Partition;
-use crate::partition::read::read_error_code;
 
 /// Bytes read at a time.
 const READ_BYTES: u64 = 5 << 20;
@@ -15,12 +14,12 @@ pub const BATCH_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The log cannot be read.
-    #[error("offset {offset}: {}", .error_code.name())]
+    #[error("offset {offset}: {source}")]
     Read {
         /// From here on.
         offset: i64,
-        /// Kafka's code.
-        error_code: ErrorCode,
+        /// Why, with the file.
+        source: ReadError,
     },
     /// A batch is damaged.
     #[error("offset {offset}: {source}")]
@@ -42,17 +41,12 @@ pub fn replay(
     let end = reader.log_end();
     let mut offset = reader.log_start();
     while offset < end {
-        let failed = |error: &reka_storage::ReadError| LoadError::Read {
-            offset,
-            error_code: read_error_code(error),
-        };
-        let slice = reader
-            .read(offset, READ_BYTES, end)
-            .map_err(|error| failed(&error))?;
+        let failed = |source: ReadError| LoadError::Read { offset, source };
+        let slice = reader.read(offset, READ_BYTES, end).map_err(failed)?;
         let Some(slice) = slice else {
             break;
         };
-        let bytes = slice.bytes().map_err(|error| failed(&error))?;
+        let bytes = slice.bytes().map_err(failed)?;
         for batch in batches(&bytes) {
             let batch = batch.map_err(|source| LoadError::Batch { offset, source })?;
             let base_offset = batch.header().base_offset;

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use reka_protocol::{EncodeError, ErrorCode};
 use reka_records::validate::Origin;
 use reka_records::{BatchBuilder, Compression, NO_SEQUENCE};
+use tokio::time::Instant;
 
+use super::seldom::Seldom;
 use crate::node::Services;
 use crate::partition::Partition;
 use crate::partition::append::Refused;
@@ -25,6 +27,25 @@ pub struct InTransaction {
     pub guard: Option<Guard>,
 }
 
+/// What a task keeps for its appends.
+#[derive(Debug, Default)]
+pub struct Pen {
+    scratch: Vec<u8>,
+    refused: Seldom,
+}
+
+impl Pen {
+    /// One line for a log that takes nothing, however many ask.
+    fn tell(&mut self, partition: &Partition, why: &dyn std::fmt::Display) {
+        if let Some(kept_back) = self.refused.tells(Instant::now()) {
+            tracing::error!(
+                "{partition}: {why} ({kept_back} more since the last such line, of which there is one \
+                 a minute)"
+            );
+        }
+    }
+}
+
 /// Appends the records as one batch.
 pub fn append(
     services: &Services,
@@ -32,7 +53,7 @@ pub fn append(
     compression: Compression,
     transaction: Option<InTransaction>,
     records: impl Iterator<Item = Result<KeyValue, EncodeError>>,
-    scratch: &mut Vec<u8>,
+    pen: &mut Pen,
 ) -> Result<(), ErrorCode> {
     let now_ms = services.clock.now_ms();
     let mut batch = BatchBuilder::new(0).compression(compression);
@@ -40,8 +61,8 @@ pub fn append(
         let (id, epoch) = (transaction.producer_id, transaction.producer_epoch);
         batch = batch.producer(id, epoch, NO_SEQUENCE).transactional();
     }
-    let unwritable = |error: &dyn std::fmt::Display| {
-        tracing::error!("{partition}: {error}");
+    let mut unwritable = |error: &dyn std::fmt::Display| {
+        pen.tell(partition, error);
         ErrorCode::UnknownServerError
     };
     for (offset, record) in (0_i64..).zip(records) {
@@ -56,16 +77,16 @@ pub fn append(
     rules.batch_bytes_max = usize::MAX;
     rules.origin = Origin::Coordinator;
     let guard = transaction.and_then(|transaction| transaction.guard);
-    let appended = partition.append_verified(&mut batch.finish(), &rules, guard, scratch);
+    let appended = partition.append_verified(&mut batch.finish(), &rules, guard, &mut pen.scratch);
     let synced = appended.and_then(|written| match written.sync_below {
         Some(offset) => sync::sync_below(services, partition, offset),
         None => Ok(()),
     });
-    synced.map_err(|refused| code_of(partition, &refused))
+    synced.map_err(|refused| code_of(partition, &refused, pen))
 }
 
 /// What a client of the coordinator is told when its log takes nothing.
-fn code_of(partition: &Partition, refused: &Refused) -> ErrorCode {
+fn code_of(partition: &Partition, refused: &Refused, pen: &mut Pen) -> ErrorCode {
     let code = match refused.error_code {
         ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
         ErrorCode::UnknownTopicOrPartition
@@ -78,6 +99,6 @@ fn code_of(partition: &Partition, refused: &Refused) -> ErrorCode {
         | ErrorCode::OutOfOrderSequenceNumber) => return code,
         _ => ErrorCode::UnknownServerError,
     };
-    tracing::error!("{partition}: {}", refused.message);
+    pen.tell(partition, &refused.message);
     code
 }

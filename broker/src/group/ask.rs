@@ -308,7 +308,7 @@ pub struct Commit {
 pub struct CommitTopic {
     /// Its name.
     pub name: String,
-    /// Its id, where the client named it by that; else nil.
+    /// Its id; nil for whichever has the name.
     pub id: Uuid,
     /// Its partitions.
     pub partitions: Vec<CommitPartition>,

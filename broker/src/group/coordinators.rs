@@ -1,6 +1,8 @@
 //! The front door to groups, and what their tasks are held to.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reka_protocol::ErrorCode;
 use reka_raft::MetadataImage;
@@ -22,11 +24,23 @@ use crate::partition::Partition;
 /// Heartbeats whose expressions are matched at once; others wait for their turn.
 const MATCHING_MAX: usize = 2;
 
+/// A partition that could not forget offsets of deleted topics is asked again after so long.
+const FORGET_AGAIN: Duration = Duration::from_secs(1);
+
 /// Where questions enter the tasks.
 #[derive(Debug)]
 pub struct Coordinators {
     mailboxes: Mailboxes<Ask, Reply>,
     matching: Semaphore,
+    owed: Mutex<Owed>,
+}
+
+/// Topics that were deleted, of which a partition of groups has not forgotten the offsets yet.
+#[derive(Debug, Default)]
+struct Owed {
+    by_partition: BTreeMap<i32, BTreeSet<(String, Uuid)>>,
+    /// Somebody is at it.
+    is_paid: bool,
 }
 
 impl Default for Coordinators {
@@ -34,11 +48,26 @@ impl Default for Coordinators {
         Coordinators {
             mailboxes: Mailboxes::default(),
             matching: Semaphore::new(MATCHING_MAX),
+            owed: Mutex::default(),
         }
     }
 }
 
 impl Coordinators {
+    #[cfg(test)]
+    pub(crate) fn mailboxes(&self) -> &Mailboxes<Ask, Reply> {
+        &self.mailboxes
+    }
+
+    /// Partitions of `__consumer_offsets` that nobody answers for, though they are led here.
+    pub fn troubles(&self) -> Vec<String> {
+        self.mailboxes.troubles()
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Owed> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks the task that answers for a group.
     pub async fn ask(&self, group: &str, ask: Ask) -> Reply {
         self.mailboxes.ask(group, ask).await
@@ -144,7 +173,7 @@ impl Coordinator for GroupCoordinator {
     }
 }
 
-/// Offsets of topics that are gone are forgotten.
+/// Offsets of topics that are gone are forgotten, by each partition as soon as it is able to.
 fn forget_deleted(services: &Arc<Services>, image: &MetadataImage, seen: &MetadataImage) {
     let changes = image.topics().changed_since(seen.topics());
     let gone: Vec<(String, Uuid)> = changes
@@ -156,14 +185,44 @@ fn forget_deleted(services: &Arc<Services>, image: &MetadataImage, seen: &Metada
     if gone.is_empty() {
         return;
     }
-    let services = services.clone();
-    tokio::task::spawn_local(async move {
-        for index in services.groups.mailboxes.here() {
-            let forget = Ask::TopicsDeleted(gone.clone());
-            let reply = services.groups.ask_partition(index, forget).await;
-            if let Reply::Forgotten(count @ 1..) = reply {
-                tracing::info!("{count} offsets of deleted topics are forgotten");
+    let here = services.groups.mailboxes.here();
+    let mut owed = services.groups.owed();
+    for index in here {
+        let topics = owed.by_partition.entry(index).or_default();
+        topics.extend(gone.iter().cloned());
+    }
+    if !std::mem::replace(&mut owed.is_paid, true) {
+        tokio::task::spawn_local(forget_owed(services.clone()));
+    }
+}
+
+/// Until nothing is owed. A partition that is not here any more is another broker's.
+async fn forget_owed(services: Arc<Services>) {
+    let groups = &services.groups;
+    loop {
+        let now = std::mem::take(&mut groups.owed().by_partition);
+        for (index, topics) in now {
+            let forget = Ask::TopicsDeleted(topics.iter().cloned().collect());
+            match groups.ask_partition(index, forget).await {
+                Reply::Forgotten(0) => {}
+                Reply::Forgotten(count) => {
+                    tracing::info!("{count} offsets of deleted topics are forgotten");
+                }
+                _ if !groups.mailboxes.here().contains(&index) => {}
+                // It is being read, or its log does not take anything.
+                _ => {
+                    let mut owed = groups.owed();
+                    owed.by_partition.entry(index).or_default().extend(topics);
+                }
             }
         }
-    });
+        {
+            let mut owed = groups.owed();
+            if owed.by_partition.is_empty() {
+                owed.is_paid = false;
+                return;
+            }
+        }
+        tokio::time::sleep(FORGET_AGAIN).await;
+    }
 }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use reka_protocol::messages::coordinator::Value;
 use reka_protocol::messages::coordinator::consumer_group::{
-    ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue,
-    ConsumerGroupMetadataValue, ConsumerGroupPartitionMetadataValue,
-    ConsumerGroupRegularExpressionValue, ConsumerGroupTargetAssignmentMemberValue,
-    ConsumerGroupTargetAssignmentMetadataValue,
+    ClassicMemberMetadata, ConsumerGroupCurrentMemberAssignmentValue,
+    ConsumerGroupMemberMetadataValue, ConsumerGroupMetadataValue,
+    ConsumerGroupPartitionMetadataValue, ConsumerGroupRegularExpressionValue,
+    ConsumerGroupTargetAssignmentMemberValue, ConsumerGroupTargetAssignmentMetadataValue,
 };
 use reka_protocol::messages::coordinator::group::{GroupMetadataValue, MemberMetadata};
 use reka_protocol::messages::coordinator::key::OffsetsKey;
@@ -188,7 +188,13 @@ impl GroupRecord {
                     GroupValue::Topics(Value::decode(value)?)
                 }
                 OffsetsKey::ConsumerGroupMemberMetadata { .. } => {
-                    GroupValue::Member(Box::new(Value::decode(value)?))
+                    let mut member = ConsumerGroupMemberMetadataValue::decode(value)?;
+                    // Written so by our earlier releases for none at all; Apache Kafka has no member that
+                    // speaks the classic protocol in no way.
+                    if member.classic_member_metadata == Some(ClassicMemberMetadata::EMPTY) {
+                        member.classic_member_metadata = None;
+                    }
+                    GroupValue::Member(Box::new(member))
                 }
                 OffsetsKey::ConsumerGroupTargetAssignmentMetadata { .. } => {
                     GroupValue::TargetEpoch(Value::decode(value)?)

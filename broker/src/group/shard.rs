@@ -27,9 +27,11 @@ use super::record::GroupRecord;
 use super::state::Groups;
 use super::{Now, Settings};
 use crate::config::OffsetsConfig;
+use crate::coordinator::every::Every;
 use crate::coordinator::load;
+use crate::coordinator::seldom::Seldom;
 use crate::coordinator::tasks::told;
-use crate::coordinator::write::{self, InTransaction};
+use crate::coordinator::write::{self, InTransaction, Pen};
 use crate::node::Services;
 use crate::partition::Partition;
 use crate::partition::verify::Marker;
@@ -42,8 +44,6 @@ const BATCH_BYTES: usize = 512 << 10;
 const TOMBSTONES_TOGETHER: usize = 1000;
 /// A timer far away, for when none is armed.
 const FAR: Duration = Duration::from_secs(3600);
-/// How often the log says that there is no memory for more groups.
-const FULL_AGAIN: Duration = Duration::from_secs(60);
 
 type Envelope = crate::coordinator::mailbox::Envelope<Ask, Reply>;
 
@@ -63,10 +63,10 @@ pub(super) struct Shard {
     config: OffsetsConfig,
     /// Groups, offsets and what they take in memory, as told to the metrics.
     counted: [i64; 3],
-    /// When the log last said that there is no memory for more.
-    full: Option<Instant>,
+    /// That there is no memory for more.
+    full: Seldom,
     began: Instant,
-    scratch: Vec<u8>,
+    pen: Pen,
 }
 
 struct Uncommitted {
@@ -95,48 +95,36 @@ pub(super) async fn serve(
         open_bytes: 0,
         uncommitted: VecDeque::new(),
         counted: [0; 3],
-        full: None,
+        full: Seldom::default(),
         began: Instant::now(),
-        scratch: Vec::new(),
+        pen: Pen::default(),
     };
     if !shard.load(&mut mailbox, &mut stop).await {
         return;
     }
-    let mut retention = tokio::time::interval(
-        shard
-            .config
-            .retention_check_interval
-            .max(Duration::from_millis(1)),
-    );
-    retention.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // The first tick is at once: nothing has aged since the load.
-    retention.tick().await;
+    // Nothing has aged since the load.
+    let mut retention = Every::new(shard.config.retention_check_interval, Instant::now());
     let mut inbox = Vec::with_capacity(TURN_MAX);
     loop {
-        let due = shard.due();
-        let committed = shard.uncommitted.front().map(|first| first.end);
-        let patience = shard.uncommitted.front().map(|first| first.deadline);
-        let failed = tokio::select! {
-            biased;
-            () = told(&mut stop) => return,
-            () = reached(&shard.partition, committed) => {
-                shard.release();
-                false
-            }
-            count = mailbox.recv_many(&mut inbox, TURN_MAX) => {
-                if count == 0 {
-                    return;
+        // What is due goes first: questions may come for ever.
+        let mut good = shard.catch_up(&mut retention);
+        if good {
+            let next = shard.next(&retention);
+            let committed = shard.uncommitted.front().map(|first| first.end);
+            tokio::select! {
+                biased;
+                () = told(&mut stop) => return,
+                () = reached(&shard.partition, committed) => shard.release(),
+                count = mailbox.recv_many(&mut inbox, TURN_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                    good = shard.take(&mut inbox);
                 }
-                !shard.take(&mut inbox)
+                () = tokio::time::sleep_until(next) => {}
             }
-            () = tokio::time::sleep_until(due) => !shard.expire(),
-            () = tokio::time::sleep_until(patience.unwrap_or(due)), if patience.is_some() => {
-                shard.give_up();
-                false
-            }
-            _ = retention.tick() => !shard.expire_offsets(),
-        };
-        if failed && !shard.recover(&mut mailbox, &mut stop).await {
+        }
+        if !good && !shard.recover(&mut mailbox, &mut stop).await {
             return;
         }
     }
@@ -175,12 +163,49 @@ impl Shard {
         }
     }
 
-    /// Reads the partition; whoever asks meanwhile is told so. False if the task is to end.
+    /// When the next thing happens that nobody asks for.
+    fn next(&self, retention: &Every) -> Instant {
+        let patience = self.uncommitted.front().map(|first| first.deadline);
+        let next = self.due().min(retention.next());
+        patience.map_or(next, |patience| patience.min(next))
+    }
+
+    /// Does all that has fallen due. False if everything has to be read back.
+    fn catch_up(&mut self, retention: &mut Every) -> bool {
+        let now = Instant::now();
+        let patience = self.uncommitted.front().map(|first| first.deadline);
+        if patience.is_some_and(|patience| patience <= now) {
+            self.give_up();
+        }
+        if self.due() <= now && !self.expire() {
+            return false;
+        }
+        !retention.take(now) || self.expire_offsets()
+    }
+
+    /// Reads the partition until what follows from it is in the log, too; whoever asks meanwhile is told
+    /// so. False if the task is to end.
     async fn load(
         &mut self,
         mailbox: &mut mpsc::Receiver<Envelope>,
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
+        loop {
+            match self.load_once(mailbox, stop).await {
+                None => return false,
+                Some(true) => return true,
+                Some(false) if !load::pause(mailbox, stop).await => return false,
+                Some(false) => {}
+            }
+        }
+    }
+
+    /// Whether the log took what follows; `None` if the task is to end.
+    async fn load_once(
+        &mut self,
+        mailbox: &mut mpsc::Receiver<Envelope>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<bool> {
         let settings = self.settings.clone();
         let read = move |partition: &Partition| super::load::load(partition, settings.clone());
         let loaded = load::load(
@@ -192,9 +217,7 @@ impl Shard {
             stop,
         )
         .await;
-        let Some((loaded, took)) = loaded else {
-            return false;
-        };
+        let (loaded, took) = loaded?;
         if loaded.records > 0 {
             tracing::info!(
                 "{}: {} groups and {} offsets from {} records in {took:?}",
@@ -208,7 +231,7 @@ impl Shard {
         self.groups.see(self.services.quorum.image());
         let mut step = Step::default();
         self.groups.resume(self.now(), &mut step);
-        self.finish(step) || load::pause(mailbox, stop).await
+        Some(self.finish(step))
     }
 
     /// The log did not take a batch: after a while everything is read back from it. False if the
@@ -405,7 +428,7 @@ impl Shard {
             self.config.compression,
             transaction,
             records.iter().map(GroupRecord::encode),
-            &mut self.scratch,
+            &mut self.pen,
         )
     }
 
@@ -477,17 +500,16 @@ impl Shard {
             }
             Event::NoMemory { group } => {
                 metrics.memory_refusals.inc();
-                let told = self.full.is_some_and(|at| at.elapsed() < FULL_AGAIN);
-                if !told {
+                if let Some(kept_back) = self.full.tells(Instant::now()) {
                     tracing::warn!(
                         %group,
                         "refused to grow: groups take {} bytes in memory, \
                          reka.group.memory.max.bytes is {}; delete groups that are not used, or \
-                         raise it; others are refused likewise without a line of their own",
+                         raise it ({kept_back} more since the last such line, of which there is one \
+                         a minute)",
                         metrics.bytes.get(),
                         self.config.memory_max,
                     );
-                    self.full = Some(Instant::now());
                 }
             }
             Event::Removed {

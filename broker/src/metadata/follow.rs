@@ -10,6 +10,7 @@
 //! whole directory offline instead, until a restart.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use reka_raft::MetadataImage;
@@ -17,6 +18,7 @@ use reka_raft::image::{BROKER, TOPIC, TopicChange, TopicImage};
 use reka_storage::TopicPartition;
 use reka_storage::checkpoint::CheckpointError;
 use reka_storage::error::OpenError;
+use reka_storage::format::UNUSABLE_SUFFIX;
 use reka_storage::fs::DiskError;
 use reka_storage::log_dir::{Opened, ToOpen};
 use reka_storage::log_dirs::LogDirs;
@@ -346,7 +348,7 @@ impl Follower {
         if self.unopened.remove(&partition).is_some() {
             tracing::info!("{partition} is served now: its log could be opened");
         }
-        for remark in remarks(&report) {
+        for remark in remarks(log.dir(), &report) {
             tracing::warn!("{partition}: {remark}");
         }
         if let Some(damage) = report.damage {
@@ -412,25 +414,20 @@ fn disk_error(error: &OpenError) -> Option<&DiskError> {
 }
 
 /// What a person should know of how a log was found, though it works.
-fn remarks(report: &RecoveryReport) -> Vec<String> {
+fn remarks(dir: &Path, report: &RecoveryReport) -> Vec<String> {
     let mut remarks = Vec::new();
+    let place = dir.display();
     if let Some((offset, why)) = &report.cut {
         remarks.push(format!(
-            "cut at offset {offset} after an unclean stop: {why}"
-        ));
-    }
-    if let Some((end, recovery_point)) = report.ends_below_recovery_point {
-        remarks.push(format!(
-            "ends at offset {end}, and offsets below {recovery_point} were on disk; unless it was \
-             truncated just before the stop, files were lost: restore the partition from a \
-             replica or a backup; without either it goes on from there"
+            "{place} was cut at offset {offset} after an unclean stop: {why}; nothing from there on \
+             was on disk for certain"
         ));
     }
     remarks.extend(report.warnings.iter().map(ToString::to_string));
     if !report.unknown_files.is_empty() {
         let shown = &report.unknown_files[..report.unknown_files.len().min(UNKNOWN_FILES_SHOWN)];
         remarks.push(format!(
-            "{} files in its directory belong to nothing and were left alone ({}); an index \
+            "{} files in {place} belong to nothing and were left alone ({}); an index \
              among them says that its data file is missing; move them away once they are explained",
             report.unknown_files.len(),
             shown.join(", ")
@@ -438,14 +435,15 @@ fn remarks(report: &RecoveryReport) -> Vec<String> {
     }
     for offset in &report.unusable_snapshots {
         remarks.push(format!(
-            "the producer snapshot before offset {offset} was not what was written; it was \
-             removed and the batches replayed"
+            "the producer snapshot before offset {offset} in {place} was not what was written: it is \
+             <offset>.snapshot{UNUSABLE_SUFFIX} now, and the batches from the one before it on were \
+             replayed; producers whose batches have all expired are forgotten; check the disk"
         ));
     }
     for base_offset in &report.rebuilt_txn_indexes {
         remarks.push(format!(
-            "the index of aborted transactions of segment {base_offset} did not agree with its \
-             markers; it was made anew"
+            "the index of aborted transactions {place}/{base_offset:020}.txnindex did not agree with \
+             its segment's markers; it was made anew; check the disk"
         ));
     }
     remarks
@@ -460,21 +458,31 @@ mod tests {
 
     #[test]
     fn what_was_lost_and_what_belongs_to_nothing_is_told_of() {
-        assert_eq!(remarks(&RecoveryReport::default()), Vec::<String>::new());
+        let dir = Path::new("/data/t-0");
+        assert_eq!(
+            remarks(dir, &RecoveryReport::default()),
+            Vec::<String>::new()
+        );
         let report = RecoveryReport {
-            ends_below_recovery_point: Some((25, 40)),
+            cut: Some((25, "a checksum that does not match".into())),
+            unusable_snapshots: vec![20],
+            rebuilt_txn_indexes: vec![7],
             unknown_files: (0..12).map(|number| format!("{number}.txt")).collect(),
             ..RecoveryReport::default()
         };
         assert_eq!(
-            remarks(&report),
+            remarks(dir, &report),
             [
-                "ends at offset 25, and offsets below 40 were on disk; unless it was truncated \
-                 just before the stop, files were lost: restore the partition from a replica or a \
-                 backup; without either it goes on from there",
-                "12 files in its directory belong to nothing and were left alone (0.txt, 1.txt, \
-                 2.txt, 3.txt, 4.txt, 5.txt, 6.txt, 7.txt, 8.txt, 9.txt); an index among them says \
-                 that its data file is missing; move them away once they are explained",
+                "/data/t-0 was cut at offset 25 after an unclean stop: a checksum that does not match; \
+                 nothing from there on was on disk for certain",
+                "12 files in /data/t-0 belong to nothing and were left alone (0.txt, 1.txt, 2.txt, \
+                 3.txt, 4.txt, 5.txt, 6.txt, 7.txt, 8.txt, 9.txt); an index among them says that its \
+                 data file is missing; move them away once they are explained",
+                "the producer snapshot before offset 20 in /data/t-0 was not what was written: it is \
+                 <offset>.snapshot.unusable now, and the batches from the one before it on were \
+                 replayed; producers whose batches have all expired are forgotten; check the disk",
+                "the index of aborted transactions /data/t-0/00000000000000000007.txnindex did not \
+                 agree with its segment's markers; it was made anew; check the disk",
             ]
         );
     }

@@ -11,6 +11,10 @@ pub struct TransactionMetrics {
     pub timed_out: IntCounter,
     /// Partitions with a transaction that should have ended long ago.
     pub late_partitions: IntGauge,
+    /// Markers that a partition did not take, and that are written to it again.
+    pub markers_refused: IntCounter,
+    /// Ids nobody knew that were refused because there are too many.
+    pub ids_refused: IntCounter,
     ended: IntCounterVec,
 }
 
@@ -39,6 +43,16 @@ impl TransactionMetrics {
             "Partitions with a transaction open for longer than any may take: readers of committed \
              data wait for it",
         )?;
+        let markers_refused = IntCounter::new(
+            "reka_transaction_markers_refused_total",
+            "Ends of transactions that a partition did not take at once",
+        )?;
+        let ids_refused = IntCounter::new(
+            "reka_transactional_ids_refused_total",
+            "New transactional ids refused because there are too many, and all of them in use",
+        )?;
+        registry.register(Box::new(markers_refused.clone()))?;
+        registry.register(Box::new(ids_refused.clone()))?;
         registry.register(Box::new(ids.clone()))?;
         registry.register(Box::new(ended.clone()))?;
         registry.register(Box::new(timed_out.clone()))?;
@@ -47,6 +61,8 @@ impl TransactionMetrics {
             ids,
             timed_out,
             late_partitions,
+            markers_refused,
+            ids_refused,
             ended,
         })
     }

@@ -211,6 +211,8 @@ impl Connection {
 
     /// Moves answers from the front of the queue to the outbox as far as they are ready.
     fn collect_answers(&mut self) -> Result<(), Closed> {
+        // Those of one turn leave together: one look at the clock does for all.
+        let mut now = None;
         while let Some(first) = self.started.front_mut() {
             let answer = match &mut first.state {
                 State::Done(answer) => std::mem::take(answer),
@@ -220,7 +222,8 @@ impl Connection {
                 }
             };
             let metrics = &self.context.services.metrics.requests;
-            metrics.answered(first.api, first.at.elapsed(), answer.len());
+            let now = *now.get_or_insert_with(Instant::now);
+            metrics.answered(first.api, now - first.at, answer.len());
             self.started.pop_front();
             self.shard.give_answer_buffer(self.outbox.push(answer)?);
         }
@@ -362,6 +365,7 @@ impl Connection {
                 self.frame_began = None;
                 *frames_left -= started;
             }
+            self.collect_answers()?;
         }
         self.shard.give_ranges(ranges);
         Ok(bytes)
@@ -514,7 +518,8 @@ impl Connection {
     ) -> Result<(), Closed> {
         let at = Instant::now();
         let begun = dispatch::start(&self.context, frame)?;
-        self.begun(begun, at, memory, task)
+        self.begun(begun, at, memory, task)?;
+        self.collect_answers()
     }
 
     /// Takes what a started request left behind into the queue of answers.
@@ -547,7 +552,7 @@ impl Connection {
             at,
             _memory: memory,
         });
-        self.collect_answers()
+        Ok(())
     }
 }
 

@@ -39,12 +39,34 @@ impl Front {
         cores: usize,
     ) -> io::Result<Front> {
         let (stop, stopped) = watch::channel(false);
-        let shards: Vec<ShardHandle> = (0..cores.max(1))
-            .map(|core| ShardHandle::start(core, services.clone(), stopped.clone()))
-            .collect::<io::Result<_>>()?;
-        let doors: Arc<[Door]> = shards.iter().map(ShardHandle::door).collect();
+        let mut front = Front {
+            shards: Vec::new(),
+            acceptors: Vec::new(),
+            stop,
+        };
+        match front.open(services, sockets, cores, &stopped) {
+            Ok(()) => Ok(front),
+            Err(error) => {
+                // What was started holds on to the logs as long as it runs.
+                front.stop();
+                Err(error)
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        services: &Arc<Services>,
+        sockets: Vec<(Arc<Listener>, TcpListener)>,
+        cores: usize,
+        stopped: &watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        for core in 0..cores.max(1) {
+            let shard = ShardHandle::start(core, services.clone(), stopped.clone())?;
+            self.shards.push(shard);
+        }
+        let doors: Arc<[Door]> = self.shards.iter().map(ShardHandle::door).collect();
         let limits = Arc::new(ConnectionLimits::default());
-        let mut acceptors = Vec::new();
         for (listener, socket) in sockets {
             listen(&socket, services.config().socket.backlog)?;
             let acceptor = Acceptor {
@@ -57,13 +79,9 @@ impl Front {
             let thread = std::thread::Builder::new()
                 .name(format!("accept-{}", listener.name))
                 .spawn(move || acceptor.run(&socket))?;
-            acceptors.push(thread);
+            self.acceptors.push(thread);
         }
-        Ok(Front {
-            shards,
-            acceptors,
-            stop,
-        })
+        Ok(())
     }
 
     /// Stops accepting and ends all connections.

@@ -29,6 +29,11 @@ impl Coordinators {
         self.mailboxes.ask(id, ask).await
     }
 
+    /// Partitions of `__transaction_state` that nobody answers for, though they are led here.
+    pub fn troubles(&self) -> Vec<String> {
+        self.mailboxes.troubles()
+    }
+
     /// Asks with a producer id nobody has, if one is needed.
     pub async fn ask_with_fresh_id(
         &self,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use reka_protocol::ErrorCode;
 use reka_records::Compression;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::ask::{Ask, Reply};
 use super::coordinators::level;
@@ -24,8 +24,10 @@ use super::markers::{self, Outcome};
 use super::record::{Place, Txn, TxnRecord};
 use super::state::Transactions;
 use super::{Settings, state::Decision};
+use crate::coordinator::every::Every;
+use crate::coordinator::seldom::Seldom;
 use crate::coordinator::tasks::told;
-use crate::coordinator::write;
+use crate::coordinator::write::{self, Pen};
 use crate::coordinator::{load, mailbox};
 use crate::node::Services;
 use crate::partition::Partition;
@@ -56,7 +58,11 @@ struct Shard {
     told: mpsc::UnboundedSender<Told>,
     /// Ids counted by the metrics.
     counted: i64,
-    scratch: Vec<u8>,
+    pen: Pen,
+    /// That a partition did not listen.
+    deaf: Seldom,
+    /// That there is no place for an id.
+    full: Seldom,
 }
 
 type Answer = (oneshot::Sender<Reply>, Reply);
@@ -119,18 +125,25 @@ pub(super) async fn serve(
         waiting: HashMap::new(),
         told: told_of,
         counted: 0,
-        scratch: Vec::new(),
+        pen: Pen::default(),
+        deaf: Seldom::default(),
+        full: Seldom::default(),
     };
     if !shard.load(&mut mailbox, &mut stop).await {
         return;
     }
-    let mut overdue = every(settings.abort_interval);
-    let mut expiry = every(settings.expire_interval);
-    let mut retry = every(RETRY_INTERVAL);
+    let now = Instant::now();
+    let mut clock = Clock {
+        overdue: Every::new(settings.abort_interval, now),
+        expiry: Every::new(settings.expire_interval, now),
+        retry: Every::new(RETRY_INTERVAL, now),
+    };
     let mut inbox = Vec::with_capacity(TURN_MAX);
     loop {
+        // What is due goes first: questions may come for ever.
+        shard.catch_up(&mut clock);
+        let next = shard.next(&clock);
         let committed = shard.uncommitted.front().map(|first| first.end);
-        let patience = shard.uncommitted.front().map(|first| first.deadline);
         tokio::select! {
             biased;
             () = told(&mut stop) => return,
@@ -144,26 +157,16 @@ pub(super) async fn serve(
                     shard.take(envelope);
                 }
             }
-            () = until(patience), if patience.is_some() => shard.give_up(),
-            _ = retry.tick(), if !shard.again.is_empty() => shard.try_again(),
-            _ = overdue.tick() => shard.abort_overdue(),
-            _ = expiry.tick() => shard.forget_expired(),
+            () = tokio::time::sleep_until(next) => {}
         }
     }
 }
 
-/// Ticks at the end of each period.
-fn every(period: Duration) -> tokio::time::Interval {
-    let period = period.max(Duration::from_millis(1));
-    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
-}
-
-async fn until(deadline: Option<Instant>) {
-    if let Some(deadline) = deadline {
-        tokio::time::sleep_until(deadline).await;
-    }
+/// What is done by the clock.
+struct Clock {
+    overdue: Every,
+    expiry: Every,
+    retry: Every,
 }
 
 /// Returns when the high watermark has reached `end`; never if nothing is waited for.
@@ -183,6 +186,35 @@ async fn reached(partition: &Partition, end: Option<i64>) {
 }
 
 impl Shard {
+    /// When the next thing happens that nobody asks for.
+    fn next(&self, clock: &Clock) -> Instant {
+        let patience = self.uncommitted.front().map(|first| first.deadline);
+        let retry = (!self.again.is_empty()).then(|| clock.retry.next());
+        let next = clock.overdue.next().min(clock.expiry.next());
+        [patience, retry]
+            .into_iter()
+            .flatten()
+            .fold(next, Instant::min)
+    }
+
+    /// Does all that has fallen due.
+    fn catch_up(&mut self, clock: &mut Clock) {
+        let now = Instant::now();
+        let patience = self.uncommitted.front().map(|first| first.deadline);
+        if patience.is_some_and(|patience| patience <= now) {
+            self.give_up();
+        }
+        if clock.retry.take(now) {
+            self.try_again();
+        }
+        if clock.overdue.take(now) {
+            self.abort_overdue();
+        }
+        if clock.expiry.take(now) {
+            self.forget_expired();
+        }
+    }
+
     /// Reads the partition; whoever asks meanwhile is told so. False if the task is to end.
     async fn load(
         &mut self,
@@ -237,6 +269,11 @@ impl Shard {
             .transactions
             .decide(&self.settings, level, now_ms, &ask);
         let Decision { record, reply } = decided;
+        if let (Ask::Init(init), Reply::Producer(Err(ErrorCode::CoordinatorNotAvailable))) =
+            (&ask, &reply)
+        {
+            self.tell_full(&init.id);
+        }
         let Some(record) = record else {
             // What it rests on may not be committed yet.
             self.when_committed(Pending::answer(to, reply));
@@ -264,7 +301,7 @@ impl Shard {
             Compression::None,
             None,
             records.iter().map(|record| record.encode(level)),
-            &mut self.scratch,
+            &mut self.pen,
         )?;
         for record in records {
             self.transactions.apply(record);
@@ -380,8 +417,7 @@ impl Shard {
         let mut again = BTreeSet::new();
         for (place, outcome) in outcomes {
             if let Outcome::Again(code) = outcome {
-                let (topic, index) = &place;
-                tracing::debug!("{id}: {topic}-{index} is told again: {}", code.name());
+                self.tell_deaf(&id, &place, code);
                 again.insert(place);
             }
         }
@@ -391,6 +427,35 @@ impl Shard {
             (false, false) => drop(self.again.insert(id.clone(), again)),
         }
         self.answer(&id);
+    }
+
+    /// A partition did not take the end of a transaction. While it is on its way to another leader that is
+    /// nothing; when it lasts, readers of committed data wait.
+    fn tell_deaf(&mut self, id: &str, (topic, index): &Place, code: ErrorCode) {
+        self.services.metrics.transactions.markers_refused.inc();
+        if let Some(kept_back) = self.deaf.tells(Instant::now()) {
+            tracing::warn!(
+                "{id}: {topic}-{index} did not take the end of its transaction ({}), and is told again \
+                 until it does; readers of committed data wait for that ({kept_back} more since the last \
+                 such line, of which there is one a minute)",
+                code.name()
+            );
+        }
+    }
+
+    fn tell_full(&mut self, id: &str) {
+        self.services.metrics.transactions.ids_refused.inc();
+        if let Some(kept_back) = self.full.tells(Instant::now()) {
+            tracing::warn!(
+                "{}: transactional id {id} is refused: there are {} ids, more than \
+                 reka.transactional.ids.per.partition.max = {}, and all of them have transactions under \
+                 way or were used just now; raise it if that is meant ({kept_back} more since the last \
+                 such line, of which there is one a minute)",
+                self.partition,
+                self.transactions.len(),
+                self.settings.ids_max
+            );
+        }
     }
 
     fn complete(&mut self, id: &Arc<str>) {

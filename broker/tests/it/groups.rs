@@ -115,7 +115,12 @@ fn heartbeat(name: &str, member: &str, generation: i32) -> HeartbeatRequest {
         .with_member_id(text(member))
 }
 
-fn sync(name: &str, member: &str, generation: i32, plan: &[(&str, &str)]) -> SyncGroupRequest {
+pub(crate) fn sync(
+    name: &str,
+    member: &str,
+    generation: i32,
+    plan: &[(&str, &str)],
+) -> SyncGroupRequest {
     let assignments = plan.iter().map(|(member, given)| {
         SyncGroupRequestAssignment::default()
             .with_member_id(text(member))
@@ -129,7 +134,7 @@ fn sync(name: &str, member: &str, generation: i32, plan: &[(&str, &str)]) -> Syn
 }
 
 /// Joins a group alone, in a version of JoinGroup.
-fn join_alone(client: &mut Client, version: i16, name: &str) -> JoinGroupResponse {
+pub(crate) fn join_alone(client: &mut Client, version: i16, name: &str) -> JoinGroupResponse {
     let joined = client.call(version, &join(name, ""));
     if joined.error_code != ErrorCode::MemberIdRequired.code() {
         return joined;
@@ -567,8 +572,17 @@ fn offset_delete(scene: &mut Scene<'_>) {
     );
 }
 
+/// A member of a classic group leaves.
+pub(crate) fn leave_alone(client: &mut Client, name: &str, member: &str) -> ErrorCode {
+    let request = LeaveGroupRequest::default()
+        .with_group_id(group(name))
+        .with_member_id(text(member));
+    let code = client.call(2, &request).error_code;
+    ErrorCode::from_code(code).expect("a known code")
+}
+
 /// A member that joins a consumer group.
-fn joining(name: &str, member: &str) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn joining(name: &str, member: &str) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest::default()
         .with_group_id(group(name))
         .with_member_id(text(member))

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cleaner;
+mod coordinator_logs;
 mod every_version;
 mod flush;
 mod group_memory;

@@ -48,7 +48,7 @@ const PRODUCE_ADDS: i16 = 12;
 const END_BUMPS: i16 = 5;
 
 /// A producer id and its epoch.
-type Producer = (i64, i16);
+pub(crate) type Producer = (i64, i16);
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -96,7 +96,7 @@ fn node(dir: &Path, more: &[&str]) -> Node {
     node
 }
 
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -123,7 +123,7 @@ fn init_as(
     }
 }
 
-fn init(client: &mut Client, name: &str) -> Producer {
+pub(crate) fn init(client: &mut Client, name: &str) -> Producer {
     init_as(client, 5, name, 60_000, (-1, -1)).expect("a producer")
 }
 
@@ -170,7 +170,7 @@ fn send(
 }
 
 /// A batch of one record, in a transaction that reaches the topic with it.
-fn produce(
+pub(crate) fn produce(
     client: &mut Client,
     name: &str,
     topic: &str,
@@ -186,7 +186,7 @@ fn produce(
     )
 }
 
-fn end_as(
+pub(crate) fn end_as(
     client: &mut Client,
     version: i16,
     name: &str,
@@ -205,7 +205,7 @@ fn end_as(
     }
 }
 
-fn end(client: &mut Client, name: &str, producer: Producer, commit: bool) -> Producer {
+pub(crate) fn end(client: &mut Client, name: &str, producer: Producer, commit: bool) -> Producer {
     end_as(client, END_BUMPS, name, producer, commit).expect("an end")
 }
 
@@ -291,7 +291,7 @@ fn latest(client: &mut Client, topic: &str, isolation_level: i8) -> i64 {
     client.call(7, &request).topics[0].partitions[0].offset
 }
 
-fn offset_commit(
+pub(crate) fn offset_commit(
     version: i16,
     name: &str,
     producer: Producer,
@@ -316,7 +316,11 @@ fn offset_commit(
     }
 }
 
-fn commit_offset(client: &mut Client, version: i16, request: &TxnOffsetCommitRequest) -> ErrorCode {
+pub(crate) fn commit_offset(
+    client: &mut Client,
+    version: i16,
+    request: &TxnOffsetCommitRequest,
+) -> ErrorCode {
     code(client.call(version, request).topics[0].partitions[0].error_code)
 }
 

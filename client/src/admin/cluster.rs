@@ -269,7 +269,9 @@ impl Client {
             .collect();
         let answer = self
             .call(Target::Any, ANY, |_| {
+                // No id is any cluster's; the codec's default is an empty one, which is none's.
                 AddRaftVoterRequest::default()
+                    .with_cluster_id(None)
                     .with_timeout_ms(self.timeout_ms())
                     .with_voter_id(id)
                     .with_voter_directory_id(directory)
@@ -287,6 +289,7 @@ impl Client {
         let answer = self
             .call(Target::Any, ANY, |_| {
                 RemoveRaftVoterRequest::default()
+                    .with_cluster_id(None)
                     .with_voter_id(id)
                     .with_voter_directory_id(directory)
             })

@@ -10,12 +10,11 @@ use crate::control::secure::{self, Secure};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::process::Process;
-use crate::rows::{Judges, Row, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "client",
-    // Not in the commit tier: beside other work on the machine it takes minutes.
-    tiers: &[],
+    tiers: &[Tier::Ci],
     about: "the tests of our own client, against Apache Kafka",
     judges: Judges::Kafka,
     run,

@@ -4,12 +4,11 @@
 use super::client::own_tests;
 use crate::context::Context;
 use crate::error::Result;
-use crate::rows::{Judges, Row, Verdict};
+use crate::rows::{Judges, Row, Tier, Verdict};
 
 pub(super) const ROW: Row = Row {
     name: "rkctl",
-    // Not in the commit tier: beside other work on the machine it takes minutes.
-    tiers: &[],
+    tiers: &[Tier::Ci],
     about: "the conversations of rkctl's tests, with Apache Kafka",
     judges: Judges::Kafka,
     run,

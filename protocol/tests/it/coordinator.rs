@@ -302,6 +302,52 @@ fn values_of_unknown_versions_are_refused_by_version() {
     }
 }
 
+/// What Apache Kafka 4.3.1 wrote for a static member of the consumer protocol, and for nobody's classic one
+/// what its generated code writes. A value that does not say so would be one of a classic member to it.
+#[test]
+fn a_member_of_the_consumer_protocol_says_that_it_is_not_a_classic_one() {
+    let mut bytes = vec![0, 0, 4];
+    bytes.extend(b"two");
+    bytes.extend([0, 0x1d]);
+    bytes.extend(b"consumer-consumer-static-two");
+    bytes.push(0x0b);
+    bytes.extend(b"/127.0.0.1");
+    bytes.extend([2, 5]);
+    bytes.extend(b"read");
+    bytes.extend([1, 0, 4, 0x93, 0xe0, 0]);
+    let (none, classic) = ([1, 0, 1, 0], [1, 0, 7, 1, 0, 0, 0, 9, 1, 0]);
+    let mut value = ConsumerGroupMemberMetadataValue {
+        instance_id: Some("two".to_owned()),
+        rack_id: None,
+        client_id: "consumer-consumer-static-two".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
+        subscribed_topic_names: vec!["read".to_owned()],
+        subscribed_topic_regex: Some(String::new()),
+        rebalance_timeout_ms: 300_000,
+        server_assignor: None,
+        classic_member_metadata: None,
+    };
+    for (tail, metadata) in [
+        (none.as_slice(), None),
+        (
+            &classic,
+            Some(ClassicMemberMetadata {
+                session_timeout_ms: 9,
+                supported_protocols: Vec::new(),
+            }),
+        ),
+        (&[0], Some(ClassicMemberMetadata::EMPTY)),
+    ] {
+        value.classic_member_metadata = metadata;
+        let whole = [&bytes, tail].concat();
+        assert_eq!(
+            ConsumerGroupMemberMetadataValue::decode(&whole).as_ref(),
+            Ok(&value)
+        );
+        assert_eq!(value.encode(0).expect("encodes"), whole);
+    }
+}
+
 /// A newer broker's tagged fields are skipped, as KIP-915 promises.
 #[test]
 fn unknown_tagged_fields_of_a_value_are_skipped() {

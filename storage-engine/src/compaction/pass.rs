@@ -1,8 +1,8 @@
-//! At most one pass of a log at a time, and none once the log is gone.
+//! At most one pass of a log at a time, and none once the log is gone or closed.
 //!
 //! A pass works without the log's lock and finds its files by name. Two passes would write
-//! files of one name, and once the partition is deleted the directory of that name may be
-//! another's.
+//! files of one name; once the partition is deleted the directory of that name may be
+//! another's, and once the log is closed another one may be open there, with a pass of its own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -53,19 +53,23 @@ impl Passes {
         self.state().gone = true;
     }
 
-    /// The log is no more; another one may be opened in its directory.
+    /// The log is no more; another one may be opened in its directory. As with
+    /// [`Passes::set_gone`] no pass goes by a name from here on.
     pub(crate) fn set_closed(&self) {
         self.state().closed = true;
     }
 }
 
 impl Pass {
-    /// Runs what goes by names in the log's directory, unless that is gone.
+    /// Runs what goes by names in the log's directory, unless these may be another's.
     pub(super) fn by_name<T>(&self, run: impl FnOnce() -> DiskResult<T>) -> Result<T, LogError> {
         let state = self.passes.state();
         if state.gone {
             let partition = self.partition.clone();
             return Err(PartitionDeleted { partition }.into());
+        }
+        if state.closed {
+            return Err(LogError::GivenUp);
         }
         Ok(run()?)
     }

@@ -184,6 +184,11 @@ impl Backend for FaultDisk {
         self.inner.remove_dir(path)
     }
 
+    fn file_system(&self, path: &Path) -> io::Result<u64> {
+        self.strike(Op::FileSystem)?;
+        self.inner.file_system(path)
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.strike(Op::SyncDir)?;
         self.inner.sync_dir(path)

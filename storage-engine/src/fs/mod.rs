@@ -51,6 +51,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
     /// Bytes a writer can still get on the file system of `path`.
     fn bytes_free(&self, path: &Path) -> io::Result<u64>;
+    /// A number that paths on one file system have in common.
+    fn file_system(&self, path: &Path) -> io::Result<u64>;
     /// An id that nobody had before, for names and identities.
     fn new_id(&self) -> Uuid {
         Uuid::new_v4()
@@ -129,6 +131,8 @@ pub struct DirEntry {
     pub name: String,
     /// Whether it is a directory itself.
     pub is_dir: bool,
+    /// Whether it leads to something elsewhere, which is what the rest is about.
+    pub is_link: bool,
     /// Bytes in it; 0 for a directory.
     pub len: u64,
 }
@@ -148,6 +152,7 @@ pub enum Op {
     SyncFileSystem,
     Lock,
     BytesFree,
+    FileSystem,
     Read,
     Write,
     Reserve,
@@ -173,6 +178,7 @@ impl Op {
             Op::SyncFileSystem => "sync the file system of",
             Op::Lock => "lock",
             Op::BytesFree => "ask free space of",
+            Op::FileSystem => "ask the file system of",
             Op::Read => "read",
             Op::Write => "write",
             Op::Reserve => "reserve space in",
@@ -243,6 +249,14 @@ impl DiskError {
                 }
                 io::ErrorKind::ReadOnlyFilesystem => {
                     "mount it for writing; a kernel does this to a disk that fails"
+                }
+                io::ErrorKind::InvalidData => {
+                    "that is no file of ours: restore it from a backup, or move it away"
+                }
+                // What fails to load says so itself.
+                io::ErrorKind::UnexpectedEof => {
+                    "another program shortened it, or the file system lost its end: restore it from \
+                     a replica or a backup"
                 }
                 _ => return None,
             },
@@ -415,6 +429,12 @@ impl Disk {
     #[track_caller]
     pub fn bytes_free(&self, path: &Path) -> DiskResult<u64> {
         self.call(Op::BytesFree, path, || self.backend.bytes_free(path))
+    }
+
+    /// A number that paths on one file system have in common.
+    #[track_caller]
+    pub fn file_system(&self, path: &Path) -> DiskResult<u64> {
+        self.call(Op::FileSystem, path, || self.backend.file_system(path))
     }
 
     /// The whole of a small file, refused above `limit` bytes; `None` when missing.

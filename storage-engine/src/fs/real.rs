@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_short};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -23,21 +23,22 @@ use crate::mapped::ReadMap;
 #[derive(Debug)]
 pub struct RealDisk;
 
-/// Whether a name is a directory's, and a file's bytes.
+/// Whether a name is a directory's, whether it is a link, and a file's bytes.
 ///
 /// The listing itself says what is a directory: of ten thousand partitions none is looked at twice.
 /// What a link leads to counts, as for every open; a link to nothing is itself all there is.
-fn kind_and_len(entry: &fs::DirEntry) -> io::Result<(bool, u64)> {
-    if entry.file_type()?.is_dir() {
-        return Ok((true, 0));
+fn kind_and_len(entry: &fs::DirEntry) -> io::Result<(bool, bool, u64)> {
+    let kind = entry.file_type()?;
+    if kind.is_dir() {
+        return Ok((true, false, 0));
     }
     let metadata = match fs::metadata(entry.path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => entry.metadata()?,
         followed => followed?,
     };
     match metadata.is_dir() {
-        true => Ok((true, 0)),
-        false => Ok((false, metadata.len())),
+        true => Ok((true, kind.is_symlink(), 0)),
+        false => Ok((false, kind.is_symlink(), metadata.len())),
     }
 }
 
@@ -69,8 +70,13 @@ impl Backend for RealDisk {
             let entry = entry?;
             // A name that is not UTF-8 is not one of ours; it is left alone.
             if let Ok(name) = entry.file_name().into_string() {
-                let (is_dir, len) = kind_and_len(&entry)?;
-                entries.push(DirEntry { name, is_dir, len });
+                let (is_dir, is_link, len) = kind_and_len(&entry)?;
+                entries.push(DirEntry {
+                    name,
+                    is_dir,
+                    is_link,
+                    len,
+                });
             }
         }
         Ok(entries)
@@ -112,6 +118,10 @@ impl Backend for RealDisk {
     fn bytes_free(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn file_system(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.dev())
     }
 }
 

@@ -297,9 +297,43 @@ struct Tree {
     now_ms: i64,
     /// Ids given out.
     ids: u128,
+    /// What is a link to another file system, with all below it.
+    elsewhere: BTreeSet<NodeId>,
 }
 
 impl Tree {
+    /// The file system of a path: the nearest link on the way there, or the root.
+    fn file_system(&self, path: &Path) -> io::Result<NodeId> {
+        let (mut at, mut own) = (ROOT, ROOT);
+        for name in names(path) {
+            let dir = self.dir(at)?;
+            at = *dir.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+            if self.elsewhere.contains(&at) {
+                own = at;
+            }
+        }
+        Ok(own)
+    }
+
+    /// Everything on one file system.
+    fn on(&self, file_system: NodeId) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let mut pending = vec![(ROOT, ROOT)];
+        while let Some((id, of_parent)) = pending.pop() {
+            let own = match self.elsewhere.contains(&id) {
+                true => id,
+                false => of_parent,
+            };
+            if own == file_system {
+                found.push(id);
+            }
+            if let Node::Dir(dir) = &self.nodes[id] {
+                pending.extend(dir.names.values().map(|id| (*id, own)));
+            }
+        }
+        found
+    }
+
     fn file(&self, id: NodeId) -> &FileNode {
         match &self.nodes[id] {
             Node::File(file) => file,
@@ -401,6 +435,7 @@ impl SimDisk {
             nodes: vec![Node::Dir(Arc::default())],
             now_ms: 0,
             ids: 0,
+            elsewhere: BTreeSet::new(),
         })
     }
 
@@ -443,6 +478,14 @@ impl SimDisk {
     /// a directory from now on is not told.
     pub fn fail_to_write_back(&self) {
         self.lock().lost_writes += 1;
+    }
+
+    /// Makes what is at `path` a link to the same on another file system.
+    pub fn link_elsewhere(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let id = state.tree.find(path)?;
+        state.tree.elsewhere.insert(id);
+        Ok(())
     }
 
     /// Sets the clock that stamps files when their content changes.
@@ -500,6 +543,7 @@ impl SimDisk {
             nodes,
             now_ms: state.tree.now_ms,
             ids: state.tree.ids,
+            elsewhere: state.tree.elsewhere.clone(),
         })
     }
 
@@ -635,11 +679,13 @@ impl Backend for SimDisk {
                 Node::Dir(_) => DirEntry {
                     name: name.clone(),
                     is_dir: true,
+                    is_link: state.tree.elsewhere.contains(id),
                     len: 0,
                 },
                 Node::File(file) => DirEntry {
                     name: name.clone(),
                     is_dir: false,
+                    is_link: state.tree.elsewhere.contains(id),
                     len: file.len,
                 },
             })
@@ -697,6 +743,7 @@ impl Backend for SimDisk {
         let told = state.lost_writes;
         Ok(Arc::new(SimDir {
             disk: self.clone(),
+            file_system: state.tree.file_system(path)?,
             told: AtomicU64::new(told),
         }))
     }
@@ -712,6 +759,10 @@ impl Backend for SimDisk {
         })))
     }
 
+    fn file_system(&self, path: &Path) -> io::Result<u64> {
+        Ok(self.lock().tree.file_system(path)? as u64)
+    }
+
     fn bytes_free(&self, _path: &Path) -> io::Result<u64> {
         let state = self.lock();
         Ok(state.capacity.map_or(u64::MAX, |capacity| {
@@ -723,6 +774,7 @@ impl Backend for SimDisk {
 #[derive(Debug)]
 struct SimDir {
     disk: SimDisk,
+    file_system: NodeId,
     /// Failures to write back that this handle was told of, or that came before it.
     told: AtomicU64,
 }
@@ -734,8 +786,8 @@ impl RawDir for SimDir {
             return Err(io::Error::from_raw_os_error(EIO));
         }
         self.disk.change(|tree| {
-            for node in &mut tree.nodes {
-                match node {
+            for id in tree.on(self.file_system) {
+                match &mut tree.nodes[id] {
                     Node::File(file) => Arc::make_mut(file).sync(),
                     Node::Dir(dir) => Arc::make_mut(dir).sync(),
                 }

@@ -58,16 +58,22 @@ impl Log {
         options: OpenOptions,
     ) -> Result<(Log, RecoveryReport), OpenError> {
         env.health.check()?;
+        let mut report = RecoveryReport::default();
+        let again = (partition.clone(), options.clone());
         let from = ScanFrom::RecoveryPoint;
-        let mut opened = Log::recover_and_open(env, partition.clone(), options.clone(), from);
+        let mut opened = Log::recover_and_open(env, partition, options, from, &mut report);
         if let Err(OpenError::Corrupt(_)) = &opened {
             // A batch that nobody meant to look at is damaged. A scan of everything says where, and
             // all before it can be read.
+            let (partition, options) = again;
             let options = OpenOptions {
                 clean: false,
                 ..options
             };
-            opened = Log::recover_and_open(env, partition, options, ScanFrom::Start);
+            let first = std::mem::take(&mut report);
+            let from = ScanFrom::Start;
+            opened = Log::recover_and_open(env, partition, options, from, &mut report);
+            report.add_earlier(first);
         }
         if let Err(
             OpenError::Disk(error)
@@ -79,7 +85,7 @@ impl Log {
             // A second attempt would find the lost pages in the cache and believe them.
             env.health.fail(error);
         }
-        opened
+        opened.map(|log| (log, report))
     }
 
     fn recover_and_open(
@@ -87,10 +93,10 @@ impl Log {
         partition: TopicPartition,
         mut options: OpenOptions,
         scan_from: ScanFrom,
-    ) -> Result<(Log, RecoveryReport), OpenError> {
+        report: &mut RecoveryReport,
+    ) -> Result<Log, OpenError> {
         let dir: Arc<Path> = env.health.dir().join(partition.dir_name()).into();
         let mut created = false;
-        let mut report = RecoveryReport::default();
         let entries = match env.disk.read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.is_not_found() => {
@@ -110,10 +116,11 @@ impl Log {
             Err(error) => return Err(error.into()),
         };
         // What refuses a directory comes before what changes it.
-        let has_epochs = entries
+        let history = entries
             .iter()
-            .any(|entry| entry.name == LEADER_EPOCH_CHECKPOINT);
-        let mut epochs = match has_epochs {
+            .find(|entry| entry.name == LEADER_EPOCH_CHECKPOINT);
+        let has_empty_history = history.is_some_and(|entry| entry.len == 0);
+        let mut epochs = match history.is_some() {
             true => LeaderEpochs::load(env.clone(), &dir)?,
             false => LeaderEpochs::new(env.clone(), &dir),
         };
@@ -125,6 +132,7 @@ impl Log {
             Some(topic_id) => partition_metadata::claim(&env.disk, &dir, topic_id)?,
             None => {}
         }
+        let has_links = entries.iter().any(|entry| entry.is_link);
         let is_sent_along = |entry: &DirEntry| SENT_ALONG.contains(&entry.name.as_str());
         let was_aside = entries.iter().any(is_sent_along);
         if was_aside {
@@ -137,7 +145,7 @@ impl Log {
             snapshots,
             swapped,
             oldest_deleted,
-        } = tidy(env, &dir, entries, &mut report)?;
+        } = tidy(env, &dir, entries, report)?;
         if was_aside {
             // Or what it said is believed again, when more is known.
             env.disk.sync_dir(&dir)?;
@@ -212,11 +220,12 @@ impl Log {
                 recovery_point,
                 gaps,
                 &options.config,
-                &mut report,
+                report,
             )?
         };
-        if report.damage.is_some() {
-            env.damaged.store(true, Ordering::Release);
+        if has_empty_history && segments.iter().any(|segment| segment.len() > 0) {
+            let path = dir.join(LEADER_EPOCH_CHECKPOINT);
+            report.warnings.push(Warning::NoEpochs { path });
         }
         if options.clean && end > recovery_point && report.damage.is_none() && report.cut.is_none()
         {
@@ -242,6 +251,24 @@ impl Log {
         } else {
             end
         };
+        let known = recovery_point != RECOVERY_POINT_UNKNOWN;
+        // No batch is broken, and still there is less than was on disk.
+        if known
+            && end < recovery_point
+            && report.damage.is_none()
+            && let Some(last) = segments.last()
+        {
+            report.damage = Some(Damage {
+                path: last.path(FileKind::Log),
+                position: last.len(),
+                offset: end,
+                recovery_point,
+                found: "the end of the log".into(),
+            });
+        }
+        if report.damage.is_some() {
+            env.damaged.store(true, Ordering::Release);
+        }
         let first = segments
             .first()
             .map_or(end, |segment| segment.base_offset());
@@ -257,7 +284,6 @@ impl Log {
             });
         }
         let log_start = log_start.max(first);
-        let known = recovery_point != RECOVERY_POINT_UNKNOWN;
         // From where on the log was checked, batch by batch.
         let checked_from = if known { recovery_point } else { 0 };
         if report.damage.is_none() {
@@ -370,6 +396,7 @@ impl Log {
             flushing: Arc::default(),
             passes: Arc::default(),
             changed: !options.clean || names_dirty,
+            has_links,
             deleted: Vec::new(),
             damage: report.damage.clone(),
             config: options.config,
@@ -379,7 +406,7 @@ impl Log {
         };
         log.publish_unstable();
         log.shared.gaps_told(&report.warnings);
-        Ok((log, report))
+        Ok(log)
     }
 }
 
@@ -598,16 +625,15 @@ fn recover(
     }
     match recovery::decide(&scanned, recovery_point, gaps) {
         Decision::Keep { end_offset } => {
-            if let Some(last) = segments.last() {
+            // Nothing is cut off a log that lost its end: not all that is left need be what it seems.
+            let is_whole = !known || end_offset >= recovery_point;
+            if let Some(last) = segments.last().filter(|_| is_whole) {
                 last.txns.truncate_to_offset(end_offset)?;
                 // Zeros a truncation left; the length is exact from now on. One that holds nothing
                 // else stays closed: ten thousand idle partitions hold no files open.
                 if last.len() != listed {
                     last.file()?.set_len(last.len())?;
                 }
-            }
-            if known && end_offset < recovery_point {
-                report.ends_below_recovery_point = Some((end_offset, recovery_point));
             }
             Ok(end_offset)
         }

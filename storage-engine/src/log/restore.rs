@@ -2,7 +2,7 @@
 //! aborted transactions, whose index is compared with them.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reka_records::BatchView;
@@ -11,7 +11,7 @@ use reka_records::control::TransactionResult;
 use crate::append::marker;
 use crate::env::Env;
 use crate::error::ReadError;
-use crate::format::{FileKind, FileName};
+use crate::format::{FileKind, FileName, UNUSABLE_SUFFIX};
 use crate::fs::DiskResult;
 use crate::producer_snapshot::{self, Loaded};
 use crate::producer_state::ProducerState;
@@ -52,7 +52,7 @@ pub(super) fn restore_producers(
 pub(super) struct Restored {
     pub(super) state: ProducerState,
     pub(super) from: i64,
-    /// Offsets of snapshots that were not what was written, and are gone now.
+    /// Offsets of snapshots that were not what was written, and are set aside now.
     pub(super) unusable: Vec<i64>,
 }
 
@@ -80,8 +80,7 @@ pub(super) fn newest_snapshot(
         match producer_snapshot::load(&env.disk, dir, offset)? {
             Loaded::Missing => {}
             Loaded::Unusable => {
-                let path = FileName::live(offset, FileKind::Snapshot).in_dir(dir);
-                env.disk.remove_file(&path)?;
+                set_aside(env, dir, offset)?;
                 restored.unusable.push(offset);
             }
             Loaded::Producers(state) => {
@@ -91,6 +90,27 @@ pub(super) fn newest_snapshot(
         }
     }
     Ok(restored)
+}
+
+/// Gives a snapshot that cannot be used a name that nobody reads: what it knew of producers whose
+/// batches have expired is nowhere else, and a person may make something of it. On a disk without room
+/// for the name it stays as it is, for the next snapshot of that offset to replace.
+fn set_aside(env: &Env, dir: &Path, offset: i64) -> DiskResult<()> {
+    let path = FileName::live(offset, FileKind::Snapshot).in_dir(dir);
+    let names = env.disk.read_dir(dir)?;
+    let is_free = |path: &Path| names.iter().all(|entry| !path.ends_with(&entry.name));
+    let numbered = (2_u64..).map(|number| format!(".{number}"));
+    let mut suffixes = std::iter::once(String::new()).chain(numbered);
+    let aside = suffixes.find_map(|suffix| {
+        let mut aside = path.clone().into_os_string();
+        aside.push(UNUSABLE_SUFFIX);
+        aside.push(suffix);
+        Some(PathBuf::from(aside)).filter(|aside| is_free(aside))
+    });
+    match aside.map(|aside| env.disk.rename(&path, &aside)) {
+        Some(Err(error)) if !error.is_full() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Removes snapshots of a part of the log that was cut; the offsets of the others.

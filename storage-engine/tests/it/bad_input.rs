@@ -11,6 +11,7 @@ use reka_records::Compression;
 use reka_storage::fs::fault::{Fault, FaultDisk, When};
 use reka_storage::fs::{Disk, Op};
 use reka_storage::log_dir::ToOpen;
+use reka_storage::log_dirs::LogDirs;
 use reka_storage::map_budget::MapBudget;
 use reka_storage::{LogConfig, LogDir};
 
@@ -164,6 +165,24 @@ fn a_wrong_meta_properties_says_what_is_missing() {
             "DIR/meta.properties: {problem}; restore the file, or remove it to adopt the data"
         ));
     }
+}
+
+/// It is no disk that fails: beside other directories it is not left out.
+#[test]
+fn a_meta_properties_that_is_far_too_large_is_named_as_such() {
+    let directory = Directory::new();
+    directory.write("meta.properties", &vec![b'#'; 70_000]);
+    directory.check(
+        "DIR/meta.properties: 70000 bytes, expected at most 65536; restore the file, or remove it to \
+         adopt the data",
+    );
+    let other = Directory::new();
+    let paths = [directory.path().to_owned(), other.path().to_owned()];
+    let maps = Arc::new(MapBudget::new(100));
+    let said = LogDirs::open(&Disk::real(), &paths, &identity(), &maps).expect_err("refused");
+    assert!(said.to_string().contains("70000 bytes"), "{said}");
+    let said = LogDirs::cluster_id(&Disk::real(), &paths).expect_err("refused");
+    assert!(said.to_string().contains("70000 bytes"), "{said}");
 }
 
 #[test]

@@ -549,7 +549,9 @@ fn missing(warning: &Warning) -> Range<i64> {
         Warning::BeginsBehindStart { first, .. } => 0..*first,
         Warning::StartBehindEnd { log_start, .. } => 0..*log_start,
         Warning::MissingDirectory { .. } => 0..i64::MAX,
-        Warning::GrownSinceCleanStop { .. } | Warning::DamagedSwap { .. } => 0..0,
+        Warning::GrownSinceCleanStop { .. }
+        | Warning::DamagedSwap { .. }
+        | Warning::NoEpochs { .. } => 0..0,
     }
 }
 
@@ -557,10 +559,8 @@ fn missing(warning: &Warning) -> Range<i64> {
 fn told_by(report: &RecoveryReport) -> Vec<Range<i64>> {
     let cut = report.cut.iter().map(|(first, _)| *first..i64::MAX);
     let damage = report.damage.iter().map(|damage| damage.offset..i64::MAX);
-    let short = report.ends_below_recovery_point.iter();
-    let short = short.map(|(end, _)| *end..i64::MAX);
     let warned = report.warnings.iter().map(missing);
-    cut.chain(damage).chain(short).chain(warned).collect()
+    cut.chain(damage).chain(warned).collect()
 }
 
 impl Original {
@@ -954,7 +954,7 @@ fn a_bad_batch_below_the_recovery_point_is_damage_and_is_never_cut() {
                  {offset} was on disk (recovery point 4), found {}; nothing was cut; restore the \
                  partition from a replica or a backup; without either, to go on without offset \
                  {offset} and all that follows, stop the broker and set the partition's recovery \
-                 point to {offset} in recovery-point-offset-checkpoint",
+                 point to {offset} in /data/recovery-point-offset-checkpoint",
                 damage.found
             );
             assert_eq!(damage.to_string(), text, "opening {opening}");
@@ -989,7 +989,8 @@ fn a_damaged_log_goes_on_without_what_follows_once_its_recovery_point_is_set_to_
         let dir = open_dir(&sim).expect("a directory of ours");
         let (_, report) = dir.open_log(partition(), config(), 0).expect("a log");
         let said = report.damage.expect("damage").to_string();
-        let advice = "set the partition's recovery point to 2 in recovery-point-offset-checkpoint";
+        let advice =
+            "set the partition's recovery point to 2 in /data/recovery-point-offset-checkpoint";
         assert!(said.ends_with(advice), "{said}");
     }
     let path = Path::new(ROOT).join("recovery-point-offset-checkpoint");

@@ -242,6 +242,7 @@ const fn kinds_of(op: Op) -> &'static [Fault] {
         | Op::Len
         | Op::Modified
         | Op::Sync
+        | Op::FileSystem
         | Op::Map => WITHOUT,
     }
 }

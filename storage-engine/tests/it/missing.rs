@@ -7,9 +7,11 @@ use reka_records::Compression;
 use reka_storage::fs::Disk;
 use reka_storage::fs::sim::SimDisk;
 use reka_storage::recovery::RecoveryReport;
-use reka_storage::{Log, LogConfig, LogDir};
+use reka_storage::{AppendError, CheckedBatches, Log, LogConfig, LogDir};
 
-use crate::support::{self, ROOT, append, batch, fresh_disk, partition, read_all, take_dir};
+use crate::support::{
+    self, ROOT, append, batch, fresh_disk, partition, produced, read_all, take_dir,
+};
 
 fn config() -> LogConfig {
     LogConfig {
@@ -291,6 +293,122 @@ fn segments_that_retention_removed_right_before_a_kill_are_not_missed() {
     assert_eq!((report.cut, report.damage), (None, None));
 }
 
+/// The data file and those beside it, as far as there are any.
+fn remove_segment(path: &Path) {
+    for extension in ["log", "index", "timeindex"] {
+        let path = path.with_extension(extension);
+        if path.exists() {
+            std::fs::remove_file(path).expect("removed");
+        }
+    }
+}
+
+/// Nothing that is there is broken. Like a broken batch, what is missing below the recovery point is
+/// damage: the log can be read, and offsets that were given are not given again.
+#[test]
+fn an_end_that_was_lost_below_the_recovery_point_is_damage_at_every_start() {
+    /// What is done to the data files, oldest first.
+    type Lose = fn(&[PathBuf]);
+    let losses: [(&str, Lose); 4] = [
+        ("the newest segment ends earlier", |files| {
+            keep_batches(&files[files.len() - 1], 1);
+        }),
+        ("zeros in its place", |files| {
+            let last = &files[files.len() - 1];
+            let len = std::fs::metadata(last).expect("a segment").len();
+            keep_batches(last, 1);
+            let file = std::fs::File::options().write(true).open(last);
+            file.and_then(|file| file.set_len(len)).expect("zeros");
+        }),
+        ("the newest segments are gone", |files| {
+            files[files.len() - 2..]
+                .iter()
+                .for_each(|path| remove_segment(path));
+        }),
+        ("all segments are gone", |files| {
+            files.iter().for_each(|path| remove_segment(path));
+        }),
+    ];
+    for stop in [Stop::Clean, Stop::Killed] {
+        for (what, lose) in losses {
+            let what = format!("{what}, {stop:?}");
+            let place = forty_records(stop);
+            lose(&data_files(place.path()));
+            let mut offsets = Vec::new();
+            for _ in 0..2 {
+                let dir = open_dir(Disk::real(), place.path());
+                let (mut log, report) = open_log(&dir);
+                let before = log.log_end();
+                assert_eq!(report.cut, None, "{what}");
+                let damage = report.damage.expect(&what);
+                assert_eq!(damage.found, "the end of the log", "{what}");
+                assert_eq!(
+                    (damage.offset, damage.recovery_point),
+                    (before, 40),
+                    "{what}"
+                );
+                assert_eq!(values(&log).len() as i64, before, "{what}");
+                let mut bytes = batch(&[b"x"], 100, Compression::None);
+                let checked = CheckedBatches::check(&mut bytes).expect("a valid batch");
+                let refused = log.append(checked, 0, 0);
+                assert!(matches!(refused, Err(AppendError::Damaged(_))), "{what}");
+                offsets.push(damage.offset);
+                log.close().expect("a close");
+                drop(log);
+                dir.close(1).expect("a stop");
+            }
+            assert_eq!(offsets[0], offsets[1], "{what}");
+            // What the text says leads on.
+            let stored = format!("0\n1\nt 0 {}\n", offsets[0]);
+            std::fs::write(place.path().join(RECOVERY_POINTS), stored).expect("written");
+            let (mut log, report, _) = next_start(place.path());
+            assert_eq!((report.cut, report.damage), (None, None), "{what}");
+            add_up_to(&mut log, 41, "w");
+        }
+    }
+}
+
+/// The first look at a log cuts a torn tail, and then meets a broken batch that nobody meant to look
+/// at: what it did is told all the same.
+#[test]
+fn what_the_first_of_two_openings_did_is_told() {
+    let place = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(Disk::real(), place.path());
+    let (mut log, _) = open_log(&dir);
+    for sequence in 0..40 {
+        append(&mut log, produced(7, 0, sequence, false, &[b"value"], 100));
+    }
+    log.flush().expect("a flush");
+    dir.checkpoint().expect("checkpoints");
+    append(&mut log, produced(7, 0, 40, false, &[b"torn"], 100));
+    drop((log, dir));
+    let files = data_files(place.path());
+    let last = files.last().expect("a segment");
+    let len = std::fs::metadata(last).expect("a segment").len();
+    let file = std::fs::File::options().write(true).open(last);
+    file.and_then(|file| file.set_len(len - 3)).expect("torn");
+    // Without snapshots the producers are restored from the first batch on.
+    for entry in std::fs::read_dir(place.path().join("t-0")).expect("a partition") {
+        let path = entry.expect("a name").path();
+        if path.extension().is_some_and(|kind| kind == "snapshot") {
+            std::fs::remove_file(path).expect("removed");
+        }
+    }
+    // The magic byte of a batch in a segment that was sealed long ago.
+    let mut content = std::fs::read(&files[1]).expect("a segment");
+    content[16] = 9;
+    std::fs::write(&files[1], content).expect("a segment");
+    std::fs::write(place.path().join("t-0/notes.txt"), "mine").expect("a file");
+
+    let (_, report, _) = next_start(place.path());
+    assert_eq!(
+        report.damage.map(|damage| damage.offset),
+        Some(base_of(&files[1]))
+    );
+    assert_eq!(report.cut.map(|(offset, _)| offset), Some(40));
+    assert_eq!(report.unknown_files, ["notes.txt"], "each once");
+}
+
 #[test]
 fn a_partition_whose_directory_is_missing_is_reported_once() {
     for stop in [Stop::Clean, Stop::Killed] {
@@ -340,7 +458,8 @@ fn files_that_changed_places_after_a_clean_stop_are_reported() {
     let (_, shorter) = dir
         .open_log(name(0), one_segment.clone(), 0)
         .expect("a log");
-    assert_eq!(shorter.ends_below_recovery_point, Some((25, 40)));
+    let damage = shorter.damage.expect("fifteen records are gone");
+    assert_eq!((damage.offset, damage.recovery_point), (25, 40));
     let (_, longer) = dir.open_log(name(1), one_segment, 0).expect("a log");
     let [warning] = longer.warnings.as_slice() else {
         panic!("{:?}", longer.warnings)
@@ -538,7 +657,6 @@ fn a_log_that_is_whole_goes_on_without_its_recovery_point_and_gets_a_new_one() {
         let (mut log, report, said) = next_start(place.path());
         assert_eq!(said, Vec::<String>::new(), "{stop:?}");
         assert_eq!((report.cut, report.damage), (None, None), "{stop:?}");
-        assert_eq!(report.ends_below_recovery_point, None, "{stop:?}");
         assert_eq!(values(&log).len(), 40, "{stop:?}");
         // What was judged is on disk; what is appended is not.
         assert_eq!(log.recovery_point(), 40);
@@ -720,4 +838,81 @@ fn gaps_that_compaction_explains_are_told_to_nobody() {
             }
         }
     }
+}
+
+/// Apache Kafka makes its checkpoints empty and fills them later; else nobody leaves one of no bytes.
+#[test]
+fn a_checkpoint_of_no_bytes_is_named() {
+    let said = |place: &Path| {
+        let remarks = open_dir(Disk::real(), place).remarks().to_vec();
+        let said = remarks.into_iter();
+        said.map(|said| said.replace(&*place.to_string_lossy(), "DIR"))
+            .collect::<Vec<_>>()
+    };
+    let empty = |name: &str, without: &str| {
+        format!(
+            "DIR/{name} has no bytes, and is taken for one without lines ({without}); restore it \
+             unless it was never written"
+        )
+    };
+    for (name, without) in [
+        (
+            "log-start-offset-checkpoint",
+            "records that were deleted can be read again",
+        ),
+        (
+            "cleaner-offset-checkpoint",
+            "what was compacted is compacted again",
+        ),
+        (
+            "replication-offset-checkpoint",
+            "all that is in the logs counts as replicated",
+        ),
+    ] {
+        let place = forty_records(Stop::Killed);
+        assert_eq!(said(place.path()), [""; 0]);
+        std::fs::write(place.path().join(name), "").expect("written");
+        assert_eq!(said(place.path()), [empty(name, without)]);
+    }
+    let lost = "the recovery points of 1 partitions (t-0) are in no line of \
+                DIR/recovery-point-offset-checkpoint: nobody knows how much of them was on disk, so they \
+                are checked from their start and nothing is cut off them";
+    let place = forty_records(Stop::Killed);
+    std::fs::write(place.path().join(RECOVERY_POINTS), "").expect("written");
+    let expected = empty(
+        RECOVERY_POINTS,
+        "the logs it covers are checked from their start",
+    );
+    assert_eq!(said(place.path()), [expected, lost.to_owned()]);
+    let place = forty_records(Stop::Clean);
+    std::fs::remove_file(place.path().join(RECOVERY_POINTS)).expect("removed");
+    assert_eq!(said(place.path()), [lost]);
+    // Where there are no partitions, nothing was lost.
+    let place = tempfile::tempdir().expect("a place for files");
+    drop(open_dir(Disk::real(), place.path()));
+    for name in [RECOVERY_POINTS, "log-start-offset-checkpoint"] {
+        std::fs::write(place.path().join(name), "").expect("written");
+    }
+    assert_eq!(said(place.path()), [""; 0]);
+}
+
+#[test]
+fn a_history_of_epochs_of_no_bytes_is_named_where_there_are_batches() {
+    let place = forty_records(Stop::Killed);
+    std::fs::write(place.path().join("t-0/leader-epoch-checkpoint"), "").expect("written");
+    let (_, _, said) = next_start(place.path());
+    assert_eq!(
+        said,
+        [
+            "DIR/t-0/leader-epoch-checkpoint has no bytes though there are batches: it is not known \
+             which leader wrote what so far; restore it from a replica or a backup"
+        ]
+    );
+    // As Apache Kafka leaves it where nothing was ever appended.
+    let place = tempfile::tempdir().expect("a place for files");
+    let dir = open_dir(Disk::real(), place.path());
+    drop(open_log(&dir));
+    drop(dir);
+    std::fs::write(place.path().join("t-0/leader-epoch-checkpoint"), "").expect("written");
+    assert_eq!(next_start(place.path()).2, Vec::<String>::new());
 }

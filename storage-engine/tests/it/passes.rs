@@ -227,6 +227,76 @@ fn a_swap_of_a_deleted_partition_touches_nothing_of_the_next_of_its_name() {
     assert_eq!(names_with(&sim, ".cleaned"), Vec::<String>::new());
 }
 
+/// The old pass would write over what the new one is about to swap in.
+#[test]
+fn a_pass_of_a_log_that_was_closed_touches_nothing_of_the_log_opened_since() {
+    let (sim, config) = (fresh_disk(), config());
+    let dir = open_dir_on(Disk::new(sim.clone()));
+    let mut old = open(&dir, &config);
+    fill(&mut old, 40, "old");
+    make_ready(&mut old);
+    let old_plan = old.plan_compaction(old.log_end(), 0).expect("a plan");
+    drop(old);
+    let mut new = open(&dir, &config);
+    fill(&mut new, 40, "new");
+    make_ready(&mut new);
+    let limits = CompactionLimits::default();
+    let new_plan = new.plan_compaction(new.log_end(), 0).expect("a plan");
+    let compacted = new_plan.expect("something dirty").run(&limits, 0);
+    let waiting = sim.contents(Path::new(ROOT));
+    let refused = old_plan.expect("something dirty").run(&limits, 0);
+    assert!(matches!(refused, Err(LogError::GivenUp)), "not given up");
+    assert!(waiting == sim.contents(Path::new(ROOT)));
+    new.finish_compaction(compacted.expect("a pass"), 0)
+        .expect("a swap");
+    let served = values(&new);
+    assert_eq!(served.len(), 7);
+    assert!(served.iter().all(|(_, value)| value.starts_with("new")));
+    dir.env().health.check().expect("a directory in use");
+}
+
+/// The pass is at work while its log is closed and opened again: wherever that happens, it
+/// ends and leaves the other's files alone.
+#[test]
+fn a_log_closed_and_opened_again_under_a_pass_keeps_its_files() {
+    let config = config();
+    for closed_at in 0..4 {
+        let sim = fresh_disk();
+        let dir = open_dir_on(Disk::new(sim.clone()));
+        let mut log = open(&dir, &config);
+        for round in ["a", "b", "c"] {
+            fill(&mut log, 20, round);
+            make_ready(&mut log);
+        }
+        let plan = log.plan_compaction(log.log_end(), 0).expect("a plan");
+        let (log, asked) = (std::cell::RefCell::new(Some(log)), std::cell::Cell::new(0));
+        let limits = CompactionLimits::default();
+        let made = std::cell::RefCell::new(None);
+        let pace = |_: u64| {
+            if asked.replace(asked.get() + 1) == closed_at {
+                drop(log.borrow_mut().take());
+                let mut again = open(&dir, &config);
+                make_ready(&mut again);
+                let plan = again.plan_compaction(again.log_end(), 0).expect("a plan");
+                let compacted = plan.expect("something dirty").run(&limits, 0);
+                let compacted = compacted.expect("a pass");
+                made.replace(Some((compacted, sim.contents(Path::new(ROOT)))));
+                log.replace(Some(again));
+            }
+            Ok(())
+        };
+        let result = plan.expect("something dirty").run_at(&limits, 0, &pace);
+        let (compacted, contents) = made.take().expect("asked so often");
+        assert!(contents == sim.contents(Path::new(ROOT)), "at {closed_at}");
+        assert!(matches!(result, Err(LogError::GivenUp)), "at {closed_at}");
+        let mut log = log.take().expect("a log");
+        log.finish_compaction(compacted, 0).expect("a swap");
+        let served = values(&log);
+        assert_eq!(served.len(), 7, "at {closed_at}");
+        assert!(served.iter().all(|(_, value)| value.starts_with('c')));
+    }
+}
+
 /// Two passes would write files of one name.
 #[test]
 fn a_log_has_one_pass_at_a_time() {

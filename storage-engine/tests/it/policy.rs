@@ -4,14 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reka_records::Compression;
-use reka_storage::fs::{Disk, fault, sim::SimDisk};
+use reka_storage::fs::sim::{LoseAll, SimDisk};
+use reka_storage::fs::{Disk, fault};
 use reka_storage::log::OpenOptions;
 use reka_storage::log_dir::{Identity, LogDir, ToOpen};
 use reka_storage::map_budget::MapBudget;
+use reka_storage::recovery::RecoveryReport;
 use reka_storage::{CheckedBatches, Log, LogConfig, TopicPartition, partition_metadata};
 use uuid::Uuid;
 
-use crate::support::{DIR, append, batch, env, open, partition};
+use crate::support::{DIR, append, batch, env, open, partition, read_all};
 
 fn log(config: &LogConfig) -> Log {
     open(
@@ -297,6 +299,65 @@ fn what_was_not_written_back_is_told_at_a_clean_stop_though_others_were_told_bef
     dir.mark_clean(1).expect_err("this was no clean stop");
     let mark = root.join(reka_storage::format::CLEAN_SHUTDOWN);
     assert!(disk.open_if_exists(&mark).expect("a look").is_none());
+}
+
+/// A sync of the file system of the directory does not reach what a link leads to on another.
+#[test]
+fn a_clean_stop_syncs_what_links_lead_to_on_other_file_systems() {
+    for linked in [
+        &["t-0"][..],
+        &["t-0/00000000000000000000.log"],
+        &[
+            "t-0/00000000000000000000.log",
+            "t-0/00000000000000000000.index",
+            "t-0/00000000000000000000.timeindex",
+        ],
+    ] {
+        let sim = SimDisk::new();
+        let disk = Disk::new(sim.clone());
+        let root = Path::new("/data");
+        disk.create_dir(root).expect("a fresh disk");
+        disk.sync_dir(Path::new("/")).expect("a fresh disk");
+        let config = LogConfig {
+            index_interval_bytes: 50,
+            ..LogConfig::default()
+        };
+        let start = |disk: &Disk| {
+            let dir = dir_on(disk, root);
+            let wanted = |index| (TopicPartition::new("t", index), config.clone());
+            let open = |index| {
+                let (partition, config) = wanted(index);
+                dir.open_log(partition, config, 0).expect("a log")
+            };
+            let opened = (open(0), open(1));
+            (dir, opened.0, opened.1)
+        };
+        let stop = |dir: LogDir, mut logs: [Log; 2]| {
+            let [first, second] = &mut logs;
+            dir.close_logs(&mut [first, second]).expect("a clean stop");
+            dir.mark_clean(1).expect("a clean stop");
+        };
+        let (dir, (log, _), (other, _)) = start(&disk);
+        stop(dir, [log, other]);
+        for name in linked {
+            sim.link_elsewhere(&root.join(name)).expect("a file");
+        }
+        let (dir, (mut log, _), (mut other, _)) = start(&disk);
+        for log in [&mut log, &mut other] {
+            for _ in 0..9 {
+                append(log, batch(&[b"kept"], 1, Compression::None));
+            }
+        }
+        stop(dir, [log, other]);
+        let found = sim.crash(&mut LoseAll);
+        let (dir, first, second) = start(&Disk::new(found));
+        assert!(dir.was_clean(), "{linked:?}");
+        for (log, report) in [first, second] {
+            assert_eq!(report, RecoveryReport::default(), "{linked:?}");
+            assert_eq!(log.log_end(), 9, "{linked:?}");
+            assert_eq!(read_all(&log.reader()).expect("it reads").len(), 9);
+        }
+    }
 }
 
 #[test]

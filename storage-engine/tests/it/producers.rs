@@ -7,7 +7,7 @@ use reka_records::Compression;
 use reka_storage::env::Env;
 use reka_storage::fs::fault::{Fault, FaultDisk, When};
 use reka_storage::fs::sim::SimDisk;
-use reka_storage::fs::{Backend as _, Disk, OpenMode};
+use reka_storage::fs::{Backend as _, Disk, Op, OpenMode};
 use reka_storage::recovery::RecoveryReport;
 use reka_storage::txn_index::AbortedTxn;
 use reka_storage::{AppendError, Appended, CheckedBatches, Log, LogConfig};
@@ -214,7 +214,45 @@ fn what_is_no_run_is_left_alone() {
 
 /// Snapshots at 2 (clean stop) and 4; the newer one is spoilt in each of many ways.
 #[test]
-fn a_snapshot_that_cannot_be_used_is_removed_and_the_one_before_or_the_log_takes_its_place() {
+fn a_second_snapshot_that_cannot_be_used_does_not_replace_the_first() {
+    const NAME: &str = "/t-0/00000000000000000001.snapshot";
+    let mut partition = Partition::new();
+    partition.produce(7, 0, false);
+    partition.stop(true);
+    for (round, aside) in ["unusable", "unusable.2", "unusable.3"].iter().enumerate() {
+        partition.write(NAME, &[round as u8]);
+        assert_eq!(partition.start(true).unusable_snapshots, [1], "{aside}");
+        partition.stop(true);
+        let kept = partition.file(&format!("{NAME}.{aside}"));
+        assert_eq!(kept.as_deref(), Some(&[round as u8][..]), "{aside}");
+    }
+}
+
+/// There is no room for another name: it stays under its own, and is not believed either.
+#[test]
+fn a_snapshot_that_a_full_disk_does_not_let_be_set_aside_is_left_and_not_believed() {
+    const NAME: &str = "/t-0/00000000000000000002.snapshot";
+    let mut partition = Partition::new();
+    partition.produce(7, 0, false);
+    partition.produce(7, 1, false);
+    partition.stop(true);
+    partition.write(NAME, b"?");
+    let fault = FaultDisk::new(partition.sim.clone());
+    partition.env = support::env(&Disk::new(fault.clone()), Path::new(DIR));
+    fault.plan(When::Every(Op::Rename), Fault::Errno(28));
+    let (log, report) = open(&partition.env, &config(), true);
+    assert_eq!(report.unusable_snapshots, [2]);
+    assert_eq!(log.producers().get(7).map(|p| p.last_sequence()), Some(1));
+    assert_eq!(partition.file(NAME).as_deref(), Some(&b"?"[..]));
+    partition
+        .env
+        .health
+        .check()
+        .expect("a full disk is no failure");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_used_is_set_aside_and_the_one_before_or_the_log_takes_its_place() {
     const OLDER: &str = "/t-0/00000000000000000002.snapshot";
     const NEWER: &str = "/t-0/00000000000000000004.snapshot";
     for clean in [true, false] {
@@ -261,10 +299,16 @@ fn a_snapshot_that_cannot_be_used_is_removed_and_the_one_before_or_the_log_takes
                     Some(3)
                 );
                 assert_eq!(partition.file(NEWER), None);
+                let aside = |name: &str| partition.file(&format!("{name}.unusable"));
+                assert!(aside(NEWER).as_ref() == Some(&content), "{what}");
+                assert!(aside(OLDER).is_some() == older_too, "{what}");
                 // The next clean stop leaves a right one, whatever was appended since.
                 partition.stop(true);
                 assert_eq!(partition.file(NEWER).as_ref(), Some(&right), "{what}");
-                assert_eq!(partition.start(true).unusable_snapshots, [0_i64; 0]);
+                let again = partition.start(true);
+                assert_eq!(again.unusable_snapshots, [0_i64; 0]);
+                // What was set aside is a person's to remove, who is reminded of it.
+                assert_eq!(again.unknown_files.len(), unusable.len(), "{what}");
                 assert_eq!(
                     partition.log.producers().get(7).map(|p| p.last_sequence()),
                     Some(3)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reka_records::Compression;
 use reka_storage::fs::fault::{Fault, FaultDisk, When};
-use reka_storage::fs::sim::{KeepAll, SimDisk};
+use reka_storage::fs::sim::{KeepAll, LoseAll, SimDisk};
 use reka_storage::fs::{Disk, Op, OpenMode};
 use reka_storage::log_dir::{Identity, Opened, ToOpen};
 use reka_storage::log_dirs::{LogDirs, LogDirsError};
@@ -304,8 +304,57 @@ fn directories_that_do_not_belong_together_are_refused() {
     }
     assert_eq!(
         said(&["/a", "/b"]),
-        "partition t-7 is in /a and in /b; move one of the two away"
+        "partition t-7 is in /a/t-7 (no segments) and in /b/t-7 (no segments); move one of the two away"
     );
+    for (name, base, written_ms) in [("/a", 42, 5_000), ("/b", 17, 9_000)] {
+        sim.set_time_ms(written_ms);
+        let path = Path::new(name).join(format!("t-7/{base:020}.log"));
+        let file = raw.open(&path, OpenMode::Create).expect("a file");
+        file.write_all_at(b"some bytes", 0).expect("written");
+    }
+    assert_eq!(
+        said(&["/a", "/b"]),
+        "partition t-7 is in /a/t-7 (newest segment at offset 42, 10 bytes) and in /b/t-7 (newest \
+         segment at offset 17, 10 bytes); the one in /b was written to last, 4 s after the other; \
+         move one of the two away"
+    );
+}
+
+/// As Apache Kafka before 3.7 left them; newer ones make ids up as well.
+#[test]
+fn directories_without_ids_get_some_and_keep_the_rest_of_what_they_say() {
+    const OLD: &[u8] = b"#Sun Nov 22\nnode.id=1\nversion=1\nother=kept\ncluster.id=c";
+    let sim = disk(&["/a", "/b"]);
+    let raw = Disk::new(sim.clone());
+    let read = |name: &str| {
+        let content = raw.read_small(&Path::new(name).join("meta.properties"), 1000);
+        String::from_utf8(content.expect("readable").expect("a file")).expect("text")
+    };
+    for (name, blank) in [("/a", &b""[..]), ("/b", b"\ndirectory.id=\n")] {
+        let path = Path::new(name).join("meta.properties");
+        let content = [OLD, blank].concat();
+        raw.replace_small(&path, &content).expect("written");
+    }
+    let ids = |dirs: &LogDirs| -> Vec<String> {
+        let ids = dirs.dirs().iter();
+        ids.map(|dir| dir.identity().directory_id.clone().expect("an id"))
+            .collect()
+    };
+    let first = ids(&open(&sim, &["/a", "/b"]));
+    assert_ne!(first[0], first[1]);
+    for (name, id) in ["/a", "/b"].into_iter().zip(&first) {
+        let said = read(name);
+        let mut lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines.pop(), Some(format!("directory.id={id}").as_str()));
+        let old = std::str::from_utf8(OLD).expect("text");
+        assert_eq!(lines, old.lines().collect::<Vec<_>>());
+        let of_dir = open(&sim, &[name]);
+        assert!(of_dir.dirs()[0].identity().directory_uuid().is_some());
+    }
+    // The next start, after a power cut too, finds those.
+    assert_eq!(ids(&open(&sim, &["/a", "/b"])), first);
+    let found = sim.crash(&mut LoseAll);
+    assert_eq!(ids(&open(&found, &["/a", "/b"])), first);
 }
 
 #[test]

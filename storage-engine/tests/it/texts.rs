@@ -97,6 +97,24 @@ fn a_failed_disk_operation_says_what_to_do() {
             "map /data/orders-3/00000000000000000042.log: Cannot allocate memory (os error 12); \
              raise vm.max_map_count or add memory",
         ),
+        (
+            DiskError {
+                source: io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends after 7"),
+                ..disk(Op::Read, 5)
+            }
+            .to_string(),
+            "read /data/orders-3/00000000000000000042.log: the file ends after 7; another program \
+             shortened it, or the file system lost its end: restore it from a replica or a backup",
+        ),
+        (
+            DiskError {
+                source: io::Error::new(io::ErrorKind::InvalidData, "9 bytes, more than the 7"),
+                ..disk(Op::Read, 5)
+            }
+            .to_string(),
+            "read /data/orders-3/00000000000000000042.log: 9 bytes, more than the 7; that is no file \
+             of ours: restore it from a backup, or move it away",
+        ),
         // Nothing is known to help.
         (
             say(Op::Rename, 2),
@@ -141,7 +159,18 @@ fn what_is_damaged_says_where_and_where_to_get_it_from() {
              position 4711: offset 57 was on disk (recovery point 90), found a checksum that does \
              not match; nothing was cut; restore the partition from a replica or a backup; without \
              either, to go on without offset 57 and all that follows, stop the broker and set the \
-             partition's recovery point to 57 in recovery-point-offset-checkpoint",
+             partition's recovery point to 57 in /data/recovery-point-offset-checkpoint",
+        ),
+        (
+            OpenError::from(Corruption {
+                path: "/data/orders-3/00000000000000000042.log.swap".into(),
+                ..corruption()
+            })
+            .to_string(),
+            "/data/orders-3/00000000000000000042.log.swap is damaged at position 4711: expected a \
+             batch, found zeros up to position 5000; restore the partition from a replica or a \
+             backup; without either, stop the broker and move that file away: what was in it is gone \
+             then, and the rest is served",
         ),
     ]);
 }

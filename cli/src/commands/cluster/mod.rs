@@ -15,6 +15,7 @@ mod loggers;
 mod partitions;
 mod quorum;
 mod quotas;
+mod voters;
 
 use clap::Subcommand;
 
@@ -37,7 +38,7 @@ pub(crate) enum Command {
     /// Read and change how much brokers log
     #[command(subcommand)]
     Loggers(loggers::Command),
-    /// Show the metadata quorum
+    /// Show the metadata quorum, add and remove voters
     Quorum(quorum::Quorum),
     /// List partitions, elect leaders, watch moves
     #[command(subcommand)]

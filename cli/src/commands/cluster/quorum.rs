@@ -1,17 +1,22 @@
-//! `rkctl cluster quorum`.
+//! `rkctl cluster quorum`; its commands are in `voters.rs`.
 
 use clap::Args;
 use reka_client::admin::QuorumReplica;
 use serde::Serialize;
 
+use super::voters;
 use crate::failure::Failure;
 use crate::moment;
 use crate::output::Report;
 use crate::session::Session;
 use crate::table::{Page, Table, or_none};
 
+/// Shows who votes, who follows, and how far behind they are.
 #[derive(Debug, Args)]
-pub(crate) struct Quorum {}
+pub(crate) struct Quorum {
+    #[command(subcommand)]
+    change: Option<voters::Command>,
+}
 
 #[derive(Debug, Serialize)]
 struct State {
@@ -55,6 +60,9 @@ impl Report for State {
 
 impl Quorum {
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Failure> {
+        if let Some(change) = &self.change {
+            return change.run(session).await;
+        }
         let quorum = session.client().await?.describe_quorum().await?;
         let is_leader = |replica: &&QuorumReplica| Some(replica.id) == quorum.leader;
         let end = quorum.voters.iter().find(is_leader);

@@ -71,8 +71,9 @@ record! {
         server_assignor: Option<String>,
     }
     tagged {
-        /// Set while the member still speaks the classic protocol.
-        0: classic_member_metadata: Option<ClassicMemberMetadata> = None,
+        /// Set while the member still speaks the classic protocol. In Apache Kafka's schema a value that
+        /// lacks the field has an empty struct there, not none: none is written.
+        0: classic_member_metadata: Option<ClassicMemberMetadata> = Some(ClassicMemberMetadata::EMPTY),
     }
 }
 
@@ -96,10 +97,18 @@ record! {
     }
 }
 
-/// A struct that may be null: a byte below zero, or another and the struct.
+impl ClassicMemberMetadata {
+    /// What a value has that does not name one.
+    pub const EMPTY: ClassicMemberMetadata = ClassicMemberMetadata {
+        session_timeout_ms: 0,
+        supported_protocols: Vec::new(),
+    };
+}
+
+/// A struct that may be null, as a tagged field: a varint that is 0, or another and the struct.
 impl Field for Option<ClassicMemberMetadata> {
     fn read(reader: &mut Reader<'_>, version: i16) -> Read<Self> {
-        if reader.i8()? < 0 {
+        if reader.uvarint()? == 0 {
             return Ok(None);
         }
         ClassicMemberMetadata::read(reader, version).map(Some)
@@ -108,11 +117,11 @@ impl Field for Option<ClassicMemberMetadata> {
     fn put(&self, out: &mut Writer<'_>, version: i16) -> Put {
         match self {
             Some(metadata) => {
-                out.i8(1);
+                out.uvarint(1);
                 metadata.put(out, version)
             }
             None => {
-                out.i8(-1);
+                out.uvarint(0);
                 Ok(())
             }
         }

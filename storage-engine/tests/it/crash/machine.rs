@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use reka_records::{BatchHeader, Compression};
+use reka_records::{BatchBuilder, BatchHeader, Compression};
 use reka_storage::compaction::CompactionLimits;
 use reka_storage::fs::sim::SimDisk;
 use reka_storage::fs::{Backend as _, OpenMode};
@@ -18,19 +18,65 @@ use crate::support::{
     read_all, serial_values,
 };
 
-/// What has been appended and not removed, by offset, and what is promised of it.
+/// What has been appended and not removed, by offset, and what is promised of it. It follows from what
+/// the script says and not from what a reader shows; but for which records a pass of the cleaner kept and
+/// where a truncation ended, of which it is checked that they may be so.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expected {
     /// Which topic of its name it is.
     pub(super) topic_id: Uuid,
     pub(super) records: BTreeMap<i64, Seen>,
     pub(super) start: i64,
+    /// The offset after the last one that was given.
+    pub(super) end: i64,
+    /// Records in transactions, with their producer.
+    txn_data: BTreeMap<i64, i64>,
+    /// Ends of transactions: whose, and whether it is a commit.
+    markers: BTreeMap<i64, (i64, bool)>,
     /// Everything below is on disk.
     pub(super) durable: i64,
     /// A pass of the cleaner left gaps.
     pub(super) compacted: bool,
     /// What was replicated has gaps.
     pub(super) gaps: bool,
+}
+
+impl Expected {
+    /// The newest value of each key, and where it is, among some of the records: what is in no aborted
+    /// transaction counts, and a key without a value is deleted.
+    pub(super) fn newest<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Seen>,
+    ) -> BTreeMap<Vec<u8>, (i64, Vec<u8>)> {
+        let mut newest = BTreeMap::new();
+        for record in records {
+            if self.markers.contains_key(&record.offset) || self.is_aborted(record.offset) {
+                continue;
+            }
+            let key = record.key.clone().expect("all have keys");
+            match record.value.clone() {
+                Some(value) => newest.insert(key, (record.offset, value)),
+                None => newest.remove(&key),
+            };
+        }
+        newest
+    }
+
+    fn is_aborted(&self, offset: i64) -> bool {
+        let Some(id) = self.txn_data.get(&offset) else {
+            return false;
+        };
+        let mut ends = self.markers.range(offset..).map(|(_, end)| end);
+        ends.find(|(of, _)| of == id)
+            .is_some_and(|(_, committed)| !committed)
+    }
+
+    fn forget_from(&mut self, end: i64) {
+        self.records.split_off(&end);
+        self.txn_data.split_off(&end);
+        self.markers.split_off(&end);
+        self.end = end;
+    }
 }
 
 /// The disk after one operation, between the two states it may show.
@@ -46,6 +92,15 @@ pub(super) struct Cut {
     /// compacted log looks like what the cleaner leaves.
     pub(super) unknown: bool,
 }
+
+/// A record as a script appends it.
+struct Row {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+/// What scripts append in one batch at most.
+const BATCH_RECORDS_MAX: usize = 5;
 
 struct Machine {
     sim: SimDisk,
@@ -110,25 +165,35 @@ impl Machine {
         self.log.as_mut().expect("the machine runs")
     }
 
-    fn append(&mut self, bytes: Vec<u8>) {
-        let epoch = self.epoch;
-        append_in(self.log(), bytes, epoch);
-        self.note_appended();
+    /// Appends one batch of these values, which are their own keys by their first bytes.
+    fn append(&mut self, bytes: Vec<u8>, values: &[Vec<u8>], timestamp: i64) {
+        let rows = values.iter().map(|value| Row {
+            key: value[..1].to_vec(),
+            value: Some(value.clone()),
+        });
+        self.append_rows(bytes, rows.collect(), timestamp);
     }
 
-    fn note_appended(&mut self) {
-        // What the reader sees is checked by the model test; here it is the record
-        // of what was appended.
-        let from = self
-            .expected
-            .records
-            .keys()
-            .next_back()
-            .map_or(self.expected.start, |last| last + 1);
-        let from = from.max(self.log().log_start());
-        for record in
-            support::read_from(&self.log().reader(), from, 1_000).expect("a log that reads")
-        {
+    fn append_rows(&mut self, bytes: Vec<u8>, rows: Vec<Row>, timestamp: i64) {
+        let epoch = self.epoch;
+        let first = append_in(self.log(), bytes, epoch);
+        assert_eq!(first, self.expected.end);
+        let seen = (first..).zip(rows).map(|(offset, row)| Seen {
+            offset,
+            timestamp,
+            key: Some(row.key),
+            value: row.value,
+        });
+        self.note(seen.collect());
+    }
+
+    /// These were appended, and a reader sees them.
+    fn note(&mut self, records: Vec<Seen>) {
+        let first = records.first().expect("something was appended").offset;
+        let seen = support::read_from(&self.log().reader(), first, 1_000);
+        assert_eq!(seen.as_ref(), Ok(&records));
+        for record in records {
+            self.expected.end = record.offset + 1;
             self.expected.records.insert(record.offset, record);
         }
     }
@@ -139,15 +204,27 @@ impl Machine {
                 let values = serial_values(&mut self.serial, records, size);
                 let refs: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
                 let codec = [Compression::None, Compression::Lz4][usize::from(self.serial % 2)];
-                self.append(batch(&refs, 100, codec));
+                self.append(batch(&refs, 100, codec), &values, 100);
             }
             Timed(timestamp) => {
                 let values = serial_values(&mut self.serial, 1, 30);
-                self.append(batch(&[&values[0]], timestamp, Compression::None));
+                let bytes = batch(&[&values[0]], timestamp, Compression::None);
+                self.append(bytes, &values, timestamp);
+            }
+            Delete(key) => {
+                let mut builder = BatchBuilder::new(0);
+                let headers = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+                let deleted = builder.append(0, 100, Some(&[key]), None, headers);
+                deleted.expect("a record that fits");
+                let row = Row {
+                    key: vec![key],
+                    value: None,
+                };
+                self.append_rows(builder.finish(), vec![row], 100);
             }
             Replicate { epoch, gap } => {
-                let mut at = self.log().log_end();
-                let mut bytes = Vec::new();
+                let mut at = self.expected.end;
+                let (mut bytes, mut records) = (Vec::new(), Vec::new());
                 for (index, value) in serial_values(&mut self.serial, 3, 40)
                     .into_iter()
                     .enumerate()
@@ -159,6 +236,12 @@ impl Machine {
                     let epoch = epoch + i32::from(index > 0);
                     reka_records::stamp::set_leader_epoch(&mut batch, epoch);
                     bytes.extend(batch);
+                    records.push(Seen {
+                        offset: at,
+                        timestamp: 100,
+                        key: Some(value[..1].to_vec()),
+                        value: Some(value),
+                    });
                     at += 1;
                 }
                 self.epoch = epoch + 1;
@@ -166,7 +249,7 @@ impl Machine {
                 let checked = CheckedBatches::check(&mut bytes).expect("valid batches");
                 let appended = self.log().append_replicated(checked, 0);
                 appended.expect("batches that continue the log");
-                self.note_appended();
+                self.note(records);
             }
             Lead(epoch) => {
                 self.epoch = epoch;
@@ -178,9 +261,23 @@ impl Machine {
                 let sequence = self.sequences.entry(id).or_insert(0);
                 let bytes = produced(id, 0, *sequence, txn, &refs, 100);
                 *sequence += 2;
-                self.append(bytes);
+                let first = self.expected.end;
+                self.append(bytes, &values, 100);
+                if txn {
+                    let data = (first..self.expected.end).map(|offset| (offset, id));
+                    self.expected.txn_data.extend(data);
+                }
             }
-            Marker { id, committed } => self.append(support::marker(id, 0, committed, 100)),
+            Marker { id, committed } => {
+                let at = self.expected.end;
+                self.expected.markers.insert(at, (id, committed));
+                // Version 0 of both; the type; the coordinator's epoch.
+                let row = Row {
+                    key: vec![0, 0, 0, u8::from(committed)],
+                    value: Some(vec![0; 6]),
+                };
+                self.append_rows(support::marker(id, 0, committed, 100), vec![row], 100);
+            }
             Roll => self.log().roll(0).expect("a roll"),
             Flush => {
                 self.log().flush().expect("a flush");
@@ -232,10 +329,9 @@ impl Machine {
                 .checkpoint()
                 .expect("a checkpoint"),
             Truncate(records) => {
-                let to = (self.log().log_end() - records).max(self.log().log_start());
+                let to = (self.expected.end - records).max(self.expected.start);
                 self.log().truncate_to(to, 0).expect("a truncation");
-                let end = self.log().log_end();
-                self.truncated(end);
+                self.truncated(to);
             }
             StartAnewAhead(by) => {
                 let at = self.log().log_end() + by;
@@ -245,13 +341,14 @@ impl Machine {
                 self.expected = Expected {
                     topic_id: self.expected.topic_id,
                     start: at,
+                    end: at,
                     durable: at,
                     ..Expected::default()
                 };
                 self.sequences.clear();
             }
             RaiseStart(by) => {
-                let at = (self.log().log_start() + by).min(self.log().log_end());
+                let at = (self.expected.start + by).min(self.expected.end);
                 self.log()
                     .advance_log_start(at)
                     .expect("a start inside the log");
@@ -262,7 +359,11 @@ impl Machine {
                 self.log()
                     .apply_retention(end, 1_000)
                     .expect("a retention pass");
-                self.expected.start = self.log().log_start();
+                let start = self.log().log_start();
+                // What goes is older than half a second, or has no time and is of no file that is not.
+                let mut gone = self.expected.records.range(self.expected.start..start);
+                assert!(gone.all(|(_, record)| record.timestamp < 500));
+                self.expected.start = start;
             }
             Unlink => {
                 self.log().unlink_deleted(i64::MAX).expect("unlinked files");
@@ -296,11 +397,20 @@ impl Machine {
                     .into_iter()
                     .map(|record| (record.offset, record))
                     .collect();
+                let all = self.expected.records.range(self.expected.start..);
+                let all: BTreeMap<i64, Seen> = all.map(|(at, seen)| (*at, seen.clone())).collect();
+                assert!(kept.iter().all(|(at, record)| all.get(at) == Some(record)));
+                assert_eq!(
+                    self.expected.newest(kept.values()),
+                    self.expected.newest(all.values())
+                );
                 self.expected.records = kept;
                 self.expected.compacted = true;
                 self.expected.durable = self.log().recovery_point();
             }
         }
+        let ends = (self.log().log_start(), self.log().log_end());
+        assert_eq!(ends, (self.expected.start, self.expected.end));
     }
 }
 
@@ -337,9 +447,8 @@ impl Machine {
         assert_eq!(damage.offset, offset);
         log.truncate_to(offset - below, 0).expect("a repair");
         assert_eq!(log.damage(), None);
-        let end = log.log_end();
         (self.log, self.dir) = (Some(log), Some(dir));
-        self.truncated(end);
+        self.truncated(offset - below);
     }
 
     /// The machine goes on here as well: all that was appended is there, and judged whole.
@@ -354,9 +463,14 @@ impl Machine {
         assert_eq!(self.log().recovery_point(), self.expected.durable);
     }
 
-    /// The log was truncated to this end.
-    fn truncated(&mut self, end: i64) {
-        self.expected.records.split_off(&end);
+    /// The log was truncated to this offset: it ends there, or before as much as was in one batch with
+    /// it or was missing there.
+    fn truncated(&mut self, to: i64) {
+        let end = self.log().log_end();
+        assert!(end <= to, "{end} is behind {to}");
+        let lost = self.expected.records.range(end..to).count();
+        assert!(lost < BATCH_RECORDS_MAX, "{lost} before {to}");
+        self.expected.forget_from(end);
         self.expected.durable = self.expected.durable.min(end);
         self.expected.start = self.expected.start.min(end);
         // A producer whose batches are gone may start anywhere.

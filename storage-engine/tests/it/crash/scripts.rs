@@ -6,6 +6,8 @@ pub(super) enum Action {
         records: usize,
         size: usize,
     },
+    /// A record of this key without a value.
+    Delete(u8),
     /// The same with this timestamp, which may go back or be missing (-1).
     Timed(i64),
     /// Three batches as a leader has them: with gaps in their offsets if it compacted,
@@ -49,9 +51,9 @@ pub(super) enum Action {
 }
 
 use Action::{
-    Append, BeginFlush, Checkpoint, CleanRestart, Compact, DamageAndRepair, DeleteAndRecreate,
-    EndFlush, Expire, Flush, Lead, LoseRecoveryPoints, Marker, Produce, RaiseStart, Replicate,
-    Roll, StartAnewAhead, Timed, Truncate, Unlink,
+    Append, BeginFlush, Checkpoint, CleanRestart, Compact, DamageAndRepair, Delete,
+    DeleteAndRecreate, EndFlush, Expire, Flush, Lead, LoseRecoveryPoints, Marker, Produce,
+    RaiseStart, Replicate, Roll, StartAnewAhead, Timed, Truncate, Unlink,
 };
 
 const SMALL: Action = Append {
@@ -316,6 +318,31 @@ pub(super) const SCRIPTS: &[(&str, &[Action])] = &[
             SMALL,
             SMALL,
             SMALL,
+            Roll,
+            Compact,
+            SMALL,
+        ],
+    ),
+    (
+        // Each of the larger segments is replaced by itself: what is deleted and what deletes it are never
+        // swapped in together.
+        "compaction over deleted keys, several segments a pass",
+        &[
+            PAGES,
+            Roll,
+            PAGES,
+            Roll,
+            PAGES,
+            Delete(3),
+            Delete(0),
+            Roll,
+            SMALL,
+            Compact,
+            PAGES,
+            Delete(1),
+            Roll,
+            Compact,
+            MEDIUM,
             Roll,
             Compact,
             SMALL,

@@ -271,6 +271,7 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
+/// Topics, as soon as they can be read: Apache Kafka answers before their partitions have leaders.
 pub(super) fn create_topics(address: SocketAddr, names: &[&str]) -> Result<()> {
     let mut side = Side::new("the broker", address);
     let topics = names.iter().map(|name| {
@@ -283,13 +284,15 @@ pub(super) fn create_topics(address: SocketAddr, names: &[&str]) -> Result<()> {
         .with_topics(topics.collect())
         .with_timeout_ms(10_000);
     let created = answer(side.ask(7, &request)?, "create the topics")?;
-    match created.topics.iter().find(|topic| topic.error_code != 0) {
-        None => Ok(()),
-        Some(topic) => Err(Error::refused(
+    if let Some(topic) = created.topics.iter().find(|topic| topic.error_code != 0) {
+        return Err(Error::refused(
             "create the topics",
             format!("{:?}: error {}", topic.name, topic.error_code),
-        )),
+        ));
     }
+    names
+        .iter()
+        .try_for_each(|name| committed(address, name).map(drop))
 }
 
 /// More numbers to transform.

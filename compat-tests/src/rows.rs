@@ -70,10 +70,7 @@ const OF_CLIENTS: &[&str] = &[
     "go-segmentio",
     "go-confluent",
     "node",
-    "node-rdkafka",
     "rdkafka",
-    "rdkafka-suite",
-    "librdkafka-suite",
     "kafka-python-suite",
 ];
 

@@ -144,6 +144,10 @@ pub const OTHERWISE: &[(&str, &str)] = &[
     ("kafka-recovers-ours", FILES),
     ("client", NOT_OURS),
     ("rkctl", NOT_OURS),
+    (
+        "voters",
+        "on a client that named another cluster with every change of voters",
+    ),
     ("shims", BESIDE),
     ("shims-all", BESIDE),
     ("shims-kafka", BESIDE),

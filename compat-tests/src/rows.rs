@@ -39,6 +39,7 @@ mod streams_app;
 mod suite;
 mod system_tools;
 mod transactions_tool;
+mod voters;
 
 pub use raw::seed_of_now;
 
@@ -166,6 +167,7 @@ pub const ROWS: &[Row] = &[
     differential::ROW,
     client::ROW,
     rkctl::ROW,
+    voters::ROW,
     shims::ROW,
     shims::ALL,
     shims::AGAINST_KAFKA,

@@ -183,7 +183,7 @@ impl Kafka {
 }
 
 /// Starts a process with what is below `home`, which is formatted where it is new.
-fn run(java: &Java, home: &Path, properties: &str, options: &[&str]) -> Result<Process> {
+pub(crate) fn run(java: &Java, home: &Path, properties: &str, options: &[&str]) -> Result<Process> {
     files::make_dir(home)?;
     let config = home.join("server.properties");
     files::write(&config, properties)?;

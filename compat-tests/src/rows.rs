@@ -72,7 +72,6 @@ const OF_CLIENTS: &[&str] = &[
     "go-confluent",
     "node",
     "rdkafka",
-    "kafka-python-suite",
 ];
 
 impl Row {

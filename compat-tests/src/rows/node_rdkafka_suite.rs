@@ -43,7 +43,7 @@ const SUITE: Suite = Suite {
     skipped: SKIPPED,
 };
 
-/// By title.
+/// By title, to its end.
 const SKIPPED: &[(&str, &str)] = &[
     (
         "should be able to produce and consume messages: empty buffer key and empty value",
@@ -54,8 +54,13 @@ const SKIPPED: &[(&str, &str)] = &[
         NULLED,
     ),
     (
-        "should produce a message with an empty payload and empty key",
+        "should produce a message with an empty payload and empty key \
+         (https://github.com/Blizzard/node-rdkafka/issues/117)",
         NULLED,
+    ),
+    (
+        "should be able to seek",
+        "gives librdkafka one millisecond to seek",
     ),
 ];
 const NULLED: &str = "this Node's library hands on null for what is empty, from Apache Kafka too";
@@ -135,7 +140,7 @@ fn run_spec(mocha: &Path, spec: &Path, target: &Target, attempt: u32) -> Result<
     let titles = SUITE.skipped.iter().map(|(title, _)| escaped(title));
     let titles: Vec<String> = titles.collect();
     command
-        .args(["--invert", "--grep", &titles.join("|")])
+        .args(["--invert", "--grep", &format!("({})$", titles.join("|"))])
         .arg(spec);
     let step = format!("run {name} of node-rdkafka against {}", target.name());
     let ended = Process::start(&step, &mut command, &out, &log)?.end(SPEC_TIME_MAX);

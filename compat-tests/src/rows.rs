@@ -71,11 +71,7 @@ const OF_CLIENTS: &[&str] = &[
     "go-segmentio",
     "go-confluent",
     "node",
-    "node-rdkafka",
     "rdkafka",
-    "rdkafka-suite",
-    "librdkafka-suite",
-    "kafka-python-suite",
 ];
 
 impl Row {
@@ -178,6 +174,7 @@ pub const ROWS: &[Row] = &[
     kafka_it::CORE,
     kafka_it::TOOLS,
     kafka_it::SERVER,
+    kafka_it::CONNECT,
     kill::ROW,
     kill_groups::ROW,
     churn::ROW,

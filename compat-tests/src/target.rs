@@ -100,6 +100,14 @@ impl Target {
         matches!(self.running, Running::Reka(..))
     }
 
+    /// Whether transactions that are about to end survive its kill. Apache Kafka 4.3.1 that is alone is fenced by its own
+    /// controller when the session it had before has ended, and drops the markers it has yet to write then ("likely
+    /// deleted already and hence can be skipped"): readers of committed data wait for good.
+    #[must_use]
+    pub fn keeps_markers(&self) -> bool {
+        matches!(self.running, Running::Reka(..))
+    }
+
     /// `kill -9`. Nothing where somebody else started it.
     pub fn kill(&mut self) -> Result<()> {
         match &mut self.running {

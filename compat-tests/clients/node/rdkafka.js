@@ -23,9 +23,15 @@ const told = call => new Promise((resolve, reject) => {
 })
 
 const connect = client => told(done => client.connect({ timeout: ANSWER }, done))
-// A producer is told how long it may take.
-const disconnect = client => new Promise(resolve =>
-  client instanceof Kafka.Producer ? client.disconnect(ANSWER, resolve) : client.disconnect(resolve))
+// A producer is told how long it may take; a consumer may never say that it has closed.
+const disconnect = client => new Promise((resolve, reject) => {
+  const late = setTimeout(() => reject(new Error(`not closed after ${ANSWER} ms`)), ANSWER)
+  const closed = () => {
+    clearTimeout(late)
+    resolve()
+  }
+  client instanceof Kafka.Producer ? client.disconnect(ANSWER, closed) : client.disconnect(closed)
+})
 
 // Each name is a field of its own, so that one may occur twice.
 const headers = of => Object.entries(of || {})

@@ -236,10 +236,6 @@ fn properties(
         .iter()
         .map(|Listener { name, protocol, .. }| format!(",{name}:{protocol}"))
         .collect();
-    // A start on a busy machine takes longer than the 9 s after which its controller fences it. Apache Kafka 4.3.1
-    // then drops the markers of transactions that have ended ("likely deleted already and hence can be
-    // skipped"), and readers of committed data wait for good. Much longer it cannot be: whoever was killed has to wait
-    // for the end of the session it had.
     // The metadata log has a folder of its own, so that the log directory holds topics only.
     let mut text = format!(
         "process.roles=broker,controller
@@ -260,7 +256,6 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=18000
 log.cleaner.dedupe.buffer.size=4194304
 "
     );

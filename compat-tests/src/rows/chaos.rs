@@ -139,7 +139,8 @@ fn disturb(world: &mut World<'_>, time: Duration, seed: u64, records: &mut u64) 
         let revived = world.revive()?;
         *done.entry("a client began again by itself").or_default() += revived;
         let victim = random.within(0..WORKERS as u64) as usize;
-        let what = match random.within(0..6) {
+        let first = if world.keeps_markers() { 0 } else { 1 };
+        let what = match random.within(first..6) {
             0 => {
                 world.restart_broker()?;
                 "the broker was killed"

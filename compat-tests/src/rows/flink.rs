@@ -143,11 +143,6 @@ impl<'a> World<'a> {
     fn restore_again_and_again(&mut self, rounds: u64) -> Result<String> {
         let topics = [&["in"], self.outputs].concat();
         create_topics(self.address, &topics)?;
-        // Apache Kafka answers before its partitions have leaders.
-        wait::until("wait for leaders", CATCH_UP_TIME_MAX, || {
-            let led = |topic: &&str| committed(self.address, topic).is_ok();
-            Ok(topics.iter().all(led).then_some(()))
-        })?;
         self.start_jobs()?;
         self.feed(RECORDS)?;
         let mut over = self.catch_up()?;
@@ -210,29 +205,39 @@ impl<'a> World<'a> {
         feed(self.address, &mut self.records, count)
     }
 
-    /// Waits until every window that is over is told: which these are. A partition's time is that of its last
-    /// record; no checkpoint remembers it, so that a restored job needs another record to know that a
-    /// window is over.
     fn catch_up(&mut self) -> Result<BTreeSet<String>> {
-        let over = windows(self.records - KEYS);
-        let mut ticked = Instant::now();
-        wait::until("wait for every window", CATCH_UP_TIME_MAX, || {
-            if ticked.elapsed() > TICK_EVERY {
-                self.feed(KEYS)?;
-                ticked = Instant::now();
-            }
-            if let Some(jobs) = &mut self.jobs {
-                jobs.expect_running()?;
-            }
-            for topic in self.outputs {
-                if committed(self.address, topic)?.len() < over.len() {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        })?;
-        Ok(over)
+        let jobs = &mut self.jobs;
+        catch_up(self.address, self.outputs, &mut self.records, || {
+            jobs.iter_mut().try_for_each(Process::expect_running)
+        })
     }
+}
+
+/// Waits until every window that is over is told: which these are. A partition's time is that of its last
+/// record; no checkpoint remembers it, so that a restored job needs another record to know that a
+/// window is over. `running` is asked whether whoever tells them still runs.
+pub(super) fn catch_up(
+    address: SocketAddr,
+    outputs: &[&str],
+    records: &mut u64,
+    mut running: impl FnMut() -> Result<()>,
+) -> Result<BTreeSet<String>> {
+    let over = windows(*records - KEYS);
+    let mut ticked = Instant::now();
+    wait::until("wait for every window", CATCH_UP_TIME_MAX, || {
+        if ticked.elapsed() > TICK_EVERY {
+            feed(address, records, KEYS)?;
+            ticked = Instant::now();
+        }
+        running()?;
+        for topic in outputs {
+            if committed(address, topic)?.len() < over.len() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })?;
+    Ok(over)
 }
 
 /// More records, each key in one partition.

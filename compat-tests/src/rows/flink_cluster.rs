@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::flink::{self, KEYS, WINDOW, feed, judge, windows};
+use super::flink::{self, WINDOW, feed, judge, windows};
 use super::kill_transactions::{committed, create_topics};
 use super::raw::{Random, in_rounds};
 use crate::context::Context;
@@ -39,7 +39,6 @@ const RECORDS: u64 = 1200;
 const MOMENT_MS: std::ops::Range<u64> = 50..700;
 const START_TIME_MAX: Duration = Duration::from_secs(180);
 const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(300);
-const TICK_EVERY: Duration = Duration::from_secs(1);
 const KILL_TIME_MAX: Duration = Duration::from_secs(60);
 
 fn run(ctx: &Context) -> Result<Verdict> {
@@ -92,10 +91,6 @@ impl<'a> World<'a> {
     fn go_on(&mut self, rounds: u64) -> Result<String> {
         let topics = ["in", OUTPUTS[0], OUTPUTS[1]];
         create_topics(self.address, &topics)?;
-        wait::until("wait for leaders", CATCH_UP_TIME_MAX, || {
-            let led = |topic: &&str| committed(self.address, topic).is_ok();
-            Ok(topics.iter().all(led).then_some(()))
-        })?;
         self.start_manager()?;
         self.start_worker()?;
         self.submit()?;
@@ -270,26 +265,12 @@ impl<'a> World<'a> {
         feed(self.address, &mut self.records, count)
     }
 
-    /// As in `flink`: every window that is over is told; which these are.
     fn catch_up(&mut self) -> Result<BTreeSet<String>> {
-        let over = windows(self.records - KEYS);
-        let mut ticked = Instant::now();
-        wait::until("wait for every window", CATCH_UP_TIME_MAX, || {
-            if ticked.elapsed() > TICK_EVERY {
-                self.feed(KEYS)?;
-                ticked = Instant::now();
-            }
-            for jvm in [&mut self.manager, &mut self.worker].into_iter().flatten() {
-                jvm.expect_running()?;
-            }
-            for topic in OUTPUTS {
-                if committed(self.address, topic)?.len() < over.len() {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        })?;
-        Ok(over)
+        let (manager, worker) = (&mut self.manager, &mut self.worker);
+        flink::catch_up(self.address, &OUTPUTS, &mut self.records, || {
+            let mut jvms = [&mut *manager, &mut *worker].into_iter().flatten();
+            jvms.try_for_each(Process::expect_running)
+        })
     }
 }
 

@@ -38,6 +38,14 @@ pub(super) const SERVER: Row = Row {
     run: |ctx| judge(ctx, "server", &wanted()),
 };
 
+pub(super) const CONNECT: Row = Row {
+    name: "kafka-it-connect",
+    tiers: &[Tier::Release],
+    about: "Apache Kafka's own tests of Connect's workers (suite connect) pass against Reka",
+    judges: Judges::Reka,
+    run: |ctx| judge(ctx, "connect", &wanted()),
+};
+
 /// About a minute and a half.
 const QUICK: &str = "server.(OffsetCommit|OffsetFetch|OffsetDelete|DeleteGroups|JoinGroup|\
                      ConsumerGroupDescribe|ConsumerGroupHeartbeat)RequestTest$";

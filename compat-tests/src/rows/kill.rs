@@ -17,11 +17,11 @@ use reka_protocol::kafka_protocol::messages::produce_request::{
 use reka_protocol::kafka_protocol::messages::{
     FetchRequest, InitProducerIdRequest, ProduceRequest,
 };
-use reka_records::{BatchBuilder, batches};
+use reka_records::BatchBuilder;
 
 use super::raw::{
-    Random, answer, create_topic, in_rounds, kill_amidst, not_yet, now, once_ready, pace_of,
-    rounds_of, topic_name,
+    Random, answer, create_topic, fetched, in_rounds, kill_amidst, not_yet, now, once_ready,
+    pace_of, rounds_of, topic_name,
 };
 use crate::context::Context;
 use crate::differential::{Answer, Side};
@@ -240,8 +240,8 @@ pub(super) fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
             .with_session_epoch(-1)
             .with_topics(vec![topic]);
         let data = once_ready("fetch", || {
-            let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
-            let data = fetched.responses.remove(0).partitions.remove(0);
+            let mut answered = answer(side.ask(11, &request)?, "fetch")?;
+            let data = answered.responses.remove(0).partitions.remove(0);
             Ok((data.error_code, data))
         })?;
         let records = data.records.unwrap_or_default();
@@ -249,8 +249,7 @@ pub(super) fn read_all(side: &mut Side) -> Result<BTreeMap<i64, String>> {
             return Ok(found);
         }
         let spoilt = |why: String| Error::refused("read what was fetched", why);
-        for batch in batches(&records) {
-            let batch = batch.map_err(|error| spoilt(error.to_string()))?;
+        for batch in fetched(&records)? {
             batch
                 .verify_crc()
                 .map_err(|error| spoilt(error.to_string()))?;

@@ -4,8 +4,8 @@
 //! Four programs share a group: Java's client, new and old, librdkafka and franz-go, so that both versions
 //! of the protocol are in it; each has a transactional id of its own, which the next one of its name takes over.
 //! Each record moves money between two partitions: what readers of committed data find there adds up
-//! to nothing. `REKA_KILL_ROUNDS` sets how many kills (100 on demand), `REKA_KILL_SEED` repeats their
-//! moments.
+//! to nothing. Of Apache Kafka only the clients are killed ([`Target::keeps_markers`]). `REKA_KILL_ROUNDS`
+//! sets how many kills (100 on demand), `REKA_KILL_SEED` repeats their moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -24,9 +24,9 @@ use reka_protocol::kafka_protocol::messages::{
     BrokerId, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
-use reka_records::{BatchBuilder, batches};
+use reka_records::BatchBuilder;
 
-use super::raw::{Random, answer, in_rounds, now, once_ready, rounds_of};
+use super::raw::{Random, answer, fetched, in_rounds, now, once_ready, rounds_of};
 use crate::clients::prepare;
 use crate::context::Context;
 use crate::control::java::Java;
@@ -129,6 +129,11 @@ impl<'a> World<'a> {
         self.target.kill_and_start_again()
     }
 
+    /// [`Target::keeps_markers`].
+    pub(super) fn keeps_markers(&self) -> bool {
+        self.target.keeps_markers()
+    }
+
     /// The broker does nothing for a while, and does not know it.
     pub(super) fn pause_broker(&mut self, pause: Duration) -> Result<()> {
         self.target.pause(pause)
@@ -195,7 +200,8 @@ fn kill_again_and_again(
         // The moment of the kill is what is tried out here, not something that is waited for.
         std::thread::sleep(Duration::from_millis(random.within(ROUND_MS)));
         revived += world.revive()?;
-        match random.within(0..2 + WORKERS as u64) {
+        let first = if world.keeps_markers() { 0 } else { 2 };
+        match random.within(first..2 + WORKERS as u64) {
             0 | 1 => {
                 world.restart_broker()?;
                 brokers += 1;
@@ -265,6 +271,7 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
+/// Topics, as soon as they can be read: Apache Kafka answers before their partitions have leaders.
 pub(super) fn create_topics(address: SocketAddr, names: &[&str]) -> Result<()> {
     let mut side = Side::new("the broker", address);
     let topics = names.iter().map(|name| {
@@ -277,13 +284,15 @@ pub(super) fn create_topics(address: SocketAddr, names: &[&str]) -> Result<()> {
         .with_topics(topics.collect())
         .with_timeout_ms(10_000);
     let created = answer(side.ask(7, &request)?, "create the topics")?;
-    match created.topics.iter().find(|topic| topic.error_code != 0) {
-        None => Ok(()),
-        Some(topic) => Err(Error::refused(
+    if let Some(topic) = created.topics.iter().find(|topic| topic.error_code != 0) {
+        return Err(Error::refused(
             "create the topics",
             format!("{:?}: error {}", topic.name, topic.error_code),
-        )),
+        ));
     }
+    names
+        .iter()
+        .try_for_each(|name| committed(address, name).map(drop))
 }
 
 /// More numbers to transform.
@@ -394,8 +403,8 @@ fn read_partition(
             .with_isolation_level(1)
             .with_topics(vec![wanted]);
         let data = once_ready("fetch", || {
-            let mut fetched = answer(side.ask(11, &request)?, "fetch")?;
-            let data = fetched.responses.remove(0).partitions.remove(0);
+            let mut answered = answer(side.ask(11, &request)?, "fetch")?;
+            let data = answered.responses.remove(0).partitions.remove(0);
             Ok((data.error_code, data))
         })?;
         let records = data.records.unwrap_or_default();
@@ -408,8 +417,7 @@ fn read_partition(
         aborted.sort_by_key(|txn| txn.first_offset);
         let mut aborted = aborted.into_iter().peekable();
         let mut skipped: BTreeSet<i64> = BTreeSet::new();
-        for batch in batches(&records) {
-            let batch = batch.map_err(|error| spoilt(error.to_string()))?;
+        for batch in fetched(&records)? {
             let header = *batch.header();
             while let Some(txn) = aborted.next_if(|txn| txn.first_offset <= header.last_offset()) {
                 skipped.insert(txn.producer_id.0);

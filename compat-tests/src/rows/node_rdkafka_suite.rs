@@ -28,7 +28,9 @@ pub(super) const ROW: Row = Row {
     run,
 };
 
-const TESTS_TIME_MAX: Duration = Duration::from_secs(1800);
+const ATTEMPTS: u32 = 4;
+const CUT_OFF: &str = "cut off:";
+const SPEC_TIME_MAX: Duration = Duration::from_secs(420);
 /// As the script beside the tests makes them.
 const TOPICS: [&str; 6] = ["test", "test2", "test3", "test4", "test5", "test6"];
 const SUITE: Suite = Suite {
@@ -41,7 +43,7 @@ const SUITE: Suite = Suite {
     skipped: SKIPPED,
 };
 
-/// By title.
+/// By title, to its end.
 const SKIPPED: &[(&str, &str)] = &[
     (
         "should be able to produce and consume messages: empty buffer key and empty value",
@@ -52,8 +54,13 @@ const SKIPPED: &[(&str, &str)] = &[
         NULLED,
     ),
     (
-        "should produce a message with an empty payload and empty key",
+        "should produce a message with an empty payload and empty key \
+         (https://github.com/Blizzard/node-rdkafka/issues/117)",
         NULLED,
+    ),
+    (
+        "should be able to seek",
+        "gives librdkafka one millisecond to seek",
     ),
 ];
 const NULLED: &str = "this Node's library hands on null for what is empty, from Apache Kafka too";
@@ -89,10 +96,39 @@ fn create_topics(address: SocketAddr) -> Result<()> {
     }
 }
 
+/// Each file of tests in a process of its own. One that crashed, or in which nothing failed but the closing of clients
+/// between two tests, is run again: this library now and then does not end closing, or ends there with SIGSEGV, on
+/// Apache Kafka too.
 fn run_against(mocha: &Path, package: &Path, target: &Target) -> Result<Seen> {
+    let mut all = Seen::default();
+    let mut specs = files::list(&package.join("e2e"))?;
+    specs.retain(|spec| files::name_of(spec).ends_with(".spec.js"));
+    for spec in &specs {
+        let mut seen = run_spec(mocha, spec, target, 1)?;
+        for attempt in 2..=ATTEMPTS {
+            if seen.failed.is_empty() || !seen.failed.iter().all(|failed| is_of_closing(failed)) {
+                break;
+            }
+            seen = run_spec(mocha, spec, target, attempt)?;
+        }
+        all.passed += seen.passed;
+        all.failed.extend(seen.failed);
+    }
+    Ok(all)
+}
+
+fn is_of_closing(failed: &str) -> bool {
+    failed.contains("\"after each\" hook") || failed.starts_with(CUT_OFF)
+}
+
+fn run_spec(mocha: &Path, spec: &Path, target: &Target, attempt: u32) -> Result<Seen> {
+    let name = format!("{}-{attempt}", files::name_of(spec));
     let home = target.home().join("node-rdkafka");
     files::make_dir(&home)?;
-    let (out, log) = (home.join("tests.out"), home.join("tests.err"));
+    let (out, log) = (
+        home.join(format!("{name}.out")),
+        home.join(format!("{name}.err")),
+    );
     let mut command = Command::new("node");
     command
         .current_dir(&home)
@@ -101,19 +137,25 @@ fn run_against(mocha: &Path, package: &Path, target: &Target) -> Result<Seen> {
         // As its Makefile does; what is told test by test is not lost with a process that crashes.
         .args(["--exit", "--timeout", "120000"])
         .args(["--reporter", "json-stream"]);
-    if !SUITE.skipped.is_empty() {
-        let titles = SUITE.skipped.iter().map(|(title, _)| escaped(title));
-        let titles: Vec<String> = titles.collect();
-        command.args(["--invert", "--grep", &titles.join("|")]);
-    }
-    let mut specs: Vec<_> = files::list(&package.join("e2e"))?;
-    specs.retain(|spec| files::name_of(spec).ends_with(".spec.js"));
-    command.args(specs);
-    let step = format!("run node-rdkafka's tests against {}", target.name());
-    let status = Process::start(&step, &mut command, &out, &log)?.end(TESTS_TIME_MAX)?;
+    let titles = SUITE.skipped.iter().map(|(title, _)| escaped(title));
+    let titles: Vec<String> = titles.collect();
+    command
+        .args(["--invert", "--grep", &format!("({})$", titles.join("|"))])
+        .arg(spec);
+    let step = format!("run {name} of node-rdkafka against {}", target.name());
+    let ended = Process::start(&step, &mut command, &out, &log)?.end(SPEC_TIME_MAX);
+    let status = match ended {
+        Ok(status) => status.to_string(),
+        // It waits for a thread of librdkafka that does not end.
+        Err(Error::Deadline { limit, .. }) => format!("nothing within {} s", limit.as_secs()),
+        Err(other) => return Err(other),
+    };
     let (mut seen, ended) = judge(&files::read_text(&out)?);
     if !ended {
-        let finding = format!("not told to the end, which was {status}, {}", log.display());
+        let finding = format!(
+            "{CUT_OFF} {name}, which ended with {status}; log: {}",
+            log.display()
+        );
         seen.failed.push(finding);
     }
     Ok(seen)
@@ -176,6 +218,18 @@ something it printed
         assert_eq!(seen, Seen { passed: 1, failed });
         assert!(!ended, "it was cut off");
         assert!(judge("[\"end\",{\"tests\":2}]\n").1);
+    }
+
+    #[test]
+    fn only_the_closing_of_clients_may_be_tried_again() {
+        let closing = "Consumer/Producer \"after each\" hook for \"should …\": Timeout";
+        assert!(is_of_closing(closing));
+        assert!(is_of_closing(
+            "cut off: a.spec.js-1, which ended with signal: 11"
+        ));
+        assert!(!is_of_closing(
+            "Consumer/Producer should …: invalid message value"
+        ));
     }
 
     #[test]

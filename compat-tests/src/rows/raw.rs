@@ -11,6 +11,7 @@ use reka_protocol::kafka_protocol::messages::{
     CreateTopicsRequest, FindCoordinatorRequest, GroupId, OffsetFetchRequest, TopicName,
 };
 use reka_protocol::kafka_protocol::protocol::StrBytes;
+use reka_records::{BatchError, BatchView, batches};
 
 use crate::differential::{Answer, Side};
 use crate::error::{Error, Result};
@@ -172,6 +173,23 @@ pub(super) fn once_ready<T>(step: &str, mut ask: impl FnMut() -> Result<(i16, T)
     })
 }
 
+/// The batches that an answer to a fetch has whole. As every client knows, Apache Kafka cuts off the last one where
+/// the bytes that were asked for end; the first is whole wherever there is one.
+pub(super) fn fetched(records: &[u8]) -> Result<Vec<BatchView<'_>>> {
+    let mut whole = Vec::new();
+    for batch in batches(records) {
+        match batch {
+            Ok(batch) => whole.push(batch),
+            Err(BatchError::Incomplete { .. }) if !whole.is_empty() => break,
+            Err(error) => {
+                let finding = error.to_string();
+                return Err(Error::refused("read what was fetched", finding));
+            }
+        }
+    }
+    Ok(whole)
+}
+
 /// Lets everybody act against a broker, each on a thread, and kills it after `pause`. They end when
 /// they see that it is gone or are told so.
 pub(super) fn kill_amidst<T: Send>(
@@ -198,4 +216,35 @@ pub(super) fn kill_amidst<T: Send>(
         }
         killed
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use reka_records::BatchBuilder;
+
+    use super::*;
+
+    fn batch(value: &str) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(0);
+        let none = std::iter::empty::<(&[u8], Option<&[u8]>)>();
+        let appended = builder.append(0, 0, None, Some(value.as_bytes()), none);
+        appended.expect("a record");
+        builder.finish().to_vec()
+    }
+
+    #[test]
+    fn a_batch_cut_off_by_the_end_of_an_answer_is_left_for_the_next() {
+        let two = [batch("one"), batch("two")].concat();
+        let count = |bytes: &[u8]| fetched(bytes).map(|whole| whole.len());
+        assert_eq!(count(&two).expect("two"), 2);
+        assert_eq!(count(&two[..two.len() - 1]).expect("one"), 1);
+        let first = batch("one").len();
+        assert_eq!(count(&two[..first + 20]).expect("one"), 1);
+        let error = count(&two[..first - 1]).expect_err("none is whole");
+        assert!(error.to_string().contains("batch needs"), "{error}");
+        let mut other = two.clone();
+        // The magic of the second.
+        other[first + 16] = 7;
+        count(&other).expect_err("no batch");
+    }
 }

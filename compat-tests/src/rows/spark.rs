@@ -187,11 +187,6 @@ impl<'a> World<'a> {
         let topics = ["in", "copies", "counts"].map(|name| self.topic(name));
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         create_topics(self.target.address(), &names)?;
-        // Apache Kafka answers before its partitions have leaders.
-        wait::until("wait for leaders", PROGRESS_TIME_MAX, || {
-            let led = |topic: &&str| committed(self.target.address(), topic).is_ok();
-            Ok(names.iter().all(led).then_some(()))
-        })?;
         self.feed(RECORDS)?;
         let (mut jvms, mut brokers) = (0, 0);
         for round in 0..rounds {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::kill_transactions::{PARTITIONS, committed, create_topics, send};
+use super::kill_transactions::{PARTITIONS, create_topics, send};
 use super::raw::{Random, in_rounds};
 use super::spark::Release;
 use crate::cassandra::Cassandra;
@@ -100,9 +100,6 @@ impl<'a> World<'a> {
     fn kill_again_and_again(&mut self, rounds: u64) -> Result<String> {
         let topic = format!("{}in", self.prefix);
         create_topics(self.target.address(), &[&topic])?;
-        wait::until("wait for leaders", PROGRESS_TIME_MAX, || {
-            Ok(committed(self.target.address(), &topic).ok().map(drop))
-        })?;
         self.feed()?;
         let (mut jvms, mut brokers) = (0, 0);
         for round in 0..rounds {

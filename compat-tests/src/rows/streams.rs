@@ -1,5 +1,6 @@
 //! A Kafka Streams application with `exactly_once_v2`, a stateful count with a changelog, whose broker and
-//! instances are killed at random moments: every count of every key is told exactly once, in order.
+//! instances are killed at random moments: every count of every key is told exactly once, in order. Of
+//! Apache Kafka only the instances are killed ([`Target::keeps_markers`]).
 //!
 //! `REKA_KILL_ROUNDS` sets how many kills, `REKA_KILL_SEED` repeats their moments.
 
@@ -81,7 +82,8 @@ fn kill_again_and_again(
         // The moment of the kill is what is tried out here, not something that is waited for: some
         // time into what the instances are given to do.
         let moment = Duration::from_millis(random.within(ROUND_MS));
-        match random.within(0..1 + INSTANCES as u64) {
+        let first = if target.keeps_markers() { 0 } else { 1 };
+        match random.within(first..1 + INSTANCES as u64) {
             0 => {
                 feed(address, &mut records)?;
                 std::thread::sleep(moment / 4);

@@ -97,10 +97,6 @@ impl<'a> World<'a> {
     fn go_on(&mut self, rounds: u64) -> Result<String> {
         let address = self.target.address();
         create_topics(address, &TOPICS)?;
-        wait::until("wait for leaders", CATCH_UP_TIME_MAX, || {
-            let led = TOPICS.iter().all(|topic| committed(address, topic).is_ok());
-            Ok(led.then_some(()))
-        })?;
         let mut side = Side::new("the broker", address);
         for person in 0..PEOPLE {
             let (key, name) = (format!("p{person}"), format!("person {person}"));

@@ -65,9 +65,6 @@ impl<'a> Tools<'a> {
             self.address,
             &["verified", "copied", "measured", "performed"],
         )?;
-        wait::until("wait for leaders", READY_TIME_MAX, || {
-            Ok(committed(self.address, "measured").ok().map(drop))
-        })?;
         self.verify()?;
         self.copy()?;
         let compaction = self.compact()?;

@@ -141,7 +141,7 @@ fn a_stack_that_cannot_be_installed_is_named_with_its_log_and_leaves_nothing_hal
         .expect("the runner");
     let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    let step = "install the Node clients: ended with exit status: 9; log: ";
+    let step = "install the Node packages of node: ended with exit status: 9; log: ";
     let (_, rest) = said
         .split_once(step)
         .unwrap_or_else(|| panic!("no {step:?} in {said}"));

@@ -73,7 +73,13 @@ fn a_tier_asked_of_one_broker_leaves_out_what_has_a_broker_of_its_own() {
     };
     assert!(left_out(Against::Both).is_empty());
     let of_reka = ["dump-log", "kafka-serves-ours", "kafka-recovers-ours"];
-    let of_kafka = ["control", "kafka-log-dir", "kafka-serves-kafka"];
+    let of_kafka = [
+        "control",
+        "kafka-log-dir",
+        "kafka-serves-kafka",
+        "client",
+        "rkctl",
+    ];
     let kafka = [&of_reka[..], &["differential", "kafka-it"]].concat();
     assert_eq!(left_out(Against::Kafka), kafka);
     let mut reka = left_out(Against::Reka);

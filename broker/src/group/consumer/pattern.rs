@@ -1,4 +1,4 @@
-//! Subscriptions by expression: RE2's language ([`re2`](super::re2)), matched against the whole name of each
+//! Subscriptions by expression: RE2's language (`re2.rs`), matched against the whole name of each
 //! topic.
 //!
 //! The engine takes time linear in the length of the name whatever the expression, and the size of

@@ -588,7 +588,8 @@ impl Log {
         let segment = &self.active.segment;
         let len = segment.len();
         if len + size > self.config.segment_bytes.min(segment.capacity()) {
-            return len > 0;
+            // An empty one makes room where it is of a time when segments were smaller.
+            return len > 0 || size > segment.capacity();
         }
         if last_offset - segment.base_offset() > i64::from(i32::MAX) {
             return true;

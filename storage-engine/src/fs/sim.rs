@@ -877,9 +877,10 @@ impl RawFile for SimFile {
         })
     }
 
-    fn map(&self, _len: usize) -> io::Result<Arc<dyn RawMapping>> {
+    fn map(&self, len: usize) -> io::Result<Arc<dyn RawMapping>> {
         *self.disk.lock().mapped.entry(self.id).or_default() += 1;
-        Ok(Arc::new(SimMapping(self.clone())))
+        let file = self.clone();
+        Ok(Arc::new(SimMapping { file, len }))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -889,15 +890,19 @@ impl RawFile for SimFile {
 
 /// A living mapping, counted as the real ones are.
 #[derive(Debug)]
-struct SimMapping(SimFile);
+struct SimMapping {
+    file: SimFile,
+    /// It ends here, however long the file becomes.
+    len: usize,
+}
 
 impl Drop for SimMapping {
     fn drop(&mut self) {
-        let mut state = self.0.disk.lock();
-        if let Some(count) = state.mapped.get_mut(&self.0.id) {
+        let mut state = self.file.disk.lock();
+        if let Some(count) = state.mapped.get_mut(&self.file.id) {
             *count -= 1;
             if *count == 0 {
-                state.mapped.remove(&self.0.id);
+                state.mapped.remove(&self.file.id);
             }
         }
     }
@@ -911,10 +916,10 @@ impl RawMapping for SimMapping {
     }
 
     fn copy(&self, position: usize, into: &mut [u8]) -> io::Result<()> {
-        let mut state = self.0.disk.lock();
-        let file = state.tree.file(self.0.id);
+        let mut state = self.file.disk.lock();
+        let file = state.tree.file(self.file.id);
         let end = position.checked_add(into.len());
-        if end.is_none_or(|end| end as u64 > file.len) {
+        if end.is_none_or(|end| end > self.len || end as u64 > file.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         file.read(into, position as u64);

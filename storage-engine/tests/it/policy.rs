@@ -170,6 +170,35 @@ fn jitter_rolls_earlier_and_not_all_partitions_at_once() {
     assert!(rolled_after.len() > 5, "{rolled_after:?}");
 }
 
+/// The mapping of a segment is as large as one may be when it begins.
+#[test]
+fn a_batch_that_only_a_larger_segment_takes_gets_one_as_soon_as_there_may_be_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disks = [
+        (Disk::new(SimDisk::new()), Path::new(DIR)),
+        (Disk::real(), dir.path()),
+    ];
+    for (disk, path) in disks {
+        let small = LogConfig {
+            segment_bytes: 4096,
+            ..LogConfig::default()
+        };
+        let (mut log, _) = open(&env(&disk, path), &small, false);
+        log.set_config(LogConfig {
+            segment_bytes: 1 << 20,
+            ..small.clone()
+        });
+        let value = vec![7; 100_000];
+        append(&mut log, batch(&[&value], 5, Compression::None));
+        append(&mut log, batch(&[b"behind"], 6, Compression::None));
+        assert_eq!(segments(&log), 1);
+        assert_eq!(read_all(&log.reader()).expect("whole batches").len(), 2);
+        let found = log.reader().find_timestamp(6, 2);
+        let found = found.expect("a sound log").expect("a record of that time");
+        assert_eq!(found.offset, 1);
+    }
+}
+
 #[test]
 fn a_segment_rolls_when_its_index_is_full() {
     let config = LogConfig {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::checkpoint::CheckpointError;
 use crate::error::{LogError, OpenError};
 use crate::format::{FileKind, FileName, FileStage, TopicPartition};
 use crate::fs::{Disk, DiskError, OpenMode};
@@ -554,8 +555,10 @@ impl LogDirs {
 /// Whether the directory cannot be used as it is, rather than being the wrong one.
 fn is_failure(error: &LogDirError) -> bool {
     match error {
-        LogDirError::Disk(_) | LogDirError::Missing { .. } => true,
-        LogDirError::Checkpoint(_)
+        LogDirError::Disk(_)
+        | LogDirError::Missing { .. }
+        | LogDirError::Checkpoint(CheckpointError::Disk(_)) => true,
+        LogDirError::Checkpoint(CheckpointError::Malformed { .. })
         | LogDirError::InUse { .. }
         | LogDirError::Foreign { .. }
         | LogDirError::MalformedMeta { .. } => false,

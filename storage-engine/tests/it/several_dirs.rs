@@ -389,6 +389,37 @@ fn a_failure_while_an_id_is_made_up_leaves_a_whole_file() {
     }
 }
 
+/// Whichever call it is: of a checkpoint as well as of what says whose directory it is.
+#[test]
+fn a_disk_that_fails_at_a_start_takes_its_own_directory_out_and_no_other() {
+    let sim = disk(&["/a", "/b"]);
+    let dirs = open(&sim, &["/a", "/b"]);
+    let mut opened = logs(&dirs, 0..2, true);
+    for log in &mut opened {
+        append(log, batch(&[b"x"], 1, Compression::None));
+    }
+    let mut opened: Vec<&mut Log> = opened.iter_mut().collect();
+    dirs.stop(&mut opened, 1).expect("a clean stop");
+    drop((opened, dirs));
+    let mut reads_struck = 0;
+    for call in 0.. {
+        let fault = FaultDisk::new(sim.clone());
+        fault.plan(When::Nth(call), Fault::Errno(5));
+        let dirs = try_open(Disk::new(fault.clone()), &["/a", "/b"]);
+        let hit = fault.hit();
+        let dirs = dirs.unwrap_or_else(|error| panic!("call {call}, {hit:?}: {error}"));
+        assert!(dirs.failed().len() <= 1, "call {call}");
+        assert_eq!(dirs.dirs().len() + dirs.failed().len(), 2, "call {call}");
+        let reads = hit.iter().filter(|((_, _, op), _)| *op == Op::Read);
+        reads_struck += reads.count();
+        if hit.is_empty() {
+            break;
+        }
+    }
+    // Of each directory's meta.properties and of what it has checkpoints of.
+    assert!(reads_struck >= 6, "{reads_struck}");
+}
+
 #[test]
 fn a_partition_that_is_set_aside_frees_its_name_and_loses_nothing() {
     let sim = disk(&["/a"]);

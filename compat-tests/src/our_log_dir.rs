@@ -23,15 +23,6 @@ use crate::process::Process;
 const EXAMPLE: &str = "write-kafka-dir";
 const WRITE_TIME_MAX: Duration = Duration::from_secs(900);
 
-/// Where the example's source would be, if it is not there yet.
-#[must_use]
-pub fn missing(ctx: &Context) -> Option<PathBuf> {
-    let source = ctx
-        .checkout()
-        .join(format!("storage-engine/examples/{EXAMPLE}.rs"));
-    (!source.exists()).then_some(source)
-}
-
 /// Builds and runs it; gives the folder it filled.
 pub fn write(ctx: &Context, stop: Stop) -> Result<PathBuf> {
     let dir = ctx.work().join("reka");

@@ -21,8 +21,9 @@
 //!
 //! Big-endian. Written when a segment is begun and on a clean stop, so that a
 //! restart replays at most one segment. One that cannot be right (length, checksum,
-//! version) is removed, as Apache Kafka does, and the one before it is used, or the
-//! log itself; so is one that says what no log could have led to. There may be as many entries as a count can say: a file is read in
+//! version) is set aside as `.unusable`, and the one before it is used, or the log
+//! itself; so is one that says what no log could have led to. There may be as many
+//! entries as a count can say: a file is read in
 //! pieces, and nothing is made of it before its checksum was found right, so memory is
 //! bounded by what was really stored.
 

@@ -21,12 +21,6 @@ pub(super) const ROW: Row = Row {
 };
 
 fn run(ctx: &Context) -> Result<Verdict> {
-    if let Some(source) = our_log_dir::missing(ctx) {
-        return Ok(Verdict::Skipped(format!(
-            "{} does not exist yet",
-            source.display()
-        )));
-    }
     let dir = our_log_dir::write(ctx, Stop::Clean)?;
     let java = Java::kafka(ctx)?;
     let manifest: Manifest = files::read_json(&dir.join("manifest.json"))?;

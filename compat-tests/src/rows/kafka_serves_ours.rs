@@ -29,12 +29,6 @@ pub(super) const AFTER_A_KILL: Row = Row {
 };
 
 fn run(ctx: &Context, stop: Stop) -> Result<Verdict> {
-    if let Some(source) = our_log_dir::missing(ctx) {
-        return Ok(Verdict::Skipped(format!(
-            "{} does not exist yet",
-            source.display()
-        )));
-    }
     let dir = our_log_dir::write(ctx, stop)?;
     let java = Java::with_our_classes(ctx)?;
     let manifest: Manifest = files::read_json(&dir.join("manifest.json"))?;

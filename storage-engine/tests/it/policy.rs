@@ -247,18 +247,37 @@ fn jitter_rolls_earlier_and_not_all_partitions_at_once() {
     assert!(rolled_after.len() > 5, "{rolled_after:?}");
 }
 
+/// As in Apache Kafka: an index of offsets takes all it has room for, and one of times keeps the last
+/// place for the entry that it gets when the segment is sealed.
 #[test]
 fn a_segment_rolls_when_its_index_is_full() {
-    let config = LogConfig {
-        index_interval_bytes: 0,
-        segment_index_bytes: 10 * 8,
-        ..LogConfig::default()
-    };
-    let mut log = log(&config);
-    for _ in 0..40 {
-        append(&mut log, batch(&[b"value"], 1, Compression::None));
+    for (rising, per_segment) in [(0, 11), (1, 6)] {
+        let config = LogConfig {
+            index_interval_bytes: 0,
+            // Ten entries of the one and six of the other.
+            segment_index_bytes: 10 * 8,
+            retention_ms: -1,
+            ..LogConfig::default()
+        };
+        let sim = SimDisk::new();
+        let (mut log, _) = open(
+            &env(&Disk::new(sim.clone()), Path::new(DIR)),
+            &config,
+            false,
+        );
+        for offset in 0..40 {
+            append_at(&mut log, 1 + rising * offset, 0);
+        }
+        let files = sim.contents(&Path::new(DIR).join("t-0"));
+        let named = |suffix| files.iter().filter(move |(name, _)| name.ends_with(suffix));
+        let bases: Vec<&str> = named(".log").map(|(name, _)| name.as_str()).collect();
+        let expected = (0..40).step_by(per_segment);
+        let expected: Vec<String> = expected.map(|base| format!("/{base:020}.log")).collect();
+        assert_eq!(bases, expected);
+        for (name, content) in named(".index").chain(named(".timeindex")) {
+            assert!(content.len() <= 80, "{name}: {} bytes", content.len());
+        }
     }
-    assert!(segments(&log) >= 3, "{} segments", segments(&log));
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(crate) struct IndexFile<const N: usize> {
     path: PathBuf,
     env: Arc<Env>,
     map: Arc<MapSlot>,
-    /// Greatest number of entries; the segment rolls when it is reached.
+    /// Greatest number of entries; the segment rolls when it is reached. A run of batches that is
+    /// written at once may bring more.
     max_entries: usize,
     state: Mutex<State<N>>,
 }
@@ -40,6 +41,8 @@ struct State<const N: usize> {
     newest: Option<[u8; N]>,
     /// Whether the file changed since its last sync.
     dirty: bool,
+    /// Entries that the mapping made last has room for.
+    mapped: usize,
 }
 
 impl<const N: usize> IndexFile<N> {
@@ -57,6 +60,7 @@ impl<const N: usize> IndexFile<N> {
                 buffered: Vec::new(),
                 newest: None,
                 dirty: false,
+                mapped: 0,
             }),
         }
     }
@@ -95,9 +99,11 @@ impl<const N: usize> IndexFile<N> {
         state.written + state.buffered.len() / N
     }
 
-    /// No room for another entry.
-    pub(crate) fn is_full(&self) -> bool {
-        self.len() >= self.max_entries
+    /// No room for so many entries more. One that has none has room for all: a segment that is
+    /// begun anew would have no more.
+    pub(crate) fn is_full_with(&self, entries: usize) -> bool {
+        let len = self.len();
+        len > 0 && len + entries > self.max_entries
     }
 
     /// Writes the buffer out if it has no room for so many entries more; for more than
@@ -238,9 +244,15 @@ impl<const N: usize> IndexFile<N> {
             0 => None,
             written => {
                 // Room to grow, so that the active segment's index is mapped once.
-                let len = written.max(self.max_entries) * N;
+                let entries = written.max(self.max_entries);
                 let file = self.file(&mut state)?.clone();
-                Some(self.map.get(&self.env.maps, &file, len)?)
+                if entries > state.mapped {
+                    // Nobody holds it outside of this lock.
+                    self.map.release_if_unused();
+                }
+                let mapping = self.map.get(&self.env.maps, &file, entries * N)?;
+                state.mapped = entries;
+                Some(mapping)
             }
         };
         let entry = |index: usize| {

@@ -695,7 +695,8 @@ impl Log {
     }
 
     /// Takes the oldest `count` segments out of the log; their files are renamed
-    /// now and unlinked by [`Log::unlink_deleted`] when their delay is over.
+    /// now and unlinked by [`Log::unlink_deleted`] when their delay is over. On a disk
+    /// without room for another name they are unlinked now.
     pub(crate) fn drop_oldest(&mut self, count: usize, now_ms: i64) -> Result<(), LogError> {
         let segments = self.shared.segments();
         let (gone, kept) = segments.split_at(count);
@@ -707,12 +708,18 @@ impl Log {
         // would find a log that begins later than it says.
         self.advance_log_start(new_start)?;
         self.shared.set_segments(kept.to_vec());
-        for segment in gone {
-            let retired = self.retire(segment, now_ms);
-            self.or_offline(retired)?;
+        for (index, segment) in gone.iter().enumerate() {
+            let opened = segment.open_for_good();
+            let taken = opened.and_then(|()| self.retire_or_discard(segment.base_offset(), now_ms));
+            if taken.is_err() {
+                // Below the start, so the next pass takes it again.
+                self.shared.set_segments(segments[index..].to_vec());
+            }
+            // What frees space goes on when the disk is full.
+            self.or_offline_unless_full(taken)?;
         }
         let stale = self.drop_snapshots_below(first.base_offset());
-        Ok(self.or_offline(stale)?)
+        Ok(self.or_offline_unless_full(stale)?)
     }
 
     /// Renames the files of a segment away. Readers that hold the segment go on
@@ -796,7 +803,7 @@ impl Log {
             .position(|deleted| deleted.due_ms <= now_ms)
         {
             for path in &self.deleted[index].paths {
-                self.or_offline(self.env.disk.remove_file(path))?;
+                self.or_offline_unless_full(self.env.disk.remove_file(path))?;
             }
             self.deleted.swap_remove(index);
             self.durability.names_changed();

@@ -27,7 +27,8 @@ use crate::env::{Env, RECOVERY_POINT_UNKNOWN};
 use crate::error::{LogError, OpenError};
 use crate::format::{
     CLEAN_SHUTDOWN, DELETED_DIR_SUFFIX, DIR_FILES, FUTURE_DIR_SUFFIX, LOCK, META_PROPERTIES,
-    OFFSET_CHECKPOINTS, RECOVERY_POINT_CHECKPOINT, STRAY_DIR_SUFFIX, TopicPartition,
+    OFFSET_CHECKPOINTS, PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT, STRAY_DIR_SUFFIX,
+    TopicPartition,
 };
 use crate::fs::{Dir, Disk, DiskError, Op, TEMPORARY_SUFFIX};
 use crate::log::{Log, OpenOptions};
@@ -497,29 +498,55 @@ impl LogDir {
     }
 
     /// Takes a partition out of use: its directory is renamed, so that the name is
-    /// free at once, and waits for [`LogDir::unlink`]. The new name.
+    /// free at once, and waits for [`LogDir::unlink`]. The new name; `None` where a full
+    /// disk had no room for one, and the files are gone already.
     ///
     /// The log takes nothing any more, and the directory's checkpoints forget it: the
     /// next partition of its name is another one. On a full disk the files catch up
     /// before that one begins.
-    pub fn delete(&self, log: &Log) -> Result<String, LogError> {
+    pub fn delete(&self, log: &Log) -> Result<Option<String>, LogError> {
         log.check_usable()?;
         for segment in log.segments().iter() {
             segment.open_for_good()?;
         }
         let renamed = self.name_out_of_use(log.partition(), DELETED_DIR_SUFFIX);
         log.set_gone();
-        let result = self
-            .env
-            .disk
-            .rename(log.dir(), &self.path().join(&renamed))
-            .and_then(|()| self.env.disk.sync_dir(self.path()));
-        result.inspect_err(|error| self.env.health.fail(error))?;
+        let fail = |error: &DiskError| self.env.health.fail(error);
+        let deleted = match self.env.disk.rename(log.dir(), &self.path().join(&renamed)) {
+            // Nobody asks again, and this is what makes room.
+            Err(error) if error.is_full() => {
+                let discarded = self.discard(log.dir());
+                discarded.inspect_err(|error| {
+                    if error.is_failed_sync() {
+                        fail(error);
+                    }
+                })?;
+                None
+            }
+            moved => moved.inspect_err(fail).map(|()| Some(renamed))?,
+        };
+        let synced = self.env.disk.sync_dir(self.path());
+        synced.inspect_err(fail)?;
         match self.env.forget(log.partition()) {
             Err(error) if error.is_full() => {}
-            forgotten => forgotten.inspect_err(|error| self.env.health.fail(error))?,
+            forgotten => forgotten.inspect_err(fail)?,
         }
-        Ok(renamed)
+        Ok(deleted)
+    }
+
+    /// Removes a partition's files and directory under the name they have. Whose they are goes last:
+    /// with what a crash leaves, the next partition of the name does not begin.
+    fn discard(&self, dir: &Path) -> Result<(), DiskError> {
+        let names = self.env.disk.read_dir(dir)?;
+        for entry in names
+            .iter()
+            .filter(|entry| entry.name != PARTITION_METADATA)
+        {
+            self.env.disk.remove_file(&dir.join(&entry.name))?;
+        }
+        self.env.disk.sync_dir(dir)?;
+        self.env.disk.remove_file(&dir.join(PARTITION_METADATA))?;
+        self.env.disk.remove_dir(dir)
     }
 
     /// Renames the directory of a partition that is not open and is not served any more;

@@ -474,13 +474,15 @@ impl LogDirs {
     /// when `file.delete.delay.ms` is over.
     pub fn delete(&self, log: &Log, now_ms: i64) -> Result<(), LogError> {
         let dir = self.dir_of(log);
-        let name = dir.delete(log)?;
+        let renamed = dir.delete(log)?;
         self.places().remove(log.partition());
-        self.deleted().push(Deleted {
-            dir: dir.clone(),
-            name,
-            due_ms: now_ms.saturating_add(log.config().file_delete_delay_ms),
-        });
+        if let Some(name) = renamed {
+            self.deleted().push(Deleted {
+                dir: dir.clone(),
+                name,
+                due_ms: now_ms.saturating_add(log.config().file_delete_delay_ms),
+            });
+        }
         Ok(())
     }
 

@@ -132,7 +132,7 @@ impl OffsetIndex {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.file.is_full()
+        self.file.is_full_with(1)
     }
 
     pub(crate) fn seal(&self) -> DiskResult<()> {

@@ -16,7 +16,7 @@ pub struct SegmentFacts {
     /// Bytes of its data file.
     pub bytes: u64,
     /// Greatest timestamp in it; of records without any, when they were written. `None`
-    /// when it is empty.
+    /// when it is empty, or where no age counts.
     pub largest_timestamp: Option<i64>,
 }
 
@@ -88,6 +88,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<Vec<Reason>, LogError> {
         self.check_usable()?;
+        let by_time = self.config().delete && self.config().retention_ms >= 0;
         let segments = self.segments();
         let mut facts = Vec::with_capacity(segments.len());
         for (index, segment) in segments.iter().enumerate() {
@@ -97,7 +98,10 @@ impl Log {
                     .get(index + 1)
                     .map_or(self.log_end(), |next| next.base_offset()),
                 bytes: segment.len(),
-                largest_timestamp: segment.youngest_ms()?,
+                largest_timestamp: match by_time {
+                    true => segment.youngest_ms()?,
+                    false => None,
+                },
             });
         }
         let mut reasons = plan(

@@ -341,11 +341,18 @@ impl Segment {
     }
 
     /// The time of the youngest record; where none has a timestamp, the time the data
-    /// file was last written, as in Apache Kafka. `None` in an empty segment.
+    /// file was last written, as in Apache Kafka. `None` in an empty segment. Where damage
+    /// keeps the batches from being walked over, the time index is taken at its word.
     pub(crate) fn youngest_ms(&self) -> Result<Option<i64>, ReadError> {
-        match self.largest()? {
-            Some(largest) if largest.timestamp < 0 => Ok(Some(self.file()?.modified_ms()?)),
-            largest => Ok(largest.map(|largest| largest.timestamp)),
+        let largest = match self.largest() {
+            Ok(None) => return Ok(None),
+            Ok(largest) => largest,
+            Err(ReadError::Corrupt(_)) => self.times.last()?,
+            Err(error) => return Err(error),
+        };
+        match largest {
+            Some(largest) if largest.timestamp >= 0 => Ok(Some(largest.timestamp)),
+            _ => Ok(Some(self.file()?.modified_ms()?)),
         }
     }
 

@@ -126,8 +126,9 @@ impl TimeIndex {
         self.file.truncate(0)
     }
 
+    /// Sealing the segment may bring an entry of its own.
     pub(crate) fn is_full(&self) -> bool {
-        self.file.is_full()
+        self.file.is_full_with(2)
     }
 
     pub(crate) fn seal(&self) -> DiskResult<()> {

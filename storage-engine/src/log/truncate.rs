@@ -145,7 +145,7 @@ impl Log {
 
     /// Puts the files of a segment aside or, on a disk without room for another name,
     /// removes them: they are out of the log, and there is no way back.
-    fn retire_or_discard(&mut self, base_offset: i64, now_ms: i64) -> DiskResult<()> {
+    pub(super) fn retire_or_discard(&mut self, base_offset: i64, now_ms: i64) -> DiskResult<()> {
         match self.retire_files(base_offset, now_ms) {
             Err(error) if error.is_full() => {}
             retired => return retired,

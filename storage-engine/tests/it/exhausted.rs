@@ -344,3 +344,98 @@ fn a_stop_on_a_full_disk_is_refused_and_done_again_with_room() {
     }
     assert!(refused >= 2, "{refused}");
 }
+
+/// What a segment is put aside under is a longer name, for which a full directory may have no room.
+#[test]
+fn retention_goes_on_where_there_is_no_room_for_a_name() {
+    let delayed = LogConfig {
+        file_delete_delay_ms: 60_000,
+        segment_bytes: 700,
+        ..config()
+    };
+    let mut gone = 0;
+    for (op, every) in [
+        (Op::Rename, true),
+        (Op::Rename, false),
+        (Op::RemoveFile, false),
+    ] {
+        for call in 0.. {
+            let sim = fresh_disk();
+            let fault = FaultDisk::new(sim.clone());
+            let dir = open_dir_on(Disk::new(fault.clone()));
+            let mut log = open(&dir, &delayed);
+            fill(&mut log, 40, "v");
+            log.flush().expect("a flush");
+            dir.checkpoint().expect("a checkpoint");
+            let segments = names_with(&sim, ".log").len();
+            let reader = log.reader();
+            let slice = reader.read(0, 100, 40).expect("readable").expect("a batch");
+            log.advance_log_start(30).expect("an offset of the log");
+            fault.plan(
+                match every {
+                    true => When::EveryFrom(op, call),
+                    false => When::Nth(call),
+                },
+                Fault::Errno(ENOSPC),
+            );
+            let mut applied = log.apply_retention(40, 0).map(drop);
+            if applied.is_ok() {
+                applied = log.unlink_deleted(60_000).map(drop);
+            }
+            let struck = fault.hit();
+            fault.heal();
+            if struck.is_empty() {
+                break;
+            }
+            if struck.iter().any(|((_, _, struck), _)| *struck != op) {
+                continue;
+            }
+            let what = format!("{op:?} from call {call}: {struck:?}");
+            assert!(online(&dir), "{what}: {applied:?}");
+            slice.bytes().expect("readers keep what they hold");
+            if applied.is_err() {
+                assert!(is_full(&applied), "{what}: {applied:?}");
+                log.apply_retention(40, 0).expect("room");
+                log.unlink_deleted(60_000).expect("room");
+            }
+            gone += 1;
+            assert_eq!(names_with(&sim, ".deleted"), Vec::<String>::new(), "{what}");
+            let left = names_with(&sim, ".log").len();
+            assert!(left < segments, "{what}: {left} of {segments}");
+            append(&mut log, keyed(&[("a", "w")]));
+            log.flush().expect("a flush");
+            dir.checkpoint().expect("a checkpoint");
+            let kept = values(&log);
+            drop(log);
+            let crashed = open_dir_on(Disk::new(sim.crash(&mut KeepAll)));
+            let found = open(&crashed, &delayed);
+            assert_eq!((found.log_start(), found.log_end()), (30, 41), "{what}");
+            assert_eq!(values(&found), kept, "{what}");
+        }
+    }
+    assert!(gone >= 10, "{gone}");
+}
+
+#[test]
+fn a_partition_is_deleted_where_there_is_no_room_for_another_name() {
+    let sim = fresh_disk();
+    let fault = FaultDisk::new(sim.clone());
+    let dir = open_dir_on(Disk::new(fault.clone()));
+    let mut log = open(&dir, &config());
+    fill(&mut log, 40, "v");
+    log.flush().expect("a flush");
+    dir.checkpoint().expect("a checkpoint");
+    let reader = log.reader();
+    let slice = reader.read(0, 100, 40).expect("readable").expect("a batch");
+    fault.plan(When::EveryFrom(Op::Rename, 0), Fault::Errno(ENOSPC));
+    let deleted = dir.delete(&log);
+    assert!(online(&dir), "{deleted:?}");
+    assert_eq!(deleted.expect("nothing that needs room"), None);
+    slice.bytes().expect("readers keep what they hold");
+    let left = sim.contents(Path::new("/data")).into_keys();
+    let left: Vec<String> = left.filter(|name| name.contains("t-0")).collect();
+    assert_eq!(left, Vec::<String>::new());
+    fault.heal();
+    let next = open(&dir, &config());
+    assert_eq!((next.log_start(), next.log_end()), (0, 0));
+}

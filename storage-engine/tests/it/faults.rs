@@ -7,7 +7,8 @@
 //! - nothing panics; what fails returns an error, and an append that failed is not seen
 //!   by a reader of the same process;
 //! - interruptions and short reads and writes change nothing at all, and no caller hears of them;
-//! - an append that meets a full disk leaves the directory online, and the next one is taken;
+//! - an append that meets a full disk leaves the directory online, and the next one is taken; so does
+//!   every other step, but where `may_be_final` says why not;
 //! - after a failed sync the directory is offline, for good, also on a healed disk;
 //! - what a flush had promised is there after a restart, with and without a power cut,
 //!   and nothing is there that was not appended or was truncated away.
@@ -64,6 +65,28 @@ const fn is_sync(op: Op) -> bool {
     matches!(op, Op::Sync | Op::SyncDir | Op::SyncFileSystem)
 }
 
+/// Whether a full disk at a call may take the directory offline: where what has begun has no way
+/// back, and where no file system asks for room.
+fn may_be_final(step: Step, (_, _, op): Site) -> bool {
+    match op {
+        // What is there is opened, looked at or cut, except where a segment begins.
+        Op::ReadDir | Op::Map | Op::SetLen => true,
+        Op::Open => matches!(step, Flush | Compact | CompactInVain(_) | Truncate(_)),
+        // A swap that was announced.
+        Op::Rename => matches!(step, Compact),
+        // The same; and of a log that ends earlier or begins anew the old end is gone by then.
+        Op::RemoveFile => matches!(
+            step,
+            Compact | CompactInVain(_) | Truncate(_) | StartAnew(_)
+        ),
+        // Indexes that an unclean start made anew.
+        Op::Write => step == Flush,
+        // As with removals, and where a write failed and what it left may not stay.
+        Op::Zero => step.appends() || matches!(step, CompactInVain(_) | Truncate(_)),
+        _ => false,
+    }
+}
+
 /// Runs a script with one call struck; the number of calls it makes.
 fn strike(run: &Run, call: u64, tally: &mut Tally) -> u64 {
     let Run {
@@ -100,6 +123,13 @@ fn strike(run: &Run, call: u64, tally: &mut Tally) -> u64 {
             if synced && !invisible {
                 world.check_offline();
                 break;
+            }
+            if fault == Fault::Errno(ENOSPC) && world.dir.is_some() {
+                let stays = !hit.iter().any(|(site, _)| may_be_final(*step, *site));
+                assert!(
+                    world.is_online() || !stays,
+                    "offline after {step:?}: {hit:?}"
+                );
             }
             // A disk that is full to an append says so, and the log goes on by itself. Not where it is
             // full already, and what strikes is the way back.
@@ -299,6 +329,23 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "the same",
     ),
     ("log_dirs.rs", "file.modified_ms().ok()?", "the same"),
+    (
+        "log_dir.rs",
+        "let names = self.env.disk.read_dir(dir)?;",
+        "no room for a name; `exhausted` has it",
+    ),
+    (
+        "log_dir.rs",
+        "self.env.disk.remove_file(&dir.join(&entry.name))?;",
+        "the same",
+    ),
+    ("log_dir.rs", "self.env.disk.sync_dir(dir)?;", "the same"),
+    (
+        "log_dir.rs",
+        "self.env.disk.remove_file(&dir.join(PARTITION_METADATA))?;",
+        "the same",
+    ),
+    ("log_dir.rs", "self.env.disk.remove_dir(dir)", "the same"),
     (
         "log/truncate.rs",
         "self.env.disk.remove_file(path)?;",

@@ -203,7 +203,7 @@ fn a_flush_that_a_deletion_overtakes_touches_no_other_name() {
 #[test]
 fn a_flush_that_a_deletion_overtakes_keeps_the_directory_in_use() {
     let (_, dir) = flush_behind_an_emptied_index(|dir, log| {
-        let name = dir.delete(log).expect("a deletion");
+        let name = dir.delete(log).expect("a deletion").expect("a new name");
         dir.unlink(&name).expect("unlinked");
     });
     dir.env().health.check().expect("online");
@@ -498,7 +498,7 @@ fn a_directory_of_somebody_else_is_not_taken_for_a_deleted_partition() {
     let dir = open_dir(disk, Path::new(ROOT));
     let long = reka_storage::TopicPartition::new("x".repeat(249), 12);
     let (log, _) = dir.open_log(long, config(), 0).expect("a new log");
-    let renamed = dir.delete(&log).expect("a deletion");
+    let renamed = dir.delete(&log).expect("a deletion").expect("a new name");
     assert!(
         renamed.len() <= 255 && renamed.contains("x-12."),
         "{renamed}"

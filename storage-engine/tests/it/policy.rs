@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use reka_records::Compression;
 use reka_storage::fs::sim::{LoseAll, SimDisk};
-use reka_storage::fs::{Disk, fault};
+use reka_storage::fs::{Disk, OpenMode, fault};
 use reka_storage::log::OpenOptions;
 use reka_storage::log_dir::{Identity, LogDir, ToOpen};
 use reka_storage::map_budget::MapBudget;
 use reka_storage::recovery::RecoveryReport;
+use reka_storage::retention::Reason;
 use reka_storage::{CheckedBatches, Log, LogConfig, TopicPartition, partition_metadata};
 use uuid::Uuid;
 
-use crate::support::{DIR, append, batch, env, open, partition, read_all};
+use crate::support::{
+    DIR, ROOT, append, batch, env, fresh_disk, open, open_dir_on, partition, read_all,
+};
 
 fn log(config: &LogConfig) -> Log {
     open(
@@ -140,6 +143,80 @@ fn deleted_segments_stay_for_the_delay_and_go_when_it_is_over() {
     assert_eq!(waiting(), Vec::<String>::new());
 }
 
+/// A log of three segments of four records and an empty one, of which the oldest is damaged behind its
+/// greatest timestamp, as a start after a clean stop finds it.
+fn damaged_in_the_oldest_segment(config: &LogConfig, timestamps: [i64; 4]) -> (SimDisk, Log) {
+    let sim = fresh_disk();
+    let disk = Disk::new(sim.clone());
+    let kept = LogConfig {
+        retention_ms: -1,
+        ..config.clone()
+    };
+    let dir = open_dir_on(disk.clone());
+    let (mut log, _) = dir.open_log(partition(), kept, 0).expect("a log");
+    for later in [0, 10_000, 20_000] {
+        for timestamp in timestamps {
+            append_at(&mut log, timestamp + later, 0);
+        }
+        log.roll(0).expect("a roll");
+    }
+    log.close().expect("a clean stop");
+    drop(log);
+    dir.close(1).expect("a clean stop");
+    let path = Path::new(ROOT).join("t-0/00000000000000000000.log");
+    let file = disk.open(&path, OpenMode::Existing).expect("a segment");
+    let last = file.size().expect("its size") / 4 * 3;
+    // It ends before it begins.
+    file.write_all_at(&[0xFF; 4], last + 23).expect("a write");
+    let dir = open_dir_on(disk);
+    let opened = dir.open_log(partition(), config.clone(), 0);
+    let (log, _) = opened.expect("a log");
+    let error = read_all(&log.reader()).expect_err("damage");
+    assert!(error.contains("00000000000000000000.log"), "{error}");
+    (sim, log)
+}
+
+#[test]
+fn retention_goes_on_where_the_oldest_segment_is_damaged() {
+    let config = |retention_ms, retention_bytes| LogConfig {
+        retention_ms,
+        retention_bytes,
+        ..LogConfig::default()
+    };
+    let timed = [1_000, 900, 800, 700];
+    let (_, mut log) = damaged_in_the_oldest_segment(&config(-1, 0), timed);
+    let gone = log.apply_retention(12, 0).expect("a pass");
+    assert_eq!((gone, log.log_start()), (vec![Reason::Size; 3], 12));
+
+    let (_, mut log) = damaged_in_the_oldest_segment(&config(-1, -1), timed);
+    log.advance_log_start(5).expect("an offset of the log");
+    let gone = log.apply_retention(12, 0).expect("a pass");
+    assert_eq!((gone, log.log_start()), (vec![Reason::BelowLogStart], 5));
+
+    let (_, mut log) = damaged_in_the_oldest_segment(&config(500, -1), timed);
+    assert_eq!(log.apply_retention(12, 1_500).expect("a pass"), []);
+    let gone = log.apply_retention(12, 1_501).expect("a pass");
+    assert_eq!((gone, log.log_start()), (vec![Reason::Time], 4));
+    let gone = log.apply_retention(12, 11_501).expect("a pass");
+    assert_eq!((gone, log.log_start()), (vec![Reason::Time], 8));
+}
+
+/// The time index says nothing of them.
+#[test]
+fn records_without_a_timestamp_expire_beside_damage_by_the_time_they_were_written() {
+    let config = LogConfig {
+        retention_ms: 500,
+        ..LogConfig::default()
+    };
+    let (sim, mut log) = damaged_in_the_oldest_segment(&config, [-1; 4]);
+    let path = Path::new(ROOT).join("t-0/00000000000000000000.log");
+    let written = Disk::new(sim).open(&path, OpenMode::Existing);
+    let written = written.and_then(|file| file.modified_ms()).expect("a time");
+    assert_eq!(log.apply_retention(12, written + 500).expect("a pass"), []);
+    let gone = log.apply_retention(12, written + 501).expect("a pass");
+    assert_eq!(gone, [Reason::Time]);
+}
+
 #[test]
 fn jitter_rolls_earlier_and_not_all_partitions_at_once() {
     let config = LogConfig {
@@ -199,18 +276,37 @@ fn a_batch_that_only_a_larger_segment_takes_gets_one_as_soon_as_there_may_be_one
     }
 }
 
+/// As in Apache Kafka: an index of offsets takes all it has room for, and one of times keeps the last
+/// place for the entry that it gets when the segment is sealed.
 #[test]
 fn a_segment_rolls_when_its_index_is_full() {
-    let config = LogConfig {
-        index_interval_bytes: 0,
-        segment_index_bytes: 10 * 8,
-        ..LogConfig::default()
-    };
-    let mut log = log(&config);
-    for _ in 0..40 {
-        append(&mut log, batch(&[b"value"], 1, Compression::None));
+    for (rising, per_segment) in [(0, 11), (1, 6)] {
+        let config = LogConfig {
+            index_interval_bytes: 0,
+            // Ten entries of the one and six of the other.
+            segment_index_bytes: 10 * 8,
+            retention_ms: -1,
+            ..LogConfig::default()
+        };
+        let sim = SimDisk::new();
+        let (mut log, _) = open(
+            &env(&Disk::new(sim.clone()), Path::new(DIR)),
+            &config,
+            false,
+        );
+        for offset in 0..40 {
+            append_at(&mut log, 1 + rising * offset, 0);
+        }
+        let files = sim.contents(&Path::new(DIR).join("t-0"));
+        let named = |suffix| files.iter().filter(move |(name, _)| name.ends_with(suffix));
+        let bases: Vec<&str> = named(".log").map(|(name, _)| name.as_str()).collect();
+        let expected = (0..40).step_by(per_segment);
+        let expected: Vec<String> = expected.map(|base| format!("/{base:020}.log")).collect();
+        assert_eq!(bases, expected);
+        for (name, content) in named(".index").chain(named(".timeindex")) {
+            assert!(content.len() <= 80, "{name}: {} bytes", content.len());
+        }
     }
-    assert!(segments(&log) >= 3, "{} segments", segments(&log));
 }
 
 #[test]

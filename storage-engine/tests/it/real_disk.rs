@@ -611,3 +611,48 @@ fn fill_and_recover(root: &Path, segment_bytes: u64, free_space: impl Fn(&mut Lo
     );
     log.close().expect("a clean stop");
 }
+
+/// A run of batches brings more entries than an index has room for, and its file outgrows what was
+/// mapped of it before.
+#[test]
+fn lookups_go_on_in_an_index_that_a_run_of_batches_overfilled() {
+    let temp = tempfile::tempdir().expect("a place for files");
+    let config = LogConfig {
+        segment_bytes: 1 << 20,
+        index_interval_bytes: 0,
+        // 200 entries of the one, 300 of the other; those behind the last 128 are in the file.
+        segment_index_bytes: 200 * 12,
+        retention_ms: -1,
+        ..LogConfig::default()
+    };
+    let dir = open_dir(temp.path(), 100);
+    let opened = dir.open_log(partition(), config, 0);
+    let (mut log, _) = opened.expect("a log");
+    let time_at = |offset: i64| 1_000 + 10 * offset;
+    let one = |offset: i64| batch(&[b"value"], time_at(offset), Compression::None);
+    let look = |log: &Log, what: &str| {
+        let reader = log.reader();
+        for offset in (0..log.log_end()).step_by(7) {
+            let found = reader.find_timestamp(time_at(offset) - 3, i64::MAX);
+            let found = found.unwrap_or_else(|error| panic!("{what}, {offset}: {error}"));
+            assert_eq!(found.map(|found| found.offset), Some(offset), "{what}");
+            let read = reader.read(offset, 100, log.log_end());
+            let read = read.unwrap_or_else(|error| panic!("{what}, {offset}: {error}"));
+            let next = read.map(|slice| slice.next_offset);
+            assert_eq!(next, Some(offset + 1), "{what}");
+        }
+    };
+    for offset in 0..150 {
+        append(&mut log, one(offset));
+    }
+    look(&log, "mapped");
+    let mut run: Vec<u8> = (150..650).flat_map(one).collect();
+    let checked = CheckedBatches::check(&mut run).expect("valid batches");
+    let appended = log.append_run(checked, 0, 0).expect("room");
+    assert!(appended.is_some(), "one write");
+    look(&log, "behind the run");
+    append(&mut log, one(650));
+    assert!(log.reader().segment_count() > 1, "the index is full");
+    append(&mut log, one(651));
+    look(&log, "behind the roll");
+}

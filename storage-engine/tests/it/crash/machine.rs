@@ -300,7 +300,7 @@ impl Machine {
             DeleteAndRecreate => {
                 let log = self.log.take().expect("the machine runs");
                 let dir = self.dir.as_ref().expect("runs");
-                let renamed = dir.delete(&log).expect("a deletion");
+                let renamed = dir.delete(&log).expect("a deletion").expect("a new name");
                 if self.flushes.is_empty() {
                     drop(log);
                     dir.unlink(&renamed).expect("files that are closed");

@@ -468,7 +468,7 @@ impl World {
                 let renamed = dir.delete(&log).map_err(refused)?;
                 self.shadow.visible.clear();
                 self.shadow.possible.clear();
-                dir.unlink(&renamed).map_err(refused)
+                renamed.map_or(Ok(()), |renamed| dir.unlink(&renamed).map_err(refused))
             }
             SetAside => {
                 self.shadow.promised.clear();

@@ -28,7 +28,7 @@ use super::mailbox::Envelope;
 use super::replay::LoadError;
 use super::tasks::{self, Coordinator, told};
 use crate::group::ask::{
-    Ask, Caller, Commit, CommitPartition, CommitTopic, FetchOffsets, Join, Protocol, Reply,
+    Ask, Beat, Caller, Commit, CommitPartition, CommitTopic, FetchOffsets, Join, Protocol, Reply,
     WantedTopic,
 };
 use crate::metadata::CONSUMER_OFFSETS;
@@ -534,5 +534,82 @@ fn a_commit_for_a_topic_made_anew_outlives_the_deletion_of_the_one_before() {
         commit(services, 6).await;
         let late = Ask::TopicsDeleted(vec![(TOPIC.to_owned(), id_before)]);
         assert_eq!(services.groups.ask(GROUP, late).await, Reply::Forgotten(1));
+    });
+}
+
+/// A classic group whose members would not fit the log as a consumer group stays one, and whoever waits in
+/// another group of the partition does not notice.
+#[test]
+fn a_group_that_does_not_fit_the_log_is_no_trouble_of_the_groups_beside_it() {
+    let settings = [
+        "offsets.topic.num.partitions=1",
+        "offsets.topic.segment.bytes=1048576",
+    ];
+    Machine::new(9, &settings).live(async |node| {
+        let services = node.services.clone();
+        let _client = coordinated(node).await;
+        let join = |group: &str, user_data: usize| {
+            let mut metadata = b"\0\0\0\0\0\x01\0\x01t".to_vec();
+            metadata.extend((user_data as u32).to_be_bytes());
+            metadata.extend(vec![7; user_data]);
+            let join = Join {
+                group: group.to_owned(),
+                member_id: String::new(),
+                instance_id: None,
+                caller: Caller::default(),
+                session_timeout_ms: 30_000,
+                rebalance_timeout_ms: 30_000,
+                protocol_type: "consumer".to_owned(),
+                protocols: vec![Protocol {
+                    name: "range".to_owned(),
+                    metadata,
+                }],
+                reason: None,
+                fresh_id: Uuid::new_v4(),
+                takes_id_first: false,
+                can_skip_assignment: true,
+            };
+            let (services, group) = (services.clone(), group.to_owned());
+            tokio::task::spawn_local(async move {
+                let reply = services.groups.ask(&group, Ask::Join(join)).await;
+                match reply {
+                    Reply::Join(joined) => joined.error_code,
+                    other => other.refusal(),
+                }
+            })
+        };
+        for joining in [join("large", 700_000), join("large", 700_000)] {
+            assert_eq!(joining.await.expect("no panic"), ErrorCode::None);
+        }
+        // It waits for others, as the first of its group.
+        let waiting = join("beside", 10);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!waiting.is_finished());
+        let beat = Beat {
+            group: "large".to_owned(),
+            member_id: "m".to_owned(),
+            epoch: 0,
+            instance_id: None,
+            rack_id: None,
+            rebalance_timeout_ms: 30_000,
+            caller: Caller::default(),
+            topics: Some(vec![TOPIC.to_owned()]),
+            pattern: None,
+            matched: None,
+            assignor: None,
+            owned: Some(Default::default()),
+            fresh_id: Uuid::new_v4(),
+            chooses_id: true,
+        };
+        let reply = services
+            .groups
+            .ask("large", Ask::Beat(Box::new(beat)))
+            .await;
+        assert_eq!(committed(&services).await, Ok(-1), "nothing is read anew");
+        assert_eq!(waiting.await.expect("no panic"), ErrorCode::None);
+        let Reply::Beat(Err(refused)) = reply else {
+            panic!("expected a refusal, found {reply:?}");
+        };
+        assert_eq!(refused.error_code, ErrorCode::GroupIdNotFound);
     });
 }

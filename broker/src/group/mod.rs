@@ -82,7 +82,8 @@ pub struct Settings {
     /// `offset.metadata.max.bytes`
     pub offset_metadata_max: usize,
     /// What the records of one commit may take: every one of them names its group and topic, so a small
-    /// request can stand for much, and all of it fits one segment.
+    /// request can stand for much, and all of it fits one segment. The members of a group that goes from one
+    /// protocol to the other are held to the same, as they are written together.
     pub commit_bytes_max: usize,
     /// `offsets.retention.minutes`
     pub offset_retention_ms: i64,

@@ -102,7 +102,23 @@ impl GroupRecord {
             }
             Some(GroupValue::Member(value)) => {
                 let names = value.subscribed_topic_names.iter();
-                names.map(|name| name.len() + 4).sum::<usize>() + 256
+                let classic = value.classic_member_metadata.iter();
+                let offers = classic.flat_map(|classic| &classic.supported_protocols);
+                let texts = [
+                    &value.instance_id,
+                    &value.rack_id,
+                    &value.subscribed_topic_regex,
+                    &value.server_assignor,
+                ];
+                let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
+                names.map(|name| name.len() + 4).sum::<usize>()
+                    + offers
+                        .map(|offer| offer.name.len() + offer.metadata.0.len() + 16)
+                        .sum::<usize>()
+                    + texts
+                    + value.client_id.len()
+                    + value.client_host.len()
+                    + 256
             }
             Some(GroupValue::Target(value)) => {
                 let topics = value.topic_partitions.iter();
@@ -131,6 +147,12 @@ impl GroupRecord {
     fn key_bytes(&self) -> usize {
         let more = match &self.key {
             OffsetsKey::OffsetCommit { topic, .. } => topic.len(),
+            OffsetsKey::ConsumerGroupMemberMetadata { member_id, .. }
+            | OffsetsKey::ConsumerGroupTargetAssignmentMember { member_id, .. }
+            | OffsetsKey::ConsumerGroupCurrentMemberAssignment { member_id, .. } => member_id.len(),
+            OffsetsKey::ConsumerGroupRegularExpression {
+                regular_expression, ..
+            } => regular_expression.len(),
             _ => 0,
         };
         RECORD_BYTES + self.group().len() + more

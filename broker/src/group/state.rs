@@ -820,6 +820,7 @@ impl Groups {
             MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional
         );
         let members_max = self.settings.consumer_members_max;
+        let settings = self.settings.clone();
         let refused = || {
             let why = format!("Group {} is not a consumer group.", beat.group);
             Refusal::new(ErrorCode::GroupIdNotFound, why)
@@ -833,7 +834,7 @@ impl Groups {
         let id: Arc<str> = beat.group.as_str().into();
         let members = members.ok_or_else(refused)?;
         let (mut group, records) =
-            ConsumerGroup::from_classic(&id, classic.generation(), members, &image)?;
+            ConsumerGroup::from_classic(&id, classic.generation(), members, &image, &settings)?;
         // Nothing is changed yet: the member may be refused.
         let from = turn.step.records.len();
         turn.step.records.push(GroupRecord::classic(&id, None));

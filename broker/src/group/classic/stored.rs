@@ -55,7 +55,7 @@ impl ClassicGroup {
     }
 
     /// About how many bytes that takes, without making it.
-    pub(super) fn stored_bytes(&self) -> usize {
+    pub(in crate::group) fn stored_bytes(&self) -> usize {
         let protocol = self.protocol.as_deref().unwrap_or_default();
         let member = |member: &Member| {
             member.id.len()

@@ -19,7 +19,6 @@ use uuid::Uuid;
 use super::assignor::{Partitions, pairs};
 use super::heartbeat::{Change, News, Who};
 use super::{ConsumerGroup, Held, Member, MemberState};
-use crate::group::GroupSettings;
 use crate::group::ask::{
     Heartbeat, Join, Joined, Leave, Leaving, Left, Protocol, Reply, Sync, Synced, Ticket,
 };
@@ -28,6 +27,7 @@ use crate::group::embedded::{self, ByName, Given, Subscription};
 use crate::group::record::GroupRecord;
 use crate::group::refusal::Refusal;
 use crate::group::timers::Timer;
+use crate::group::{GroupSettings, Settings};
 
 impl ConsumerGroup {
     pub(super) fn rejoin(&self, id: &Arc<str>) -> Timer {
@@ -165,6 +165,10 @@ impl ConsumerGroup {
         }
         if change.after.about != before || change.before.is_none() {
             let record = self.member_record(&change.id, Some(&change.after.about));
+            if record.bytes() > turn.settings.record_bytes_max {
+                // The log would refuse it, and the groups beside this one would have to wait.
+                return Err(refused(ErrorCode::UnknownServerError));
+            }
             turn.step.records.push(record);
         }
         let news = News {
@@ -350,13 +354,16 @@ impl ConsumerGroup {
     }
 
     /// A group of the classic protocol as a consumer group, and the records that make it one. All
-    /// its members are classic ones that have what their leader gave them.
+    /// its members are classic ones that have what their leader gave them. Refused if they would not fit
+    /// the log: the groups beside this one would have to wait until it is read back.
     pub(in crate::group) fn from_classic(
         id: &Arc<str>,
         generation: i32,
         members: Vec<MovedMember>,
         image: &MetadataImage,
+        settings: &Settings,
     ) -> Result<(ConsumerGroup, Vec<GroupRecord>), Refusal> {
+        let count = members.len();
         let group = ConsumerGroup::new(id.clone());
         let refused = |why: &str| {
             let why = format!("Cannot upgrade classic group {id} to consumer group because {why}");
@@ -398,7 +405,14 @@ impl ConsumerGroup {
         }
         let mut records = Vec::new();
         for (id, about, _) in &moved {
-            records.push(group.member_record(id, Some(about)));
+            let record = group.member_record(id, Some(about));
+            let (bytes, bytes_max) = (record.bytes(), settings.record_bytes_max);
+            if bytes > bytes_max {
+                return Err(refused(&format!(
+                    "what member {id} offers takes a record of {bytes} bytes, at most {bytes_max} may be."
+                )));
+            }
+            records.push(record);
         }
         records.push(group.epoch_record(Some((generation, 0))));
         for (id, _, target) in &moved {
@@ -422,6 +436,14 @@ impl ConsumerGroup {
             };
             records.push(group.current_record(&id, Some(&member)));
         }
+        let bytes = records.iter().map(GroupRecord::bytes).sum::<usize>();
+        let bytes_max = settings.commit_bytes_max;
+        if bytes > bytes_max {
+            // All of it is one batch, and the group must not be written by halves.
+            return Err(refused(&format!(
+                "its {count} members take records of {bytes} bytes, at most {bytes_max} may be."
+            )));
+        }
         let mut group = group;
         for record in &records {
             group.apply(record);
@@ -437,8 +459,8 @@ impl ConsumerGroup {
     }
 
     /// Without these members, among them all that speak the consumer protocol, the group as one of
-    /// the classic protocol; `None` if it cannot be or need not be one. `joining` takes the place
-    /// of the only one that goes, and has what that was to have.
+    /// the classic protocol; `None` if it cannot be or need not be one, or would not fit a record.
+    /// `joining` takes the place of the only one that goes, and has what that was to have.
     pub(in crate::group) fn to_classic(
         &self,
         turn: &mut Turn<'_>,
@@ -490,6 +512,12 @@ impl ConsumerGroup {
         });
         let group =
             ClassicGroup::from_members(self.id.clone(), self.epoch, members.collect(), turn.now)?;
+        let bytes = group.stored_bytes();
+        let gone = self.tombstones();
+        let all = bytes + gone.iter().map(GroupRecord::bytes).sum::<usize>();
+        if bytes > turn.settings.record_bytes_max || all > turn.settings.commit_bytes_max {
+            return None;
+        }
         for id in self.members.keys() {
             self.disarm(turn, id);
         }

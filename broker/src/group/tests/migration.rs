@@ -603,6 +603,123 @@ fn a_group_whose_members_are_no_consumers_takes_none_in() {
     assert!(world.groups.classic("g").is_some());
 }
 
+/// A subscription of `t` with so many bytes of the client's own.
+fn with_user_data(name: &str, bytes: usize) -> Protocol {
+    let mut offer = offer(name, &["t"]);
+    let length = offer.metadata.len() - 4;
+    offer.metadata.truncate(length);
+    offer.metadata.extend((bytes as u32).to_be_bytes());
+    offer.metadata.extend(vec![7; bytes]);
+    offer
+}
+
+fn narrow() -> Settings {
+    Settings {
+        record_bytes_max: 2_000,
+        commit_bytes_max: 6_000,
+        ..settings()
+    }
+}
+
+/// Classic members of a group that has agreed on a protocol, but not on who reads what.
+fn joined_with(world: &mut World, members: usize, offers: &[Protocol]) -> Vec<String> {
+    let tickets: Vec<Ticket> = (0..members)
+        .map(|_| {
+            world.join(Join {
+                protocols: offers.to_vec(),
+                takes_id_first: false,
+                ..new_member()
+            })
+        })
+        .collect();
+    world.pass(10_000);
+    let joined = tickets.into_iter().map(|ticket| world.joined(ticket));
+    joined
+        .map(|joined| {
+            assert_eq!(joined.error_code, ErrorCode::None);
+            joined.member_id
+        })
+        .collect()
+}
+
+#[test]
+fn classic_members_that_offer_too_much_for_a_record_keep_their_group_classic() {
+    // What is not agreed on moves, too.
+    let large = [offer("range", &["t"]), with_user_data("other", 3_000)];
+    let mut world = World::with(narrow());
+    world.topics(&[("t", 4)]);
+    let members = joined_with(&mut world, 2, &large);
+    let written = world.log.len();
+    let refused = world
+        .beat(Client::new("new", &["t"]).next_beat())
+        .expect_err("too large");
+    assert_eq!(refused.error_code, ErrorCode::GroupIdNotFound);
+    let told = refused.message;
+    assert!(
+        members.iter().any(|member| told.contains(member.as_str())) && told.contains("2000"),
+        "{told}"
+    );
+    assert_eq!(world.log.len(), written, "nothing is written");
+    for member in members {
+        assert_eq!(world.heartbeat(&member, 1), ErrorCode::None);
+    }
+}
+
+#[test]
+fn classic_members_that_offer_too_much_together_keep_their_group_classic() {
+    let mut world = World::with(narrow());
+    world.topics(&[("t", 4)]);
+    let members = joined_with(&mut world, 6, &[with_user_data("range", 1_200)]);
+    let written = world.log.len();
+    let refused = world
+        .beat(Client::new("new", &["t"]).next_beat())
+        .expect_err("too large");
+    assert_eq!(refused.error_code, ErrorCode::GroupIdNotFound);
+    let told = refused.message;
+    assert!(
+        told.contains("6 members") && told.contains("6000"),
+        "{told}"
+    );
+    assert_eq!(world.log.len(), written, "nothing is written");
+    assert_eq!(world.heartbeat(&members[0], 1), ErrorCode::None);
+}
+
+#[test]
+fn a_classic_member_that_offers_too_much_for_a_record_is_not_let_in() {
+    let mut world = World::with(narrow());
+    world.topics(&[("t", 4)]);
+    world.follow(&mut Client::new("a", &["t"])).expect("in");
+    let written = world.log.len();
+    let ticket = world.join(Join {
+        protocols: vec![with_user_data("range", 3_000)],
+        takes_id_first: false,
+        ..new_member()
+    });
+    let refused = world.joined(ticket).error_code;
+    assert_eq!(refused, ErrorCode::UnknownServerError);
+    assert_eq!((world.log.len(), world.consumers().len()), (written, 1));
+}
+
+#[test]
+fn a_group_whose_classic_members_do_not_fit_a_record_goes_on_as_it_is() {
+    let mut world = World::with(narrow());
+    world.topics(&[("t", 4)]);
+    let mut consumer = Client::new("a", &["t"]);
+    world.follow(&mut consumer).expect("in");
+    for _ in 0..3 {
+        let ticket = world.join(Join {
+            protocols: vec![with_user_data("range", 900)],
+            takes_id_first: false,
+            ..new_member()
+        });
+        assert_eq!(world.joined(ticket).error_code, ErrorCode::None);
+    }
+    assert_eq!(world.code(consumer.leave(-1)), ErrorCode::None);
+    assert_eq!(world.consumers().len(), 3);
+    let largest = world.log.iter().map(GroupRecord::bytes).max();
+    assert!(largest <= Some(2_000), "{largest:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -100,8 +100,14 @@ impl World {
 
     /// As the shell does it: write, apply, answer.
     fn settle(&mut self, step: Step) {
+        let mut written = 0;
         for record in &step.records {
             let (key, value) = record.encode().expect("a record that can be written");
+            let bytes = key.len() + value.as_ref().map_or(0, |value| value.len());
+            if record.consumer_group().is_some() {
+                assert!(bytes <= record.bytes(), "{bytes} of {:?}", record.key);
+            }
+            written += bytes;
             let back = GroupRecord::decode(&key, value.as_deref()).expect("what was written");
             assert_eq!(
                 back.as_ref(),
@@ -109,6 +115,12 @@ impl World {
                 "what is read is what was written"
             );
         }
+        let only_goes = step.records.iter().all(|record| record.value.is_none());
+        let segment_bytes = self.settings.commit_bytes_max * 2;
+        assert!(
+            only_goes || written <= segment_bytes,
+            "a batch of {written} bytes"
+        );
         self.groups.apply(&step.records);
         self.events
             .extend(self.groups.take_rebalances(self.now, &step.records));

@@ -613,6 +613,10 @@ pub(crate) async fn assemble<S>(
         .socket
         .queued_request_bytes_max
         .unwrap_or_else(quarter_of_memory);
+    let memory = Budget::new(
+        usize::try_from(memory).unwrap_or(usize::MAX),
+        config.socket.request_max_bytes,
+    );
     let broker_id = config.node.id;
     let fetch_sessions_max = config.requests.fetch_sessions_max;
     let config = Arc::new(CurrentConfig::new(config));
@@ -631,7 +635,7 @@ pub(crate) async fn assemble<S>(
         tracing::warn!("{remark}");
     }
     let services = Arc::new(Services {
-        memory: Budget::new(usize::try_from(memory).unwrap_or(usize::MAX)),
+        memory,
         broker_id,
         config,
         cluster_id,

@@ -43,6 +43,8 @@ const FRAMES_PER_TURN: usize = 32;
 const PENDING_BYTES_KEPT: usize = 4 << 10;
 /// A frame that has begun must be whole after this.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a frame waits for memory.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,17 @@ pub enum Closed {
     /// A frame had begun and did not go on.
     #[error("a request was not whole after {FRAME_TIMEOUT:?}")]
     SlowFrame,
+    /// Others had all the memory there is.
+    #[error(
+        "no memory for a request of {size} bytes came free in {MEMORY_TIMEOUT:?}: the {limit} bytes of \
+         queued.max.request.bytes are in use; raise it, or have fewer or smaller requests sent at once"
+    )]
+    NoMemory {
+        /// What the request declared.
+        size: usize,
+        /// `queued.max.request.bytes`
+        limit: usize,
+    },
     /// The client sent what is not a frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -115,6 +128,8 @@ pub(super) struct Connection {
     deadline: Pin<Box<Sleep>>,
     last_activity: Instant,
     frame_began: Option<Instant>,
+    /// Since when the frame at the front waits for memory.
+    waits_for_memory: Option<Instant>,
     /// The client sends no more; what was started is still answered.
     read_closed: bool,
 }
@@ -136,6 +151,7 @@ impl Connection {
             deadline: Box::pin(tokio::time::sleep_until(now + FRAME_TIMEOUT)),
             last_activity: now,
             frame_began: None,
+            waits_for_memory: None,
             read_closed: false,
         }
     }
@@ -247,13 +263,17 @@ impl Connection {
         while self.deadline.as_mut().poll(task).is_ready() {
             let now = Instant::now();
             let idle_max = self.context.services.config().socket.connections_max_idle;
-            if let Some(began) = self.frame_began
+            let idle = now - self.last_activity;
+            // While it waits for memory nothing is read: that is not the client's doing.
+            if let Some(since) = self.waits_for_memory {
+                if now - since >= MEMORY_TIMEOUT {
+                    return Err(self.without_memory());
+                }
+            } else if let Some(began) = self.frame_began
                 && now - began >= FRAME_TIMEOUT
             {
                 return Err(Closed::SlowFrame);
-            }
-            let idle = now - self.last_activity;
-            if self.started.is_empty() && idle >= idle_max {
+            } else if self.started.is_empty() && idle >= idle_max {
                 return Err(Closed::Idle(idle));
             }
             // One timer does for both: it looks every half a minute.
@@ -264,6 +284,15 @@ impl Connection {
         Ok(())
     }
 
+    fn without_memory(&self) -> Closed {
+        let large = self.large.as_ref().map(|large| &large.memory);
+        let lease = self.memory.as_ref().or(large);
+        Closed::NoMemory {
+            size: lease.map_or(0, Lease::declared),
+            limit: self.context.services.memory.total(),
+        }
+    }
+
     /// Starts what was read before and could not be started then.
     fn start_pending(
         &mut self,
@@ -271,7 +300,7 @@ impl Connection {
         task: &mut TaskContext<'_>,
     ) -> Result<Halt, Closed> {
         if self.pending.is_empty() {
-            return Ok(Halt::Incomplete);
+            return Ok(self.hold_large(task));
         }
         let mut pending = std::mem::take(&mut self.pending);
         let (started, halt) = self.start_whole(&mut pending, frames_left, task)?;
@@ -297,6 +326,8 @@ impl Connection {
                 self.note_begun(at < input.len());
                 return Ok((at, Halt::Incomplete));
             };
+            // From here on it waits for us.
+            self.frame_began = None;
             if *frames_left == 0 || !self.has_room() {
                 return Ok((at, Halt::Enough));
             }
@@ -308,17 +339,19 @@ impl Connection {
             let begin = at + frame::SIZE_BYTES;
             let whole = &mut input[begin..begin + size];
             let held = self.memory.take();
-            let memory = match held {
-                _ if dispatch::is_done_at_once(whole) => None,
-                Some(held) => Some(held),
-                None => match self.context.services.memory.take(size, task.waker()) {
-                    Some(memory) => Some(memory),
-                    None => return Ok((at, Halt::Memory)),
-                },
+            let memory = match dispatch::is_done_at_once(whole) {
+                true => None,
+                false => {
+                    let mut memory = held.unwrap_or_else(|| self.lease(size));
+                    if !self.cover(&mut memory, size, task) {
+                        self.memory = Some(memory);
+                        return Ok((at, Halt::Memory));
+                    }
+                    Some(memory)
+                }
             };
             at = begin + size;
             *frames_left -= 1;
-            self.frame_began = None;
             self.start(Frame::Lent(whole), memory, task)?;
         }
     }
@@ -362,7 +395,6 @@ impl Connection {
             if let Some(last) = ranges[..started].last() {
                 bytes = last.end;
                 self.memory = None;
-                self.frame_began = None;
                 *frames_left -= started;
             }
             self.collect_answers()?;
@@ -379,21 +411,43 @@ impl Connection {
         }
     }
 
-    /// Takes the memory of a frame that has begun before more of it is read, and gives it a buffer
-    /// of its own if it needs one.
+    fn lease(&self, size: usize) -> Lease {
+        self.context.services.memory.lease(size)
+    }
+
+    /// Covers what has arrived of a frame and what may arrive next; false when that has to wait.
+    fn cover(&mut self, memory: &mut Lease, arrived: usize, task: &mut TaskContext<'_>) -> bool {
+        if !memory.cover(arrived, task.waker()) {
+            self.waits_for_memory.get_or_insert_with(Instant::now);
+            return false;
+        }
+        if let Some(since) = self.waits_for_memory.take()
+            && let Some(began) = &mut self.frame_began
+        {
+            *began += since.elapsed();
+        }
+        true
+    }
+
+    /// Takes memory for a frame that has begun before more of it is read, and gives it a buffer of
+    /// its own if it needs one. What every connection has anyway holds the beginning.
     fn hold_begun(&mut self, task: &mut TaskContext<'_>) -> Result<Halt, Closed> {
         let Front::Begun(size) = frame::at_front(&self.pending, self.frame_bytes_max)? else {
             return Ok(Halt::Incomplete);
         };
-        if self.memory.is_none() {
-            self.memory = self.context.services.memory.take(size, task.waker());
-        }
-        let Some(memory) = self.memory.take() else {
-            return Ok(Halt::Memory);
-        };
-        if frame::SIZE_BYTES + size <= SCRATCH_BYTES {
-            self.memory = Some(memory);
+        if self.pending.len() <= PENDING_BYTES_KEPT {
             return Ok(Halt::Incomplete);
+        }
+        let held = self.memory.take();
+        let mut memory = held.unwrap_or_else(|| self.lease(size));
+        let arrived = self.pending.len() - frame::SIZE_BYTES;
+        let is_covered = self.cover(&mut memory, arrived, task);
+        if !is_covered || frame::SIZE_BYTES + size <= SCRATCH_BYTES {
+            self.memory = Some(memory);
+            return Ok(match is_covered {
+                true => Halt::Incomplete,
+                false => Halt::Memory,
+            });
         }
         let mut frames = FrameReader::new(self.frame_bytes_max);
         frames.reuse(self.shard.take_frame_buffer(size));
@@ -402,6 +456,20 @@ impl Connection {
         self.let_pending_go();
         self.large = Some(Large { frames, memory });
         Ok(Halt::Incomplete)
+    }
+
+    /// Takes memory for what comes next of a large frame.
+    fn hold_large(&mut self, task: &mut TaskContext<'_>) -> Halt {
+        let Some(mut large) = self.large.take() else {
+            return Halt::Incomplete;
+        };
+        let held = large.frames.held();
+        let goes_on = held < large.memory.covered() || self.cover(&mut large.memory, held, task);
+        self.large = Some(large);
+        match goes_on {
+            true => Halt::Incomplete,
+            false => Halt::Memory,
+        }
     }
 
     /// Reads once from the socket and starts what is whole; false when the client sends no more.
@@ -414,8 +482,10 @@ impl Connection {
             ready!(self.socket.poll_read_ready(task))?;
             let read = match &mut self.large {
                 Some(large) => {
+                    let covered = large.memory.covered() - large.frames.held();
                     let mut room = large.frames.room();
-                    let wanted = room.remaining_mut();
+                    let wanted = room.remaining_mut().min(covered);
+                    room.set_limit(wanted);
                     let read = self.socket.try_read(&mut room);
                     read.map(|read| (read, wanted))
                 }

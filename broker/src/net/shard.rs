@@ -289,6 +289,10 @@ async fn converse(services: Arc<Services>, shard: Rc<Shard>, arrival: Arrival) {
         Closed::ByClient | Closed::Idle(_) | Closed::Io(_) => {
             tracing::debug!(%peer, "connection ended: {closed}");
         }
+        Closed::NoMemory { .. } => {
+            let client = context.client_id();
+            tracing::warn!(%peer, client = client.as_deref().unwrap_or("-"), "connection closed: {closed}");
+        }
         // A client's mistake, not ours; who it was helps its owner.
         Closed::SlowFrame | Closed::Frame(_) | Closed::Refused(_) => {
             let client = context.client_id();

@@ -99,7 +99,7 @@ fn a_real_file_says_when_it_was_last_written() {
     let path = dir.path().join("file");
     let disk = Disk::real();
     let file = disk
-        .open(&path, reka_storage::fs::OpenMode::Create)
+        .open(&path, OpenMode::Create)
         .expect("a file");
     file.write_all_at(b"x", 0).expect("a write");
     let when = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_234_567);

@@ -98,9 +98,7 @@ fn a_real_file_says_when_it_was_last_written() {
     let dir = tempfile::tempdir().expect("a place for files");
     let path = dir.path().join("file");
     let disk = Disk::real();
-    let file = disk
-        .open(&path, OpenMode::Create)
-        .expect("a file");
+    let file = disk.open(&path, OpenMode::Create).expect("a file");
     file.write_all_at(b"x", 0).expect("a write");
     let when = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_234_567);
     std::fs::File::options()

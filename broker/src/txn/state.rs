@@ -15,6 +15,9 @@
 //! (CONCURRENT_TRANSACTIONS), before anything else is looked at: which producer id and epoch are
 //! right is known when it has ended.
 //!
+//! A transaction may be under way in no partition: as with Apache Kafka it begins with an Add, also of
+//! nothing, and ends as any other, with nobody to be told.
+//!
 //! Epochs: a producer that begins gets the next one, which fences whoever had the one before. From
 //! `transaction.version` 2 on every end of a transaction takes the next one, too, so that whatever
 //! of it comes late is told apart from the next transaction. 32767 is never given to a producer: it
@@ -459,7 +462,6 @@ impl Transactions {
                 );
             }
             if txn.state == State::Ongoing {
-                assert!(!txn.partitions.is_empty(), "{id} is in no partition");
                 assert!(txn.started_ms >= 0, "{id} began never");
             }
         }

@@ -431,15 +431,14 @@ impl Transactions {
     }
 
     fn list(&self, now_ms: i64, filter: &ListFilter) -> Vec<Listed> {
-        let is_wanted = |id: &str, txn: &Txn| {
+        let is_wanted = |txn: &Txn| {
             let producers = &filter.producer_ids;
             let ran_ms = now_ms.saturating_sub(txn.started_ms);
             (producers.is_empty() || producers.contains(&txn.producer.id))
                 && (!filter.by_state || filter.states.contains(&txn.state))
                 && (filter.duration_ms < 0 || ran_ms > filter.duration_ms)
-                && filter.pattern.as_ref().is_none_or(|p| p.is_match(id))
         };
-        let wanted = self.ids.iter().filter(|(id, txn)| is_wanted(id, txn));
+        let wanted = self.ids.iter().filter(|(_, txn)| is_wanted(txn));
         wanted
             .map(|(id, txn)| Listed {
                 id: id.clone(),

@@ -1,6 +1,5 @@
 //! One question at a time.
 
-use regex::Regex;
 use reka_protocol::ErrorCode;
 use reka_records::{Attributes, BatchHeader, MAGIC};
 use reka_storage::producer_state::ProducerState;
@@ -131,7 +130,6 @@ fn lists_are_by_all_that_is_asked_at_once() {
         by_state: true,
         producer_ids: vec![first.id],
         duration_ms: 499,
-        pattern: Some(Regex::new(ID).expect("a pattern")),
     };
     assert_eq!(count(all()), 1);
     assert_eq!(
@@ -151,14 +149,6 @@ fn lists_are_by_all_that_is_asked_at_once() {
     assert_eq!(
         count(ListFilter {
             producer_ids: vec![first.id + 1],
-            ..all()
-        }),
-        0
-    );
-    let other = Some(Regex::new("y").expect("a pattern"));
-    assert_eq!(
-        count(ListFilter {
-            pattern: other,
             ..all()
         }),
         0

@@ -29,6 +29,10 @@ impl Coordinators {
         self.mailboxes.ask(id, ask).await
     }
 
+    pub(super) fn mailboxes(&self) -> &Mailboxes<Ask, Reply> {
+        &self.mailboxes
+    }
+
     /// Partitions of `__transaction_state` that nobody answers for, though they are led here.
     pub fn troubles(&self) -> Vec<String> {
         self.mailboxes.troubles()

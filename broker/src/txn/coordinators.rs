@@ -6,7 +6,7 @@ use reka_protocol::ErrorCode;
 use tokio::sync::{mpsc, watch};
 
 use super::ask::{Ask, ListFilter, Listed, Reply};
-use super::late::Found;
+use super::late::Watched;
 use super::{Settings, TRANSACTION_VERSION, shard};
 use crate::coordinator::mailbox::{Envelope, Mailboxes};
 use crate::coordinator::tasks::Coordinator;
@@ -19,8 +19,8 @@ use crate::partition::Partition;
 #[derive(Debug, Default)]
 pub struct Coordinators {
     mailboxes: Mailboxes<Ask, Reply>,
-    /// Hanging transactions that were told of.
-    pub(super) late: Found,
+    /// Transactions that are open on partitions here, and since when.
+    pub(super) watched: Watched,
 }
 
 impl Coordinators {

@@ -8,7 +8,6 @@
 
 use std::rc::Rc;
 
-use regex::Regex;
 use reka_protocol::ErrorCode;
 use reka_protocol::kafka_protocol::messages::list_transactions_response::TransactionState;
 use reka_protocol::kafka_protocol::messages::{
@@ -17,13 +16,12 @@ use reka_protocol::kafka_protocol::messages::{
 use reka_protocol::kafka_protocol::protocol::StrBytes;
 
 use super::{Call, Context, Handler};
-use crate::txn::ask::ListFilter;
+use crate::group::consumer::Pattern;
+use crate::txn::ask::{ListFilter, Listed};
 use crate::txn::record::State;
 
 /// States Kafka knows that no id here is ever seen in.
 const NEVER_SEEN: [&str; 2] = ["Dead", "PrepareEpochFence"];
-/// Memory an expression may take, compiled.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// Lists the transactional ids coordinated here.
 #[derive(Debug)]
@@ -40,10 +38,12 @@ impl Handler for ListTransactions {
         let refused =
             |code: ErrorCode| ListTransactionsResponse::default().with_error_code(code.code());
         let pattern = request.transactional_id_pattern.as_ref();
-        let pattern = match pattern.filter(|p| !p.is_empty()).map(|p| whole(p)) {
+        let pattern = match pattern.filter(|pattern| !pattern.is_empty()) {
             None => None,
-            Some(Ok(pattern)) => Some(pattern),
-            Some(Err(_)) => return refused(ErrorCode::InvalidRegularExpression),
+            Some(pattern) => match Pattern::new(pattern) {
+                Ok(pattern) => Some(pattern),
+                Err(_) => return refused(ErrorCode::InvalidRegularExpression),
+            },
         };
         let states = request.state_filters.iter();
         let filter = ListFilter {
@@ -51,13 +51,29 @@ impl Handler for ListTransactions {
             by_state: !request.state_filters.is_empty(),
             producer_ids: request.producer_id_filters.iter().map(|id| id.0).collect(),
             duration_ms: request.duration_filter,
-            pattern,
         };
         let is_known = |name: &str| State::from_name(name).is_some() || NEVER_SEEN.contains(&name);
         let unknown = states.filter(|name| !is_known(name)).cloned().collect();
         let listed = match context.services.transactions.list(&filter).await {
             Ok(listed) => listed,
             Err(code) => return refused(code),
+        };
+        let listed = match pattern {
+            None => listed,
+            Some(pattern) => {
+                // With many ids it takes long, and nobody else is to wait for it.
+                let matching = context.services.blocking.run(move || {
+                    let matches = |listed: &Listed| pattern.is_match(&listed.id);
+                    listed.into_iter().filter(matches).collect::<Vec<_>>()
+                });
+                match matching.await {
+                    Ok(listed) => listed,
+                    Err(error) => {
+                        tracing::error!("matching transactional ids failed: {error}");
+                        return refused(ErrorCode::UnknownServerError);
+                    }
+                }
+            }
         };
         let listed = listed.into_iter().map(|listed| {
             let id = StrBytes::from_string(listed.id.to_string());
@@ -72,8 +88,16 @@ impl Handler for ListTransactions {
     }
 }
 
-fn whole(pattern: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .size_limit(PATTERN_BYTES_MAX)
-        .build()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_an_expression_of_re2_and_not_longer_than_a_subscription() {
+        // The second would mean something else between the parentheses around it.
+        for bad in ["(", "a)|(b", "(?=x)", "a**b(", &"a".repeat(4097)] {
+            assert!(Pattern::new(bad).is_err(), "{bad}");
+        }
+        assert!(Pattern::new(r"\Qa.b\E|c").is_ok());
+    }
 }

@@ -7,8 +7,9 @@ use reka_protocol::ErrorCode;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::mailbox::{Answer, Envelope};
+use super::mailbox::{Answer, Envelope, Mailboxes};
 use super::replay::LoadError;
+use super::seldom::Seldom;
 use super::tasks::told;
 use crate::partition::Partition;
 use crate::seams::Blocking;
@@ -18,11 +19,12 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Reads the partition with `read`, which blocks, until that succeeds; whoever asks meanwhile is
 /// told so. What was read and how long it took; `None` if the task is to end. `what` it is, for
-/// the log.
+/// the log. As long as it cannot be read, that is a trouble of the node.
 pub async fn load<T, A, R>(
     blocking: Blocking,
     partition: &Arc<Partition>,
     what: &str,
+    mailboxes: &Mailboxes<A, R>,
     read: impl Fn(&Partition) -> Result<T, LoadError> + Clone + Send + 'static,
     mailbox: &mut mpsc::Receiver<Envelope<A, R>>,
     stop: &mut watch::Receiver<bool>,
@@ -31,6 +33,7 @@ where
     T: Send + Unpin + 'static,
     R: Answer,
 {
+    let mut failed = Seldom::default();
     loop {
         let (read, here) = (read.clone(), partition.clone());
         let began = Instant::now();
@@ -46,11 +49,21 @@ where
                 () = told(stop) => return None,
             }
         };
-        match outcome {
-            Ok(Ok(loaded)) => return Some((loaded, began.elapsed())),
-            Ok(Err(error)) => tracing::error!("{partition}: {what} cannot be loaded: {error}"),
-            Err(error) => tracing::error!("{partition}: loading {what} failed: {error}"),
+        let trouble = match outcome {
+            Ok(Ok(loaded)) => {
+                mailboxes.write().unread.remove(&partition.index);
+                return Some((loaded, began.elapsed()));
+            }
+            Ok(Err(error)) => format!("{partition}: {what} cannot be loaded: {error}"),
+            Err(error) => format!("{partition}: loading {what} failed: {error}"),
+        };
+        if let Some(kept_back) = failed.tells(Instant::now()) {
+            tracing::error!(
+                "{trouble}; it is tried again each second, and until then clients find no coordinator \
+                 ({kept_back} more since the last such line, of which there is one a minute)"
+            );
         }
+        mailboxes.write().unread.insert(partition.index, trouble);
         if !pause(mailbox, stop).await {
             return None;
         }

@@ -46,6 +46,8 @@ pub(super) struct All<A, R> {
     pub(super) here: BTreeMap<i32, mpsc::Sender<Envelope<A, R>>>,
     /// Partitions whose task ended by a panic and is not begun anew yet, with what it said.
     pub(super) ended: BTreeMap<i32, String>,
+    /// Partitions that cannot be read back, and why.
+    pub(super) unread: BTreeMap<i32, String>,
 }
 
 impl<A, R> Default for All<A, R> {
@@ -54,6 +56,7 @@ impl<A, R> Default for All<A, R> {
             partitions: 0,
             here: BTreeMap::new(),
             ended: BTreeMap::new(),
+            unread: BTreeMap::new(),
         }
     }
 }
@@ -97,9 +100,14 @@ impl<A: Send + 'static, R: Answer> Mailboxes<A, R> {
         self.read().here.keys().copied().collect()
     }
 
-    /// Partitions that nobody answers for because their task panicked.
+    /// Partitions that nobody answers for because their task panicked, or cannot read them.
     pub fn troubles(&self) -> Vec<String> {
-        self.read().ended.values().cloned().collect()
+        let all = self.read();
+        all.ended
+            .values()
+            .chain(all.unread.values())
+            .cloned()
+            .collect()
     }
 
     /// Which partition answers for a key; `None` before the topic is there.

@@ -273,7 +273,10 @@ impl<C: Coordinator> Tasks<C> {
         let Some(task) = self.running.remove(&index) else {
             return;
         };
-        let Err(error) = task.end().await else {
+        let ended = task.end().await;
+        // Whether it can be read is for whoever reads it next to say.
+        mailboxes.write().unread.remove(&index);
+        let Err(error) = ended else {
             return;
         };
         let said = match error.try_into_panic() {

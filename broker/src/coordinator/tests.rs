@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::load;
-use super::mailbox::Envelope;
+use super::mailbox::{Envelope, Mailboxes};
 use super::replay::LoadError;
 use super::tasks::{self, Coordinator, told};
 use crate::group::ask::{
@@ -149,7 +150,7 @@ impl Coordinator for Fragile {
 
     fn settings(_: &Services) {}
 
-    fn mailboxes(services: &Services) -> &super::mailbox::Mailboxes<Ask, Reply> {
+    fn mailboxes(services: &Services) -> &Mailboxes<Ask, Reply> {
         services.groups.mailboxes()
     }
 
@@ -351,7 +352,11 @@ fn whoever_asks_while_a_partition_is_read_is_told_so() {
                 })
             };
             let pool = Blocking::Pool;
-            load::load(pool, &partition, "a test", read, &mut inbox, &mut stopped).await
+            let (mailboxes, told) = (Mailboxes::default(), &mut stopped);
+            load::load(
+                pool, &partition, "a test", &mailboxes, read, &mut inbox, told,
+            )
+            .await
         });
         for _ in 0..3 {
             let (reply, answer) = oneshot::channel();
@@ -379,6 +384,8 @@ fn a_partition_that_could_not_be_read_is_read_again() {
         let (_stop, mut stopped) = watch::channel(false);
         let attempts = Arc::new(AtomicUsize::new(0));
         let count = attempts.clone();
+        let mailboxes = Rc::new(Mailboxes::default());
+        let here = mailboxes.clone();
         let reading = tokio::task::spawn_local(async move {
             let read = move |_: &Partition| match count.fetch_add(1, Ordering::SeqCst) {
                 0 | 1 => Err(LoadError::Read {
@@ -391,15 +398,20 @@ fn a_partition_that_could_not_be_read_is_read_again() {
                 }),
                 _ => Ok("read"),
             };
-            let inline = Blocking::Inline;
-            load::load(inline, &partition, "a test", read, &mut inbox, &mut stopped).await
+            let (inline, told) = (Blocking::Inline, &mut stopped);
+            load::load(inline, &partition, "a test", &here, read, &mut inbox, told).await
         });
         let (reply, answer) = oneshot::channel();
         let ask = Ask::Describe(GROUP.to_owned());
         mailbox.send(Envelope { ask, reply }).await.expect("a task");
         let refused = Reply::Refused(ErrorCode::CoordinatorNotAvailable);
         assert_eq!(answer.await, Ok(refused));
+        let troubles = mailboxes.troubles().join("\n");
+        for part in ["__consumer_offsets-0", "a test", "offset 7"] {
+            assert!(troubles.contains(part), "{troubles}");
+        }
         let loaded = reading.await.expect("no panic").map(|(what, _)| what);
+        assert_eq!(mailboxes.troubles(), Vec::<String>::new());
         assert_eq!(loaded, Some("read"));
         assert_eq!(attempts.load(Ordering::SeqCst), 3);
     });

@@ -54,7 +54,6 @@ impl Default for Coordinators {
 }
 
 impl Coordinators {
-    #[cfg(test)]
     pub(crate) fn mailboxes(&self) -> &Mailboxes<Ask, Reply> {
         &self.mailboxes
     }

@@ -210,6 +210,7 @@ impl Shard {
             self.services.blocking,
             &self.partition,
             "groups",
+            self.services.groups.mailboxes(),
             read,
             mailbox,
             stop,

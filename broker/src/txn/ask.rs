@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
 use reka_protocol::ErrorCode;
 
 use super::record::{Place, State};
@@ -122,8 +121,6 @@ pub struct ListFilter {
     pub producer_ids: Vec<i64>,
     /// Running for longer than this; negative is any.
     pub duration_ms: i64,
-    /// Whose whole id matches.
-    pub pattern: Option<Regex>,
 }
 
 /// A transactional id as ListTransactions shows it.

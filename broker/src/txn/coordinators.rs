@@ -6,7 +6,7 @@ use reka_protocol::ErrorCode;
 use tokio::sync::{mpsc, watch};
 
 use super::ask::{Ask, ListFilter, Listed, Reply};
-use super::late::Found;
+use super::late::Watched;
 use super::{Settings, TRANSACTION_VERSION, shard};
 use crate::coordinator::mailbox::{Envelope, Mailboxes};
 use crate::coordinator::tasks::Coordinator;
@@ -19,14 +19,18 @@ use crate::partition::Partition;
 #[derive(Debug, Default)]
 pub struct Coordinators {
     mailboxes: Mailboxes<Ask, Reply>,
-    /// Hanging transactions that were told of.
-    pub(super) late: Found,
+    /// Transactions that are open on partitions here, and since when.
+    pub(super) watched: Watched,
 }
 
 impl Coordinators {
     /// Asks the task that answers for a transactional id.
     pub async fn ask(&self, id: &str, ask: Ask) -> Reply {
         self.mailboxes.ask(id, ask).await
+    }
+
+    pub(super) fn mailboxes(&self) -> &Mailboxes<Ask, Reply> {
+        &self.mailboxes
     }
 
     /// Partitions of `__transaction_state` that nobody answers for, though they are led here.

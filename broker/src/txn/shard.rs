@@ -226,6 +226,7 @@ impl Shard {
             self.services.blocking,
             &self.partition,
             what,
+            self.services.transactions.mailboxes(),
             super::load::load,
             mailbox,
             stop,

@@ -36,7 +36,6 @@ use reka_protocol::kafka_protocol::protocol::StrBytes;
 use reka_protocol::versions;
 use reka_records::{BatchBuilder, batches};
 
-use crate::http;
 use crate::support::{Client, fetch_request, produce_request, start_with, topic_name};
 use crate::topics_and_records::create;
 
@@ -128,15 +127,7 @@ pub(crate) fn init(client: &mut Client, name: &str) -> Producer {
 }
 
 fn batch(producer: Producer, sequence: i32, value: &str) -> Vec<u8> {
-    batch_of(
-        reka_broker::clock::Clock::System.now_ms(),
-        producer,
-        sequence,
-        value,
-    )
-}
-
-fn batch_of(now_ms: i64, producer: Producer, sequence: i32, value: &str) -> Vec<u8> {
+    let now_ms = reka_broker::clock::Clock::System.now_ms();
     let mut builder = BatchBuilder::new(0)
         .producer(producer.0, producer.1, sequence)
         .transactional();
@@ -939,41 +930,6 @@ fn transactions_and_their_offsets_survive_a_restart() {
     assert_eq!(offset(&mut client, "h", true), Ok(-1));
     assert_eq!(init(&mut client, "x"), (producer.0, producer.1 + 2));
     third.stop().expect("a clean stop");
-}
-
-#[test]
-fn a_transaction_that_hangs_is_counted_until_an_operator_ends_it() {
-    let dir = tempfile::tempdir().expect("a folder");
-    // As one could come about before partitions were verified.
-    let node = node(
-        dir.path(),
-        &["transaction.partition.verification.enable=false"],
-    );
-    let late = || http::samples(&node)["reka_late_transaction_partitions"];
-    let mut client = Client::connect(&node);
-    assert_eq!(create(&mut client, "t", 1), 0);
-    let producer = init(&mut client, "x");
-    // Longer ago than any transaction may take, and five minutes.
-    let hour_ago_ms = reka_broker::clock::Clock::System.now_ms() - 3_600_000;
-    let hanging = batch_of(hour_ago_ms, producer, 0, "v");
-    assert_eq!(
-        send(&mut client, 11, Some("x"), "t", hanging),
-        ErrorCode::None
-    );
-    until("it is counted", || late() > 0.0);
-    assert_eq!(late(), 1.0);
-    let topic = WritableTxnMarkerTopic::default()
-        .with_name(topic_name("t"))
-        .with_partition_indexes(vec![0]);
-    let marker = WritableTxnMarker::default()
-        .with_producer_id(ProducerId(producer.0))
-        .with_producer_epoch(producer.1)
-        .with_topics(vec![topic]);
-    let abort = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
-    client.call(1, &abort);
-    until("it is gone", || late() == 0.0);
-    assert_eq!(latest(&mut client, "t", 1), 2);
-    node.stop().expect("a clean stop");
 }
 
 #[test]

@@ -63,24 +63,47 @@ fn run(ctx: &Context) -> Result<Verdict> {
     in_rounds(ROUNDS, |rounds, seed| {
         target::each_told(&ctx.reka_unless_chosen(), &SETTINGS, |target| {
             let rounds = rounds_of(target, rounds)?;
-            let (commits, joins) = kill_again_and_again(target, rounds, seed)?;
-            if commits == 0 || joins == 0 {
-                return Err(Error::refused(
-                    "commit under rebalances",
-                    format!("{commits} commits and {joins} joins were answered"),
-                ));
-            }
-            Ok(format!(
-                "{rounds} kills, {commits} commits and {joins} joins acknowledged"
-            ))
+            let done = kill_again_and_again(target, rounds, seed)?;
+            let done = done.iter().map(Done::judge).collect::<Result<Vec<_>>>()?;
+            Ok(format!("{rounds} kills; acknowledged {}", done.join(", ")))
         })
     })
 }
 
-fn kill_again_and_again(target: &mut Target, rounds: u64, seed: u64) -> Result<(u64, u64)> {
+/// What the members of one kind were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Done {
+    kind: Kind,
+    commits: u64,
+    joins: u64,
+}
+
+impl Done {
+    /// In words; an error if the kind did not do all it does.
+    fn judge(&self) -> Result<String> {
+        let Done {
+            kind,
+            commits,
+            joins,
+        } = *self;
+        let name = kind.group();
+        let done = match kind {
+            Kind::Alone => format!("{name}: {commits} commits"),
+            Kind::Classic | Kind::Consumer => {
+                format!("{name}: {commits} commits and {joins} joins")
+            }
+        };
+        match commits > 0 && (joins > 0 || kind == Kind::Alone) {
+            true => Ok(done),
+            false => Err(Error::refused("commit under rebalances", done)),
+        }
+    }
+}
+
+fn kill_again_and_again(target: &mut Target, rounds: u64, seed: u64) -> Result<Vec<Done>> {
     let mut random = Random::new(seed);
     let mut members = Vec::new();
-    for (index, kind) in [Kind::Alone, Kind::Classic, Kind::Consumer]
+    for (index, kind) in KINDS
         .into_iter()
         .flat_map(|kind| std::iter::repeat_n(kind, MEMBERS))
         .enumerate()
@@ -103,8 +126,15 @@ fn kill_again_and_again(target: &mut Target, rounds: u64, seed: u64) -> Result<(
         let pause = Duration::from_millis(random.within(ROUND_MS)) * pace_of(target);
         kill_amidst(target, pause, &mut members, Member::act)?;
     }
-    let sum = |count: fn(&Member) -> u64| members.iter().map(count).sum();
-    Ok((sum(|member| member.commits), sum(|member| member.joins)))
+    let done = KINDS.map(|kind| {
+        let of_kind = || members.iter().filter(|member| member.kind == kind);
+        Done {
+            kind,
+            commits: of_kind().map(|member| member.commits).sum(),
+            joins: of_kind().map(|member| member.joins).sum(),
+        }
+    });
+    Ok(done.to_vec())
 }
 
 /// What a group's offset may be after a kill.
@@ -137,6 +167,8 @@ enum Kind {
     /// In a group of KIP-848.
     Consumer,
 }
+
+const KINDS: [Kind; 3] = [Kind::Alone, Kind::Classic, Kind::Consumer];
 
 impl Kind {
     fn group(self) -> &'static str {
@@ -395,7 +427,7 @@ fn ask<R: Request + 'static>(
 
 /// Until every group is read back.
 fn wait_for_groups(side: &mut Side) -> Result<()> {
-    [Kind::Alone, Kind::Classic, Kind::Consumer]
+    KINDS
         .into_iter()
         .try_for_each(|kind| wait_for_group(side, kind.group(), LOAD_TIME_MAX))
 }
@@ -413,6 +445,26 @@ mod tests {
         for bad in [-1, 4, 7] {
             let finding = position.check(bad).expect_err("lost or invented");
             assert!(finding.contains("5 was acknowledged"), "{finding}");
+        }
+    }
+
+    #[test]
+    fn each_kind_has_to_commit_and_those_in_groups_to_join() {
+        let done = |kind, commits, joins| Done {
+            kind,
+            commits,
+            joins,
+        };
+        assert!(done(Kind::Alone, 1, 0).judge().is_ok());
+        for kind in [Kind::Classic, Kind::Consumer] {
+            assert!(done(kind, 1, 1).judge().is_ok());
+            assert!(done(kind, 1, 0).judge().is_err(), "{kind:?} never joined");
+        }
+        for kind in KINDS {
+            assert!(
+                done(kind, 0, 1).judge().is_err(),
+                "{kind:?} never committed"
+            );
         }
     }
 }

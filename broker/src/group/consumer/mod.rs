@@ -43,7 +43,7 @@ use uuid::Uuid;
 
 pub use self::assignor::{Assignor, Partitions};
 pub use self::heartbeat::Beaten;
-pub use self::pattern::Matched;
+pub use self::pattern::{Matched, Pattern};
 use super::ask::{Beat, Commit, ConsumerDescribed, ConsumerDescribedMember, TopicAssignment};
 use super::record::{GroupRecord, GroupValue};
 use super::{listing_order, memory};

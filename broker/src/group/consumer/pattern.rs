@@ -48,11 +48,16 @@ impl Pattern {
             })
     }
 
+    /// Whether it stands for all of this.
+    pub fn is_match(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+
     /// Topics it stands for.
     fn matches(&self, image: &MetadataImage) -> BTreeSet<String> {
         let names = image.topics().iter().map(|topic| topic.name());
         names
-            .filter(|name| self.0.is_match(name))
+            .filter(|name| self.is_match(name))
             .map(str::to_owned)
             .collect()
     }

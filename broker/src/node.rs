@@ -491,7 +491,7 @@ impl Node {
         &self.services
     }
 
-    /// Stops accepting, ends what is under way, leaves everything on disk as a clean stop does.
+    /// Stops accepting, answers what is under way, leaves everything on disk as a clean stop does.
     pub fn stop(self) -> Result<(), LogError> {
         let Node {
             services,

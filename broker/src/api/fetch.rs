@@ -13,7 +13,7 @@
 //! | 15-18 | for followers and leader hints |
 //!
 //! An answer is complete when `min_bytes` are there, a partition has an error, or `max_wait_ms` is
-//! over; until then the fetch is parked with every partition it asks for.
+//! over, or the broker stops; until then the fetch is parked with every partition it asks for.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -36,6 +36,7 @@ use crate::dispatch::{Reply, refused};
 use crate::fetch_session::{Asked, Plan, Session, Told, news};
 use crate::net::answer::{Answer, Piece};
 use crate::net::connection::Closed;
+use crate::net::shard::Shard;
 use crate::node::Services;
 use crate::partition::Partition;
 use crate::partition::read::{Isolation, ReadOutcome};
@@ -117,10 +118,10 @@ pub fn start(context: &Rc<Context>, call: Call, request: &FetchRequest) -> Resul
     if max_wait.is_zero() || fetch.is_complete(&outcomes) {
         return Ok(Reply::Now(fetch.answer(services, call, outcomes)?));
     }
-    let services = services.clone();
+    let context = context.clone();
     Ok(Reply::Later(Box::pin(async move {
-        let outcomes = fetch.wait(max_wait).await;
-        fetch.answer(&services, call, outcomes)
+        let outcomes = fetch.wait(max_wait, &context.shard).await;
+        fetch.answer(&context.services, call, outcomes)
     })))
 }
 
@@ -193,7 +194,7 @@ impl Fetch {
                 .any(|outcome| outcome.error_code != ErrorCode::None || outcome.diverging.is_some())
     }
 
-    async fn wait(&self, max_wait: Duration) -> Vec<ReadOutcome> {
+    async fn wait(&self, max_wait: Duration, shard: &Shard) -> Vec<ReadOutcome> {
         let mut timer = pin!(tokio::time::sleep(max_wait));
         poll_fn(|task| {
             for partition in self
@@ -205,7 +206,10 @@ impl Fetch {
             }
             // Looked at after registering, so that no append in between is missed.
             let outcomes = self.read();
-            if self.is_complete(&outcomes) || timer.as_mut().poll(task).is_ready() {
+            if self.is_complete(&outcomes)
+                || shard.is_stopping()
+                || timer.as_mut().poll(task).is_ready()
+            {
                 return Poll::Ready(outcomes);
             }
             Poll::Pending

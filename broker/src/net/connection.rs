@@ -12,6 +12,7 @@
 //! shard's memory gets a buffer of its own, and the socket is read into that.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -22,12 +23,14 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, BytesMut};
 use reka_protocol::Api;
 use reka_protocol::frame::{self, FrameError, FrameReader, Front};
+use reka_protocol::kafka_protocol::messages::{JoinGroupRequest, SyncGroupRequest};
+use reka_protocol::kafka_protocol::protocol::Request;
 use reka_protocol::versions::PRODUCE;
 use tokio::time::{Instant, Sleep};
 
 use super::answer::{Answer, Outbox};
 use super::budget::Lease;
-use super::shard::{SCRATCH_BYTES, Shard};
+use super::shard::{Guest, SCRATCH_BYTES, Shard};
 use super::socket::Socket;
 use crate::api::{Context, produce};
 use crate::dispatch::{self, Begun, Frame, Reply};
@@ -45,6 +48,8 @@ const PENDING_BYTES_KEPT: usize = 4 << 10;
 const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a frame waits for memory.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Reads at most of what a client has sent that is not served any more.
+const DISCARDED_READS_MAX: usize = 64;
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,9 @@ pub enum Closed {
     /// Nothing came for `connections.max.idle.ms`.
     #[error("idle for {0:?}")]
     Idle(Duration),
+    /// The broker stops; what was started is answered.
+    #[error("the broker stops")]
+    Stopping,
     /// A frame had begun and did not go on.
     #[error("a request was not whole after {FRAME_TIMEOUT:?}")]
     SlowFrame,
@@ -157,7 +165,12 @@ impl Connection {
     }
 
     /// Runs until it ends; why.
-    pub(super) async fn run(mut self) -> Closed {
+    pub(super) async fn run(mut self, guest: &Guest) -> Closed {
+        poll_fn(|task| {
+            guest.wake_by(task.waker());
+            Poll::Ready(())
+        })
+        .await;
         poll_fn(|task| self.turn(task)).await
     }
 
@@ -173,14 +186,14 @@ impl Connection {
         }
     }
 
-    fn go_on(
-        &mut self,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<Result<std::convert::Infallible, Closed>> {
+    fn go_on(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Infallible, Closed>> {
         self.check_deadline(task)?;
         let mut frames_left = FRAMES_PER_TURN;
         self.go_on_waiting(task);
         self.collect_answers()?;
+        if self.shard.is_stopping() {
+            return self.end(task);
+        }
         loop {
             let halt = self.start_pending(&mut frames_left, task)?;
             self.send(task)?;
@@ -203,6 +216,34 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Begins nothing more; ends when what was started is answered.
+    fn end(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Infallible, Closed>> {
+        self.send(task)?;
+        let mut started = self.started.iter();
+        if !self.outbox.is_empty() || started.any(|started| !waits_for_members(started.api)) {
+            return Poll::Pending;
+        }
+        self.discard_unread();
+        Poll::Ready(Err(Closed::Stopping))
+    }
+
+    /// Reads what has arrived. A socket that is closed with something unread is reset, and its last
+    /// answers may be lost on their way.
+    fn discard_unread(&self) {
+        let mut scratch = self.shard.take_scratch();
+        for _ in 0..DISCARDED_READS_MAX {
+            scratch.clear();
+            scratch.reserve(SCRATCH_BYTES);
+            let read = self
+                .socket
+                .try_read(&mut (&mut scratch).limit(SCRATCH_BYTES));
+            if !matches!(read, Ok(1..)) {
+                break;
+            }
+        }
+        self.shard.give_scratch(scratch);
     }
 
     /// Whether the client may have more started for it.
@@ -624,6 +665,11 @@ impl Connection {
         });
         Ok(())
     }
+}
+
+/// Whether a request waits for what other members of a group do, which nobody can wait for who stops.
+fn waits_for_members(api: &Api) -> bool {
+    [JoinGroupRequest::KEY, SyncGroupRequest::KEY].contains(&api.key)
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl Front {
         Ok(())
     }
 
-    /// Stops accepting and ends all connections.
+    /// Stops accepting, and ends all connections once what they started is answered.
     pub fn stop(mut self) {
         let _ = self.stop.send(true);
         for acceptor in self.acceptors.drain(..) {

@@ -4,12 +4,16 @@
 //! on one shard and its requests run there from the first byte to the last: waking another core
 //! costs 20 to 35 µs, and the multi-threaded scheduler lets busy connections starve.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::{mpsc, watch};
@@ -33,6 +37,9 @@ const SPARE_ANSWERS_MAX: usize = 64;
 const SPARE_ANSWER_BYTES_MAX: usize = 4 << 10;
 /// Accepted connections that wait for a shard at most.
 const ARRIVALS_MAX: usize = 1024;
+/// What was started when the shard stops may take so long to be answered. A process is expected to
+/// be gone within five seconds, and the logs are closed after this.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the connections of one core share: memory that is used again, so that a produce in steady
 /// state takes none.
@@ -47,6 +54,48 @@ pub struct Shard {
     spare_pending: RefCell<Vec<BytesMut>>,
     spare_frames: RefCell<Vec<BytesMut>>,
     spare_answers: RefCell<Vec<BytesMut>>,
+    stops: Cell<bool>,
+    guests: RefCell<Guests>,
+}
+
+/// The connections that are here.
+#[derive(Debug, Default)]
+struct Guests {
+    next: u64,
+    /// How each is woken, once it runs.
+    here: BTreeMap<u64, Option<Waker>>,
+    /// Who waits until the last has gone.
+    host: Option<Waker>,
+}
+
+/// A connection is here until this is dropped.
+#[derive(Debug)]
+pub(super) struct Guest {
+    shard: Rc<Shard>,
+    place: u64,
+}
+
+impl Guest {
+    /// How the connection is told that the shard stops.
+    pub(super) fn wake_by(&self, waker: &Waker) {
+        let mut guests = self.shard.guests.borrow_mut();
+        guests.here.insert(self.place, Some(waker.clone()));
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut guests = self.shard.guests.borrow_mut();
+        guests.here.remove(&self.place);
+        let host = match guests.here.is_empty() {
+            true => guests.host.take(),
+            false => None,
+        };
+        drop(guests);
+        if let Some(host) = host {
+            host.wake();
+        }
+    }
 }
 
 impl Shard {
@@ -61,7 +110,47 @@ impl Shard {
             spare_pending: RefCell::default(),
             spare_frames: RefCell::default(),
             spare_answers: RefCell::default(),
+            stops: Cell::new(false),
+            guests: RefCell::default(),
         }
+    }
+
+    fn welcome(self: &Rc<Shard>) -> Guest {
+        let mut guests = self.guests.borrow_mut();
+        let place = guests.next;
+        guests.next += 1;
+        guests.here.insert(place, None);
+        Guest {
+            shard: self.clone(),
+            place,
+        }
+    }
+
+    /// Tells the connections to end once they have answered what was started.
+    pub(super) fn stop(&self) {
+        self.stops.set(true);
+        let guests = self.guests.borrow();
+        let wakers: Vec<Waker> = guests.here.values().flatten().cloned().collect();
+        drop(guests);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether nothing more is begun, and what waits for others to come answers what there is.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stops.get()
+    }
+
+    /// Waits until no connection is here.
+    async fn empty(&self) {
+        poll_fn(|task| {
+            let mut guests = self.guests.borrow_mut();
+            if guests.here.is_empty() {
+                return Poll::Ready(());
+            }
+            guests.host = Some(task.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Where a socket is read into, empty. Given back in the same turn.
@@ -188,7 +277,8 @@ pub(super) struct Door {
 impl Door {
     /// Hands a connection over; a shard that cannot keep up refuses it.
     pub(super) fn give(&self, arrival: Arrival) {
-        if self.arrivals.try_send(arrival).is_err() {
+        // One that stops is closed: whoever comes then is late.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.arrivals.try_send(arrival) {
             tracing::warn!("a connection was refused: its shard has {ARRIVALS_MAX} others waiting");
         }
     }
@@ -250,19 +340,32 @@ pub(crate) async fn serve(
     loop {
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => break,
             arrival = arrivals.recv() => match arrival {
                 Some(arrival) => {
                     let (services, shard) = (services.clone(), shard.clone());
-                    tokio::task::spawn_local(converse(services, shard, arrival));
+                    let guest = shard.welcome();
+                    tokio::task::spawn_local(converse(services, shard, guest, arrival));
                 }
                 None => return,
             },
         }
     }
+    drop(arrivals);
+    shard.stop();
+    if tokio::time::timeout(STOP_PATIENCE, shard.empty())
+        .await
+        .is_err()
+    {
+        let left = shard.guests.borrow().here.len();
+        tracing::warn!(
+            "{left} connections were cut: their requests were not answered, or the answers not \
+             taken, within {STOP_PATIENCE:?} of the stop"
+        );
+    }
 }
 
-async fn converse(services: Arc<Services>, shard: Rc<Shard>, arrival: Arrival) {
+async fn converse(services: Arc<Services>, shard: Rc<Shard>, guest: Guest, arrival: Arrival) {
     let Arrival {
         socket,
         peer,
@@ -284,9 +387,10 @@ async fn converse(services: Arc<Services>, shard: Rc<Shard>, arrival: Arrival) {
         peer,
         local,
     ));
-    let closed = Connection::new(socket, shard, context.clone()).run().await;
+    let connection = Connection::new(socket, shard, context.clone());
+    let closed = connection.run(&guest).await;
     match closed {
-        Closed::ByClient | Closed::Idle(_) | Closed::Io(_) => {
+        Closed::ByClient | Closed::Idle(_) | Closed::Stopping | Closed::Io(_) => {
             tracing::debug!(%peer, "connection ended: {closed}");
         }
         Closed::NoMemory { .. } => {

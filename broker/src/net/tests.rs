@@ -49,6 +49,7 @@ impl Wake for Woken {
 
 struct Turned {
     connection: Connection,
+    shard: Rc<Shard>,
     woken: Arc<Woken>,
     client: TcpStream,
     /// How much of the last buffer was filled.
@@ -98,10 +99,11 @@ impl Turned {
         let connection = {
             let _entered = runtime.enter();
             let (socket, _) = Accepted::Tcp(socket).open().expect("a socket");
-            Connection::new(socket, shard, Rc::new(context))
+            Connection::new(socket, shard.clone(), Rc::new(context))
         };
         Turned {
             connection,
+            shard,
             woken: Arc::new(Woken(AtomicBool::new(true))),
             client,
             received: 0,
@@ -477,4 +479,38 @@ fn what_came_before_a_broken_frame_is_answered() {
     let rest = &mut answers[turned.received..ANSWER_BYTES * 2];
     turned.client.read_exact(rest).expect("the answers");
     assert_eq!(base_offsets(&answers), [0, 1]);
+}
+
+#[test]
+fn a_connection_that_is_told_to_stop_answers_what_was_started_and_begins_nothing() {
+    let mut turned = Turned::new(&[]);
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let started = async {
+        let _ = ended.await;
+        super::answer::Answer::from(bytes::BytesMut::from("answer"))
+    };
+    let waker = Waker::from(turned.woken.clone());
+    let begun = turned
+        .connection
+        .begin_waiting(started, &mut TaskContext::from_waker(&waker));
+    begun.expect("a connection that goes on");
+    assert!(turned.exchange_nothing().is_none());
+    turned.shard.stop();
+    turned.client.write_all(&produce(10)).expect("a connection");
+    waker.wake_by_ref();
+    assert!(turned.exchange_nothing().is_none());
+    end.send(()).expect("somebody who waits");
+    // One byte more than is owed, so that only the end ends the exchange.
+    let mut answers = [0; "answer".len() + 1];
+    let closed = turned.exchange(&[], &mut answers);
+    assert!(matches!(closed, Some(Closed::Stopping)), "{closed:?}");
+    turned.client.set_nonblocking(false).expect("a socket");
+    let patience = turned.client.set_read_timeout(Some(PATIENCE));
+    patience.expect("a socket");
+    let rest = &mut answers[turned.received.."answer".len()];
+    turned.client.read_exact(rest).expect("the answer");
+    assert_eq!(&answers, b"answer\0");
+    let node = turned.node.as_ref().expect("a node");
+    let partition = node.services().partitions.get("t", 0);
+    assert_eq!(partition.expect("a partition").log().log_end(), 0);
 }

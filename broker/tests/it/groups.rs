@@ -143,6 +143,12 @@ pub(crate) fn join_alone(client: &mut Client, version: i16, name: &str) -> JoinG
     client.call(version, &join(name, &joined.member_id))
 }
 
+/// Asks to join a group that has a member, and does not wait for the answer.
+pub(crate) fn joining_late(client: &mut Client, name: &str) -> i32 {
+    let member = client.call(9, &join(name, "")).member_id.to_string();
+    client.send(9, &join(name, &member))
+}
+
 pub(crate) fn commit(
     name: &str,
     partition: i32,

@@ -12,6 +12,7 @@ mod log_dirs;
 mod restart;
 #[path = "../../../storage-engine/tests/it/small_disk.rs"]
 mod small_disk;
+mod stop;
 mod support;
 mod topics_and_records;
 mod transactions;

@@ -101,7 +101,7 @@ const SOCKETS_AND_CONNECTIONS: &[Definition] = &[
     string("max.connections.per.ip.overrides").default("").cluster_wide().served("Other limits for single addresses: host:count, comma separated."),
     int("max.connection.creation.rate").default("500").at_least(0).cluster_wide().served("Connections accepted per second. Further ones wait in the backlog."),
     long("connections.max.idle.ms").default("600000").served("How long a connection may be silent before it is closed."),
-    long("queued.max.request.bytes").default("-1").served("Memory for requests that are being read or answered, of all connections together. A quarter of it is for requests up to 128 KiB alone. -1: a quarter of the memory there is."),
+    long("queued.max.request.bytes").default("-1").served("Memory for requests in flight, a quarter of it only for those up to 128 KiB. -1: a quarter of the memory there is."),
     int("queued.max.requests").default("500").at_least(1).no_effect(QUEUES, "Requests waiting between network and request threads."),
     int("request.timeout.ms").default("30000").no_effect(NOT_APPLIED, "How long this broker waits for the answer of another node."),
     int("num.network.threads").default("3").at_least(1).cluster_wide().no_effect(THREADS, "Threads that read requests and write answers."),

@@ -61,7 +61,8 @@ settings but for those named. Told are the median of the rounds and, in parenthe
 ratio says how many times as good Reka is as Apache Kafka 4.3.1, whether more is better or less.
 
 The floor is what a server reaches that reads the same bytes from its sockets, writes them into a file and answers, \
-and does nothing else: on this machine nobody can be better. In parentheses, how much of it Reka reaches.
+and does nothing else: about what the kernel costs here, but for large batches, which it reads in pieces. In \
+parentheses, how much of it Reka reaches.
 ";
 const SECTION: &str = "\n## ";
 
